@@ -1,0 +1,1 @@
+"""The story: one file per phase; order, branches, waiting and undo. A flow computes nothing."""

@@ -1,0 +1,1 @@
+"""Detection as flows: the scheduled sweep, and the hourly fit of the baselines."""

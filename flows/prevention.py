@@ -1,0 +1,1 @@
+"""Prevention as flows: the post-mortem and the recomputation of thresholds."""

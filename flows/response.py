@@ -1,0 +1,1 @@
+"""Response as flows: plan, approve, mitigate, verify, release."""

@@ -1,0 +1,1 @@
+"""Upkeep as flows: reconcile what a dead process left behind."""

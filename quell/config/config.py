@@ -1,0 +1,76 @@
+"""What a configuration folder says, as types."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from quell.incidents.decision import Person
+from quell.incidents.service import Catalog
+from quell.incidents.signal import Signal
+from quell.response.playbook import Playbook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connections:
+    """Where things are. Times are limits of one call."""
+
+    store: str  # sqlite:///PATH or postgresql+psycopg://...
+    prometheus: str
+    prometheus_rules: Path | None = None  # where accepted rule files go
+    alertmanager: str | None = None
+    haproxy_socket: str | None = None  # path of the runtime API's unix socket, or host:port
+    haproxy_maps: Path | None = None  # folder with limits.map and knobs.map
+    haproxy_state: Path | None = None  # server-state file
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = 8800
+    public_url: str | None = None  # how people reach the gateway, if not by host and port
+    prefect_ui: str | None = None
+    timeout: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervals:
+    sweep: timedelta = timedelta(seconds=30)
+    refresh_baselines: timedelta = timedelta(hours=1)
+    reconcile: timedelta = timedelta(seconds=15)
+    responder_poll: timedelta = timedelta(milliseconds=100)
+    stale_after: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """`false_alarms_per_week` is the budget per series from which the band's width follows."""
+
+    false_alarms_per_week: float = 0.5
+    shard_size: int = 2000
+    minimum_samples: int = 30
+    confirm_sweeps: int = 1  # anomalous this many sweeps in a row before an alert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """Alerts of related services within `window` belong to one incident; a resolved one reopens within `reopen`."""
+
+    window: timedelta = timedelta(minutes=10)
+    reopen: timedelta = timedelta(minutes=5)
+    change_window: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    folder: Path
+    connections: Connections
+    intervals: Intervals
+    detection: Detection
+    grouping: Grouping
+    catalog: Catalog
+    signals: Mapping[str, Signal]
+    playbooks: Mapping[str, Playbook]
+    people: Mapping[str, Person]
+    notify: tuple[str, ...] = ()  # Apprise URLs by reference (env:NAME or file:PATH)
+
+    @property
+    def gateway_url(self) -> str:
+        c = self.connections
+        return c.public_url or f"http://{c.gateway_host}:{c.gateway_port}"

@@ -1,0 +1,37 @@
+"""A decision: what a person said to a plan, bound to the plan's hash."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Answer(StrEnum):
+    APPROVE = "approve"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One answer of one person to one plan. `channel` is where it was given: prefect, page, cli, api."""
+
+    id: str
+    subject: str  # the mitigation, fix or threshold version decided on
+    plan_hash: str
+    person: str
+    answer: Answer
+    comment: str = ""
+    channel: str
+    at: datetime
+    code_step: int | None = None  # the time step of the one-time code, so that it works once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who may decide. `totp_secret` names where the secret is (env:NAME or file:PATH), never the secret."""
+
+    name: str
+    full_name: str
+    team: str
+    roles: tuple[str, ...]
+    totp_secret: str
+    email: str = ""

@@ -1,0 +1,65 @@
+"""A fix: a reviewed change of configuration that removes the cause, and the guard that would have caught it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from quell.incidents.lifecycle import Move, check_transition
+
+
+class FixState(StrEnum):
+    PROPOSED = "proposed"
+    VALIDATED = "validated"
+    CANARY = "canary"
+    PROMOTED = "promoted"
+    REVERTED = "reverted"
+
+
+_S = FixState
+FIX_TRANSITIONS: Mapping[FixState, frozenset[FixState]] = {
+    _S.PROPOSED: frozenset({_S.VALIDATED, _S.REVERTED}),
+    _S.VALIDATED: frozenset({_S.CANARY, _S.REVERTED}),
+    _S.CANARY: frozenset({_S.PROMOTED, _S.REVERTED}),
+    _S.PROMOTED: frozenset({_S.REVERTED}),
+    _S.REVERTED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """`bad_commit` is what is reverted, `diff` is what was shown and approved, `fix_commit` what came of it."""
+
+    id: str
+    state: FixState
+    incident: str
+    service: str
+    instance: str | None
+    repository: str
+    file: str
+    bad_commit: str
+    diff: str
+    created_at: datetime
+    updated_at: datetime
+    fix_commit: str | None = None
+    guard: str | None = None  # the guard's file in the repository
+    guard_proof: str = ""  # what the guard said of the bad and of the good file
+    canary_result: str = ""
+
+
+def move_fix(
+    fix: Fix, to: FixState, *, now: datetime, by: str, why: str, evidence: Mapping[str, str] | None = None
+) -> tuple[Fix, Move]:
+    """The fix in its new state, and the entry for its timeline. Raises InvalidTransition."""
+    check_transition(f"fix {fix.id}", FIX_TRANSITIONS, fix.state, to)
+    move = Move(
+        subject=fix.id,
+        incident=fix.incident,
+        at=now,
+        by=by,
+        why=why,
+        from_state=fix.state,
+        to_state=to,
+        evidence=evidence or {},
+    )
+    return replace(fix, state=to, updated_at=now), move

@@ -1,0 +1,46 @@
+"""The journal: written before each effect, so that whoever finds it later can finish or undo the work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from quell.incidents.mitigation import Step
+
+
+class JournalState(StrEnum):
+    INTENDED = "intended"  # written before the effect; the effect may or may not have happened
+    DONE = "done"  # the effect was applied and verified
+    FAILED = "failed"  # the actuator said no; the effect did not happen
+    UNDO_INTENDED = "undo_intended"
+    UNDONE = "undone"
+    UNDO_FAILED = "undo_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """Intent, the state before, and through them the undo of one step of one mitigation.
+
+    `id` is `MITIGATION/STEP`; it is the idempotency key of the effect.
+    """
+
+    id: str
+    mitigation: str
+    position: int
+    step: Step
+    state_before: Mapping[str, str]
+    state: JournalState
+    holder: str
+    intended_at: datetime
+    finished_at: datetime | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who works on something now. `token` rises with every new holder; an older token may no longer act."""
+
+    id: str
+    holder: str
+    token: int
+    expires_at: datetime

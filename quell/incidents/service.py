@@ -1,0 +1,94 @@
+"""The user's services: who owns them, what they depend on, which instances serve them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One server of a service. `server` is `backend/server` as the load balancer names it, `url` its own address."""
+
+    name: str
+    service: str
+    server: str | None = None
+    url: str | None = None
+    zone: str | None = None
+    weight: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigRepository:
+    """Where a service's configuration lives, and how a change there is checked and put into force.
+
+    `validate` and `reload` are commands (no shell) run in the repository's working tree; `{file}` and `{instance}`
+    are replaced. `files` maps an instance (or the service) to its file in the repository.
+    """
+
+    path: str
+    branch: str = "main"
+    files: Mapping[str, str]
+    validate: tuple[str, ...] = ()
+    reload: tuple[str, ...] = ()
+    guards: str = "guards"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A component that users or other services call."""
+
+    name: str
+    team: str
+    owner: str = ""
+    description: str = ""
+    depends_on: tuple[str, ...] = ()
+    is_user_facing: bool = False
+    instances: tuple[Instance, ...] = ()
+    repository: ConfigRepository | None = None
+    links: Mapping[str, str] = field(default_factory=dict[str, str])
+    runbook: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """All services and the call graph between them (caller depends on callee)."""
+
+    services: Mapping[str, Service]
+
+    def service(self, name: str) -> Service | None:
+        return self.services.get(name)
+
+    def instance(self, name: str) -> Instance | None:
+        return self.instances.get(name)
+
+    @cached_property
+    def instances(self) -> Mapping[str, Instance]:
+        return {i.name: i for s in self.services.values() for i in s.instances}
+
+    @cached_property
+    def callers(self) -> Mapping[str, tuple[str, ...]]:
+        """service -> the services that depend on it directly."""
+        return {name: tuple(s.name for s in self.services.values() if name in s.depends_on) for name in self.services}
+
+    def dependencies(self, name: str) -> frozenset[str]:
+        """Everything that `name` needs, directly or through others, without itself; cycles are allowed."""
+        return _reach(name, {s.name: s.depends_on for s in self.services.values()})
+
+    def dependents(self, name: str) -> frozenset[str]:
+        """Everything that needs `name`, directly or through others, without itself."""
+        return _reach(name, self.callers)
+
+    def are_related(self, one: str, other: str) -> bool:
+        """Whether trouble in one can show in the other: same service, or one reaches the other by calls."""
+        return one == other or other in self.dependencies(one) or one in self.dependencies(other)
+
+
+def _reach(start: str, edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+    seen: set[str] = set()
+    todo = list(edges.get(start, ()))
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo.extend(edges.get(name, ()))
+    return frozenset(seen - {start})

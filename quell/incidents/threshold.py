@@ -1,0 +1,67 @@
+"""A threshold version: the limit of one signal, with the evidence for it; versions supersede each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from quell.incidents.lifecycle import Move, check_transition
+
+
+class ThresholdState(StrEnum):
+    PROPOSED = "proposed"
+    SHADOW = "shadow"
+    ACTIVE = "active"
+    SUPERSEDED = "superseded"
+    REVERTED = "reverted"
+
+
+_S = ThresholdState
+THRESHOLD_TRANSITIONS: Mapping[ThresholdState, frozenset[ThresholdState]] = {
+    _S.PROPOSED: frozenset({_S.SHADOW, _S.ACTIVE, _S.REVERTED}),
+    _S.SHADOW: frozenset({_S.ACTIVE, _S.REVERTED}),
+    _S.ACTIVE: frozenset({_S.SUPERSEDED, _S.REVERTED}),
+    _S.SUPERSEDED: frozenset({_S.ACTIVE}),
+    _S.REVERTED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdVersion:
+    """`upper`/`lower` are in the signal's unit; `evidence` is the backtest in words and numbers."""
+
+    id: str
+    signal: str
+    state: ThresholdState
+    upper: float | None
+    lower: float | None
+    created_at: datetime
+    updated_at: datetime
+    incident: str | None = None
+    replaces: str | None = None
+    evidence: Mapping[str, str] = field(default_factory=dict[str, str])
+    rule: str = ""  # the Prometheus rule group as YAML
+
+
+def move_threshold(
+    version: ThresholdVersion,
+    to: ThresholdState,
+    *,
+    now: datetime,
+    by: str,
+    why: str,
+    evidence: Mapping[str, str] | None = None,
+) -> tuple[ThresholdVersion, Move]:
+    """The version in its new state, and the entry for its timeline. Raises InvalidTransition."""
+    check_transition(f"threshold {version.id}", THRESHOLD_TRANSITIONS, version.state, to)
+    move = Move(
+        subject=version.id,
+        incident=version.incident,
+        at=now,
+        by=by,
+        why=why,
+        from_state=version.state,
+        to_state=to,
+        evidence=evidence or {},
+    )
+    return replace(version, state=to, updated_at=now), move

@@ -1,0 +1,215 @@
+"""What the inside needs from the world: the few protocols that adapters implement."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from quell.incidents.alert import Alert
+from quell.incidents.change import Change
+from quell.incidents.decision import Decision
+from quell.incidents.fix import Fix
+from quell.incidents.inbox import InboxItem
+from quell.incidents.incident import Incident
+from quell.incidents.journal import JournalEntry, Lease
+from quell.incidents.mitigation import Mitigation, Step
+from quell.incidents.report import Report
+from quell.incidents.review import Review
+from quell.incidents.series import SeriesMatrix
+from quell.incidents.threshold import ThresholdVersion
+from quell.incidents.timeline import Event, TimelineEntry
+from quell.incidents.verdict import Verdict
+
+T = TypeVar("T")
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A keyed value without a life of its own: a stored baseline, the kill switch, the last sweep.
+
+    `body` is what JSON can hold; `blob` is for arrays (numpy's npz).
+    """
+
+    id: str
+    kind: str  # baseline, automation, sweep, ...
+    updated_at: datetime
+    body: Mapping[str, Any]
+    blob: bytes = b""
+
+
+class Records(Protocol[T]):
+    """All records of one kind, by id. Filters take only the fields that the kind is indexed by (`INDEXES`)."""
+
+    def get(self, id: str) -> T | None: ...
+
+    def add(self, record: T) -> None:
+        """Insert; raises Conflict when the id is taken."""
+        ...
+
+    def put(self, record: T) -> None:
+        """Insert or replace."""
+        ...
+
+    def delete(self, id: str) -> None:
+        """Remove if there; removing what is not there is no error."""
+        ...
+
+    def find(
+        self,
+        where: Mapping[str, object] | None = None,
+        *,
+        after: tuple[str, datetime] | None = None,
+        before: tuple[str, datetime] | None = None,
+        order: str = "id",
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[T]:
+        """Records whose indexed fields equal the values (a tuple, list, set or frozenset: any of them; None: unset).
+
+        `after` and `before` bound one indexed time (both ends included). `order` is an indexed field or "id";
+        ties are broken by order of first insertion. "id" alone means order of first insertion.
+        """
+        ...
+
+    def count(self, where: Mapping[str, object] | None = None) -> int: ...
+
+
+class Timeline(Protocol):
+    """The chained timeline; entries are only ever appended."""
+
+    def append(self, event: Event) -> TimelineEntry: ...
+
+    def of(self, incident: str) -> list[TimelineEntry]: ...
+
+    def entries(self, *, after_id: int = 0, limit: int | None = None) -> list[TimelineEntry]: ...
+
+
+# What each kind can be filtered and ordered by. States and kinds compare as text.
+INDEXES: Mapping[str, tuple[str, ...]] = {
+    "inbox": ("kind", "received_at", "processed_at"),
+    "alerts": ("fingerprint", "status", "incident", "outcome", "starts_at", "updated_at"),
+    "incidents": ("state", "service", "severity", "opened_at", "updated_at"),
+    "mitigations": ("state", "incident", "target", "service", "playbook", "created_at", "updated_at"),
+    "journal": ("mitigation", "state", "intended_at"),
+    "decisions": ("subject", "person", "at"),
+    "fixes": ("state", "incident", "service", "updated_at"),
+    "thresholds": ("state", "signal", "incident", "updated_at"),
+    "changes": ("service", "at"),
+    "reports": ("service", "incident", "at"),
+    "reviews": ("written_at",),
+    "verdicts": ("signal", "kind", "at"),
+    "documents": ("kind", "updated_at"),
+    "leases": ("holder", "expires_at"),
+}
+
+
+class Transaction(Protocol):
+    """One all-or-nothing view of the store."""
+
+    @property
+    def inbox(self) -> Records[InboxItem]: ...
+    @property
+    def alerts(self) -> Records[Alert]: ...
+    @property
+    def incidents(self) -> Records[Incident]: ...
+    @property
+    def mitigations(self) -> Records[Mitigation]: ...
+    @property
+    def journal(self) -> Records[JournalEntry]: ...
+    @property
+    def decisions(self) -> Records[Decision]: ...
+    @property
+    def fixes(self) -> Records[Fix]: ...
+    @property
+    def thresholds(self) -> Records[ThresholdVersion]: ...
+    @property
+    def changes(self) -> Records[Change]: ...
+    @property
+    def reports(self) -> Records[Report]: ...
+    @property
+    def reviews(self) -> Records[Review]: ...
+    @property
+    def verdicts(self) -> Records[Verdict]: ...
+    @property
+    def documents(self) -> Records[Document]: ...
+    @property
+    def leases(self) -> Records[Lease]: ...
+    @property
+    def timeline(self) -> Timeline: ...
+
+    def next_number(self, prefix: str) -> int:
+        """1, 2, 3, ... for each prefix (`INC`, `MIT`, `FIX`, `THR`); given inside the transaction, without gaps."""
+        ...
+
+
+class Store(Protocol):
+    """The truth. `writing` admits one writer at a time over all processes; `reading` never blocks writers.
+
+    Both raise Unavailable when the database does not answer in time.
+    """
+
+    def writing(self) -> AbstractContextManager[Transaction]: ...
+
+    def reading(self) -> AbstractContextManager[Transaction]: ...
+
+    def receive(self, items: Iterable[InboxItem]) -> int:
+        """Durably take items into the inbox (committed on return); known ids are skipped. Returns how many were new.
+
+        It does not wait for writers of the record where the database can avoid it.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class MetricSource(Protocol):
+    """Anything that answers PromQL-like queries with series."""
+
+    def range(self, query: str, *, start: datetime, end: datetime, step: timedelta) -> SeriesMatrix:
+        """Series on the grid start, start+step, ... <= end; NaN where there is no sample.
+
+        Raises Unavailable (try later) or InvalidInput (the query is wrong).
+        """
+        ...
+
+    def instant(self, query: str, *, at: datetime | None = None) -> SeriesMatrix:
+        """The last value of each series (T = 1)."""
+        ...
+
+
+class Actuator(Protocol):
+    """One kind of lever. Every method is idempotent; a target is known or InvalidInput is raised."""
+
+    @property
+    def name(self) -> str: ...
+
+    def actions(self) -> Mapping[str, str]:
+        """action -> one sentence for operators."""
+        ...
+
+    def describe(self, step: Step) -> str:
+        """What would happen, in one sentence."""
+        ...
+
+    def describe_undo(self, step: Step) -> str: ...
+
+    def read_state(self, step: Step) -> Mapping[str, str]:
+        """What `undo` needs to put back; also evidence."""
+        ...
+
+    def apply(self, step: Step) -> None: ...
+
+    def verify(self, step: Step) -> bool:
+        """Whether the effect is in force now, read back from the outside."""
+        ...
+
+    def undo(self, step: Step, state_before: Mapping[str, str]) -> None: ...
+
+    def verify_undone(self, step: Step, state_before: Mapping[str, str]) -> bool: ...
+
+    def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:
+        """target -> share of its full weight that serves now (0 = drained or down, 1 = fully up)."""
+        ...

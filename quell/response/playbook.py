@@ -1,0 +1,71 @@
+"""A playbook: the written answer to a kind of trouble, as a platform engineer keeps it in YAML."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from quell.incidents.matcher import Matcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTemplate:
+    """One step before its target is known.
+
+    `{target}`, `{instance}`, `{server}`, `{service}` and `{client}` are filled in from the incident's suspect.
+    """
+
+    actuator: str
+    action: str
+    target: str
+    params: Mapping[str, str | int | float] = field(default_factory=dict[str, str | int | float])
+    timeout: timedelta = timedelta(seconds=10)
+    retries: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryRule:
+    """Recovered means: the user-facing `signal` is back inside its limit for `hold`, before `deadline`."""
+
+    signal: str
+    below: float | None = None  # in the signal's unit; None: below the baseline's upper bound
+    hold: timedelta = timedelta(seconds=15)
+    deadline: timedelta = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalPolicy:
+    """A person must agree when the plan takes more than `above_capacity_share` of the service's live capacity.
+
+    0.0 asks for every plan that takes any capacity, `always` for every plan, 1.0 for none.
+    """
+
+    always: bool = False
+    above_capacity_share: float = 0.25
+    roles: tuple[str, ...] = ("approver",)
+    deadline: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Never leave the service below `capacity_floor` of its full capacity; wait `cooldown` between runs on a target."""
+
+    capacity_floor: float = 0.5
+    cooldown: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playbook:
+    """`matchers` select the incidents it answers (on the labels of any of their alerts, plus `service`)."""
+
+    name: str
+    description: str
+    owner: str
+    matchers: tuple[Matcher, ...]
+    target_kind: str  # instance | client | service: what a suspect must name for the playbook to apply
+    min_confidence: float = 0.0
+    steps: tuple[StepTemplate, ...]
+    recovery: RecoveryRule
+    approval: ApprovalPolicy = ApprovalPolicy()
+    limits: Limits = Limits()
+    expires_after: timedelta = timedelta(hours=1)
+    runbook: str = ""

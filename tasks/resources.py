@@ -1,0 +1,54 @@
+"""Where a task finds its tools: configuration, store, metrics, actuators and the clock, opened once per process."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from quell.adapters.actuators.haproxy import HAProxyActuator
+from quell.adapters.metrics.prometheus import PrometheusSource
+from quell.adapters.store.sql import SqlStore
+from quell.config.config import Config
+from quell.config.load import load_config
+from quell.ports import Actuator, Clock, MetricSource, Store
+
+CONFIG_VARIABLE = "QUELL_CONFIG"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    config: Config
+    store: Store
+    metrics: MetricSource
+    actuators: Mapping[str, Actuator]
+    clock: Clock
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def open_resources(config: Config) -> Resources:
+    """Open everything that the configuration names. Nothing is contacted before it is used, except the database."""
+    c = config.connections
+    actuators: dict[str, Actuator] = {}
+    if c.haproxy_socket:
+        haproxy = HAProxyActuator(
+            socket=c.haproxy_socket, maps=c.haproxy_maps, state_file=c.haproxy_state, timeout=c.timeout
+        )
+        actuators[haproxy.name] = haproxy
+    return Resources(
+        config=config,
+        store=SqlStore(c.store),
+        metrics=PrometheusSource(c.prometheus, timeout=c.timeout),
+        actuators=actuators,
+        clock=utc_now,
+    )
+
+
+@lru_cache(maxsize=1)
+def resources() -> Resources:
+    """The resources of this process, from the folder that QUELL_CONFIG names (default: config)."""
+    return open_resources(load_config(Path(os.environ.get(CONFIG_VARIABLE, "config"))))
