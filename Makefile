@@ -1,0 +1,58 @@
+# Every target sets up what it needs; on a fresh machine `make demo` and `make test` are enough.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup programs demo test unit lint types contracts format lock check clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | column -t -s '|'
+
+# pip installs the complete, hashed lock without resolving anything; `pip check` proves that the lock is whole.
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 with its venv module" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/pip check
+	touch $@
+
+setup: $(STAMP) ## install Quell and its Python packages into .venv
+
+programs: ## install the Debian programs that the sandbox and the tests use
+	deployments/install-debian.sh
+
+demo: setup ## run one whole incident, live, on real components (ARGS=--interactive: you approve)
+	-deployments/install-debian.sh
+	$(BIN)/python -m deployments.demo $(ARGS)
+
+test: setup programs ## run all tests against real components (ARGS="tests/unit -k labels" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+unit: setup ## run only the pure tests
+	$(BIN)/python -m pytest tests/unit
+
+lint: setup ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## pyright, strict on quell/ and tasks/
+	$(BIN)/pyright
+
+contracts: setup ## imports run one way, the phases are pure
+	$(BIN)/lint-imports
+
+format: setup ## let ruff rewrite the tree
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: setup ## resolve requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+
+check: lint types contracts test ## everything that CI runs
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .quell .demo build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,85 @@
+"""Prefect runs as Quell sees them: start one once, resume one, link to one."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.exceptions import MissingContextError, ObjectNotFound, PrefectException
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run as current_run
+from prefect.settings import PREFECT_UI_URL
+
+from quell.incidents.errors import Refused, Unavailable
+
+
+def log() -> logging.Logger | logging.LoggerAdapter[Any]:
+    """The logger of the current run, or the process's own outside of one."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger("quell")
+
+
+def start_run(
+    deployment: str,
+    parameters: Mapping[str, Any],
+    *,
+    key: str,
+    tags: Sequence[str] = (),
+    name: str | None = None,
+) -> str:
+    """Start a run of `flow/deployment`; the same key never starts a second one. Returns the flow run's id.
+
+    Raises Unavailable when the Prefect server does not answer or does not know the deployment.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            found = client.read_deployment_by_name(deployment)
+            run = client.create_flow_run_from_deployment(
+                found.id, parameters=dict(parameters), name=name, tags=list(tags), idempotency_key=key
+            )
+    except ObjectNotFound as error:
+        raise Unavailable(
+            f'deployment "{deployment}" is not registered at the Prefect server: run "quell up", or '
+            '"prefect deploy --all --prefect-file deployments/prefect.yaml"'
+        ) from error
+    except (PrefectException, OSError, RuntimeError) as error:
+        raise Unavailable(f'run of "{deployment}" could not be started: {error}') from error
+    return str(run.id)
+
+
+def resume_run(flow_run_id: str, run_input: Mapping[str, Any]) -> None:
+    """Resume a suspended run with its form's values.
+
+    Raises Refused with Prefect's reason when it does not accept them: the HTTP code is 200 even then, so the
+    answer's own status decides.
+    """
+    with get_client(sync_client=True) as client:
+        answer = client.resume_flow_run(UUID(flow_run_id), run_input=dict(run_input))
+    if answer.status.value != "ACCEPT":
+        reason = getattr(answer.details, "reason", None) or answer.status.value
+        raise Refused(f"run {flow_run_id} was not resumed: {reason}")
+
+
+def run_state(flow_run_id: str) -> str | None:
+    """The state's type in lower case (`running`, `paused`, `completed`, ...); None when the run is unknown."""
+    try:
+        with get_client(sync_client=True) as client:
+            run = client.read_flow_run(UUID(flow_run_id))
+    except ObjectNotFound:
+        return None
+    return run.state.type.value.lower() if run.state else None
+
+
+def current_run_id() -> str | None:
+    """The id of the flow run that this code is part of."""
+    run_id = current_run.get_id()
+    return str(run_id) if run_id else None
+
+
+def run_url(flow_run_id: str) -> str:
+    """Where a person sees the run."""
+    base = (PREFECT_UI_URL.value() or "").rstrip("/")
+    return f"{base}/runs/flow-run/{flow_run_id}"
