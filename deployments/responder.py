@@ -1,0 +1,145 @@
+"""The responder: a long-lived process that turns what came in into incidents, and incidents into runs.
+
+It keeps nothing in memory that matters: each round reads the store, so it may be killed and started at any moment,
+and several may run (runs are started under a key that Prefect accepts once, the inbox has one writer at a time).
+"""
+
+import logging
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from types import FrameType
+
+from flows.response import respond
+from quell.incidents.errors import QuellError, Refused
+from quell.incidents.incident import Incident, IncidentState
+from quell.incidents.mitigation import HOLDING_STATES, MitigationState
+from quell.incidents.next_step import NextStep, next_step, step_key
+from tasks.intake import drain_inbox
+from tasks.resources import Resources, resources
+from tasks.runs import resume_run, run_state, start_run
+
+_LOG = logging.getLogger("quell.responder")
+_WAITING = (IncidentState.TRIAGED, IncidentState.CONTAINED, IncidentState.RESOLVED, IncidentState.REVIEWED)
+_SLOW_ROUND_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Responder:
+    """One round is `drain`, then `advance`; `resume` looks at suspended runs whose decision has arrived."""
+
+    res: Resources
+    pool: ThreadPoolExecutor
+    answering: set[str] = field(default_factory=set)
+
+    def drain(self) -> bool:
+        """Deal with everything in the inbox; whether there was anything."""
+        return bool(drain_inbox(self.res))
+
+    def advance(self) -> None:
+        """Start the flow that each incident is waiting for."""
+        with self.res.store.reading() as tx:
+            waiting: list[tuple[Incident, NextStep]] = []
+            for incident in tx.incidents.find({"state": _WAITING}):
+                changes = [change for id in incident.changes if (change := tx.changes.get(id)) is not None]
+                holding = tx.mitigations.count({"incident": incident.id, "state": tuple(HOLDING_STATES)}) > 0
+                step = next_step(incident, changes, has_holding_mitigation=holding)
+                if step is not None:
+                    waiting.append((incident, step))
+        for incident, step in waiting:
+            if step is NextStep.RESPOND:
+                self._answer(incident)
+            else:
+                self._start(incident, step)
+
+    def resume(self) -> None:
+        """Wake suspended `mitigate` runs that a person has answered on the page or the command line."""
+        with self.res.store.reading() as tx:
+            answered = [
+                (mitigation, decision)
+                for mitigation in tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})
+                for decision in tx.decisions.find({"subject": mitigation.id})
+                if decision.plan_hash == mitigation.plan_hash and decision.channel != "prefect"
+            ]
+        for mitigation, decision in answered:
+            if mitigation.flow_run and run_state(mitigation.flow_run) == "paused":
+                values = {"answer": decision.answer, "person": decision.person, "one_time_code": "", "comment": ""}
+                try:
+                    resume_run(mitigation.flow_run, values)
+                except Refused as error:  # somebody was faster; the flow reads the decision from the store
+                    _LOG.info("%s: %s", mitigation.id, error)
+
+    def _answer(self, incident: Incident) -> None:
+        """`respond` runs in this process: a polled run would begin seconds later."""
+        if incident.id in self.answering:
+            return
+        self.answering.add(incident.id)
+        self._remember(incident, NextStep.RESPOND, "in process")
+        self.pool.submit(self._respond, incident.id)
+
+    def _respond(self, incident_id: str) -> None:
+        try:
+            respond(incident_id)
+        except Exception:
+            _LOG.exception("respond for %s failed; a person can start it again from the Prefect UI", incident_id)
+        finally:
+            self.answering.discard(incident_id)
+
+    def _start(self, incident: Incident, step: NextStep) -> None:
+        key = step_key(incident, step)
+        run = start_run(
+            f"{step}/{step}",
+            {"incident": incident.id},
+            key=f"{incident.id} {key}",
+            name=f"{step} {incident.id}",
+            tags=[incident.id, incident.service, incident.severity],
+        )
+        self._remember(incident, step, run)
+        _LOG.info("%s: %s started as run %s", incident.id, step, run)
+
+    def _remember(self, incident: Incident, step: NextStep, run: str) -> None:
+        with self.res.store.writing() as tx:
+            current = tx.incidents.get(incident.id)
+            if current is not None:
+                runs = {**current.flow_runs, step_key(incident, step): run}
+                tx.incidents.put(replace(current, flow_runs=runs))
+
+
+def run(res: Resources, stopping: threading.Event) -> None:
+    """Rounds until `stopping`; trouble (database away, Prefect away) is logged and tried again with growing pauses."""
+    pause = res.config.intervals.responder_poll.total_seconds()
+    since_slow_round = _SLOW_ROUND_SECONDS
+    failures = 0
+    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="respond") as pool:
+        responder = Responder(res, pool)
+        while not stopping.is_set():
+            try:
+                if responder.drain() or since_slow_round >= _SLOW_ROUND_SECONDS:
+                    responder.advance()
+                    responder.resume()
+                    since_slow_round = 0.0
+                failures = 0
+            except QuellError as error:
+                failures += 1
+                _LOG.warning("trying again: %s", error)
+            wait = min(pause * 2**failures, 10.0)
+            since_slow_round += wait
+            stopping.wait(wait)
+
+
+def main() -> None:
+    """Run until SIGTERM or Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    run(resources(), stopping)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What an incident waits for follows from its record alone."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from quell.incidents.change import Change, ChangeKind
+from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
+from quell.incidents.next_step import NextStep, next_step, step_key
+
+pytestmark = pytest.mark.unit
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+INCIDENT = Incident(
+    id=IncidentId("INC-1"),
+    state=IncidentState.TRIAGED,
+    severity=Severity.MAJOR,
+    title="checkout-2 errors",
+    service="checkout",
+    onset_at=NOW,
+    opened_at=NOW,
+    updated_at=NOW,
+    opened_because="test",
+    opened_by="sweep",
+)
+CHANGE = Change(
+    id="c1", kind=ChangeKind.CONFIG, service="checkout", at=NOW, summary="timeout", commit="abc", received_at=NOW
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (IncidentState.OPEN, None),
+        (IncidentState.TRIAGED, NextStep.RESPOND),
+        (IncidentState.MITIGATING, None),
+        (IncidentState.CONTAINED, NextStep.RESOLVE),
+        (IncidentState.RESOLVING, None),
+        (IncidentState.RESOLVED, NextStep.REVIEW),
+        (IncidentState.REVIEWED, NextStep.RECOMPUTE),
+        (IncidentState.CLOSED, None),
+        (IncidentState.DISMISSED, None),
+    ],
+)
+def test_each_state_waits_for_its_flow(state: IncidentState, expected: NextStep | None) -> None:
+    assert next_step(replace(INCIDENT, state=state), [CHANGE], has_holding_mitigation=False) is expected
+
+
+def test_a_started_flow_is_not_started_again() -> None:
+    started = replace(INCIDENT, flow_runs={step_key(INCIDENT, NextStep.RESPOND): "run"})
+    assert next_step(started, [], has_holding_mitigation=False) is None
+
+
+def test_a_reopened_incident_is_answered_again() -> None:
+    reopened = replace(INCIDENT, reopened=1, flow_runs={"respond": "run"})
+    assert next_step(reopened, [], has_holding_mitigation=False) is NextStep.RESPOND
+
+
+def test_containment_without_a_commit_to_look_at_waits_for_a_person() -> None:
+    contained = replace(INCIDENT, state=IncidentState.CONTAINED)
+    assert next_step(contained, [replace(CHANGE, commit=None)], has_holding_mitigation=False) is None
+
+
+def test_a_review_waits_until_nothing_is_held() -> None:
+    resolved = replace(INCIDENT, state=IncidentState.RESOLVED)
+    assert next_step(resolved, [], has_holding_mitigation=True) is None
