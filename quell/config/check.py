@@ -1,0 +1,179 @@
+"""Checks over several files: every name that is used is defined, once, and limits make sense together.
+
+They run on the files as read, not on parsed types, so that one `quell check` tells everything at once.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from quell.config.problem import KeyPath, Problem, not_defined
+from quell.config.source import Source
+from quell.config.value import UNITS, parse_duration
+from quell.incidents.errors import InvalidInput
+from quell.incidents.signal import SignalKind
+
+# What each actuator can do. An integration test holds this equal to what the adapters say of themselves.
+ACTUATORS: Mapping[str, tuple[str, ...]] = {"haproxy": ("isolate", "throttle")}
+PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {  # what a step's text may name, by the playbook's target_kind
+    "instance": ("target", "service", "instance", "server"),
+    "client": ("target", "service", "client"),
+    "service": ("target", "service"),
+}
+COMMAND_PLACEHOLDERS = ("file", "instance")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """All files of a folder, as read."""
+
+    quell: Source
+    services: Source
+    signals: Source
+    routing: Source
+    people: Source
+    playbooks: tuple[Source, ...]
+
+
+def check_sources(files: Sources) -> list[Problem]:
+    """Everything that is wrong between the files, and what one file says against itself."""
+    return [
+        *_check_services(files.services),
+        *_check_signals(files.signals, files.services),
+        *_check_duplicate_playbooks(files.playbooks),
+        *(problem for playbook in files.playbooks for problem in _check_playbook(playbook, files)),
+    ]
+
+
+def at(data: object, *path: str) -> dict[str, Any]:
+    """The mapping at a path; empty where there is none or it is something else (the parser says so)."""
+    for key in path:
+        data = cast(dict[object, object], data).get(key) if isinstance(data, dict) else None
+    return {str(key): value for key, value in cast(dict[object, Any], data).items()} if isinstance(data, dict) else {}
+
+
+def names(source: Source, section: str) -> list[str]:
+    return list(at(source.data, section))
+
+
+def items(value: object) -> list[Any]:
+    return cast(list[Any], value) if isinstance(value, list) else []
+
+
+def _check_services(source: Source) -> Iterator[Problem]:
+    known = names(source, "services")
+    owners: dict[str, str] = {}
+    servers: dict[str, str] = {}
+    for name in known:
+        path: KeyPath = ("services", name)
+        for index, other in enumerate(items(at(source.data, *map(str, path)).get("depends_on"))):
+            if other == name:
+                yield source.problem((*path, "depends_on", index), f'service "{name}" depends on itself')
+            elif other not in known:
+                yield source.problem((*path, "depends_on", index), not_defined("service", str(other), known))
+        for instance, body in at(source.data, *map(str, path), "instances").items():
+            here: KeyPath = (*path, "instances", instance)
+            if instance in owners:
+                yield source.problem(here, f'instance "{instance}" is already defined by service "{owners[instance]}"')
+            owners.setdefault(instance, name)
+            server = at(body).get("server")
+            if isinstance(server, str) and server in servers:
+                text = f'server "{server}" already belongs to instance "{servers[server]}"'
+                yield source.problem((*here, "server"), text)
+            elif isinstance(server, str):
+                servers[server] = instance
+        yield from _check_repository(source, name)
+
+
+def _check_repository(source: Source, service: str) -> Iterator[Problem]:
+    path = ("services", service, "repository")
+    known = [service, *at(source.data, "services", service, "instances")]
+    for name in at(source.data, *path, "files"):
+        if name not in known:
+            yield source.problem((*path, "files", name), not_defined("instance", name, known))
+    for key in ("validate", "reload"):
+        for index, word in enumerate(items(at(source.data, *path).get(key))):
+            yield from _check_placeholders(source, (*path, key, index), word, COMMAND_PLACEHOLDERS)
+
+
+def _check_signals(source: Source, services_file: Source) -> Iterator[Problem]:
+    services = names(services_file, "services")
+    for name, raw in at(source.data, "signals").items():
+        body, path = at(raw), ("signals", name)
+        service = body.get("service")
+        if isinstance(service, str) and service not in services and services_file.is_read:
+            yield source.problem((*path, "service"), not_defined("service", service, services))
+        kind, unit = body.get("kind"), body.get("unit")
+        if kind in list(SignalKind) and isinstance(unit, str) and unit not in UNITS[SignalKind(kind)]:
+            yield source.problem((*path, "unit"), not_defined(f"unit of kind {kind}", unit, UNITS[SignalKind(kind)]))
+
+
+def _check_duplicate_playbooks(playbooks: Iterable[Source]) -> Iterator[Problem]:
+    first: dict[object, str] = {}
+    for source in playbooks:
+        name = source.data.get("name")
+        if name in first:
+            yield source.problem(("name",), f'playbook "{name}" is already defined in {first[name]}')
+        elif isinstance(name, str):
+            first[name] = source.file
+
+
+def _check_playbook(source: Source, files: Sources) -> Iterator[Problem]:
+    kind = str(source.data.get("target_kind"))
+    for index, raw in enumerate(items(source.data.get("steps"))):
+        yield from _check_step(source, ("steps", index), at(raw), kind, files)
+    yield from _check_recovery(source, files.signals)
+    if files.people.is_read:
+        yield from _check_roles(source, files.people)
+
+
+def _check_roles(source: Source, people: Source) -> Iterator[Problem]:
+    held = {role for person in at(people.data, "people").values() for role in items(at(person).get("roles"))}
+    for index, role in enumerate(items(at(source.data, "approval").get("roles"))):
+        if role not in held:
+            yield source.problem(("approval", "roles", index), not_defined("role", str(role), map(str, held)))
+
+
+def _check_step(
+    source: Source, path: KeyPath, step: Mapping[str, Any], target_kind: str, files: Sources
+) -> Iterator[Problem]:
+    actuator, action = step.get("actuator"), step.get("action")
+    if isinstance(actuator, str) and actuator not in ACTUATORS:
+        yield source.problem((*path, "actuator"), not_defined("actuator", actuator, ACTUATORS))
+    elif isinstance(actuator, str) and isinstance(action, str) and action not in ACTUATORS[actuator]:
+        text = not_defined(f"action of actuator {actuator}", action, ACTUATORS[actuator])
+        yield source.problem((*path, "action"), text)
+    if actuator == "haproxy" and not at(files.quell.data, "connections").get("haproxy_socket"):
+        text = "actuator haproxy needs connections.haproxy_socket in quell.toml"
+        yield source.problem((*path, "actuator"), text)
+    if target_kind in PLACEHOLDERS:
+        yield from _check_placeholders(source, (*path, "target"), step.get("target"), PLACEHOLDERS[target_kind])
+        for name, value in at(step.get("params")).items():
+            yield from _check_placeholders(source, (*path, "params", name), value, PLACEHOLDERS[target_kind])
+
+
+def _check_placeholders(source: Source, path: KeyPath, text: object, known: Iterable[str]) -> Iterator[Problem]:
+    for name in re.findall(r"\{([^{}]*)\}", text) if isinstance(text, str) else ():
+        if name not in known:
+            yield source.problem(path, not_defined("placeholder", name, known))
+
+
+def _check_recovery(source: Source, signals_file: Source) -> Iterator[Problem]:
+    recovery, signals = at(source.data, "recovery"), at(signals_file.data, "signals")
+    name = recovery.get("signal")
+    if not signals_file.is_read:
+        pass
+    elif isinstance(name, str) and name not in signals:
+        yield source.problem(("recovery", "signal"), not_defined("signal", name, signals))
+    elif isinstance(name, str) and not at(signals[name]).get("user_facing"):
+        # isolating an instance silences its own signals: they would always look recovered
+        text = f'signal "{name}" is not user_facing; recovery is judged by what users see'
+        yield source.problem(("recovery", "signal"), text)
+    try:
+        hold, deadline = (parse_duration(str(recovery[key])) for key in ("hold", "deadline"))
+    except (KeyError, InvalidInput):
+        return
+    if hold >= deadline:
+        text = f"hold {recovery['hold']} must be shorter than deadline {recovery['deadline']}"
+        yield source.problem(("recovery", "hold"), text)

@@ -1,0 +1,192 @@
+"""The shape of each file, as pydantic checks it: unknown keys are errors, every value has a type and a limit."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quell.config.value import (
+    Duration,
+    HttpUrl,
+    Matchers,
+    Params,
+    PositiveDuration,
+    Reference,
+    StoreUrl,
+)
+from quell.incidents.signal import Direction, SignalKind
+
+Text = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConnectionsModel(Model):
+    store: StoreUrl
+    prometheus: HttpUrl
+    prometheus_rules: Path | None = None
+    alertmanager: HttpUrl | None = None
+    haproxy_socket: Text | None = None
+    haproxy_maps: Path | None = None
+    haproxy_state: Path | None = None
+    gateway_host: Text = "127.0.0.1"
+    gateway_port: Annotated[int, Field(ge=1, le=65535)] = 8800
+    public_url: HttpUrl | None = None
+    prefect_ui: HttpUrl | None = None
+    timeout: PositiveDuration | None = None
+
+
+class IntervalsModel(Model):
+    sweep: PositiveDuration | None = None
+    refresh_baselines: PositiveDuration | None = None
+    reconcile: PositiveDuration | None = None
+    responder_poll: PositiveDuration | None = None
+    stale_after: PositiveDuration | None = None
+
+
+class DetectionModel(Model):
+    false_alarms_per_week: Annotated[float, Field(gt=0)] | None = None
+    shard_size: Annotated[int, Field(ge=1)] | None = None
+    minimum_samples: Annotated[int, Field(ge=2)] | None = None
+    confirm_sweeps: Annotated[int, Field(ge=1)] | None = None
+
+
+class NotifyModel(Model):
+    urls: list[Reference] = []
+
+
+class QuellFile(Model):
+    """quell.toml"""
+
+    connections: ConnectionsModel
+    intervals: IntervalsModel = IntervalsModel()
+    detection: DetectionModel = DetectionModel()
+    notify: NotifyModel = NotifyModel()
+
+
+class InstanceModel(Model):
+    server: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")] | None = None
+    url: HttpUrl | None = None
+    zone: str | None = None
+    weight: Annotated[int, Field(ge=0, le=256)] = 100
+
+
+class RepositoryModel(Model):
+    path: Text
+    branch: Text = "main"
+    files: dict[str, Text]
+    validate_command: list[Text] = Field(default=[], alias="validate")
+    reload: list[Text] = []
+    guards: Text = "guards"
+
+
+class ServiceModel(Model):
+    team: Text
+    owner: str = ""
+    description: str = ""
+    depends_on: list[str] = []
+    user_facing: bool = False
+    instances: dict[str, InstanceModel] = {}
+    repository: RepositoryModel | None = None
+    links: dict[str, str] = {}
+    runbook: str = ""
+
+
+class ServicesFile(Model):
+    """services.yaml"""
+
+    services: Annotated[dict[Text, ServiceModel], Field(min_length=1)]
+
+
+class SignalModel(Model):
+    query: Text
+    kind: SignalKind
+    unit: Text
+    direction: Direction | None = None
+    step: PositiveDuration
+    service: str | None = None
+    user_facing: bool = False
+    min_effect: Annotated[float, Field(ge=0)] = 0.0
+    history: PositiveDuration | None = None
+    description: str = ""
+
+
+class SignalsFile(Model):
+    """signals.yaml"""
+
+    signals: Annotated[dict[Text, SignalModel], Field(min_length=1)]
+
+
+class GroupingModel(Model):
+    window: PositiveDuration | None = None
+    reopen: Duration | None = None
+    change_window: PositiveDuration | None = None
+
+
+class RoutingFile(Model):
+    """routing.yaml"""
+
+    grouping: GroupingModel = GroupingModel()
+
+
+class PersonModel(Model):
+    full_name: Text
+    team: Text
+    roles: list[Text] = []
+    totp_secret: Reference
+    email: str = ""
+
+
+class PeopleFile(Model):
+    """people.yaml"""
+
+    people: dict[Text, PersonModel]
+
+
+class StepModel(Model):
+    actuator: Text
+    action: Text
+    target: Text
+    params: Params = {}
+    timeout: PositiveDuration | None = None
+    retries: Annotated[int, Field(ge=0, le=10)] | None = None
+
+
+class RecoveryModel(Model):
+    signal: Text
+    below: float | None = None
+    hold: Duration | None = None
+    deadline: PositiveDuration | None = None
+    preventive: bool | None = None
+
+
+class ApprovalModel(Model):
+    always: bool | None = None
+    above_capacity_share: Share | None = None
+    roles: Annotated[list[Text], Field(min_length=1)] | None = None
+    deadline: PositiveDuration | None = None
+
+
+class LimitsModel(Model):
+    capacity_floor: Share | None = None
+    cooldown: Duration | None = None
+
+
+class PlaybookFile(Model):
+    """playbooks/NAME.yaml"""
+
+    name: Text
+    description: Text
+    owner: Text
+    match: Matchers
+    target_kind: Literal["instance", "client", "service"]
+    min_confidence: Share | None = None
+    steps: Annotated[list[StepModel], Field(min_length=1)]
+    recovery: RecoveryModel
+    approval: ApprovalModel = ApprovalModel()
+    limits: LimitsModel = LimitsModel()
+    expires_after: PositiveDuration | None = None
+    runbook: str = ""
