@@ -1,0 +1,4 @@
+"""Where numbers come from: `prometheus` asks a server over its HTTP API, `files` reads CSV and Parquet.
+
+Read `prometheus` for requests, retries and errors, `answer` for how an answer becomes a matrix, then `files`.
+"""

@@ -1,0 +1,118 @@
+"""How Prometheus' JSON answer becomes a matrix: typed decoding, then one column per series on the asked grid."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from quell.incidents.series import FloatArray, SeriesMatrix
+
+Sample = tuple[float, str]
+
+
+class _Series(msgspec.Struct, gc=False):
+    metric: dict[str, str]
+    values: list[Sample] = []
+    value: Sample | None = None
+
+
+class _Data(msgspec.Struct, tag_field="resultType"):
+    pass
+
+
+class _Many(_Data, tag="matrix"):
+    result: list[_Series] = []
+
+
+class _Vector(_Data, tag="vector"):
+    result: list[_Series] = []
+
+
+class _Scalar(_Data, tag="scalar"):
+    result: Sample
+
+
+class _Text(_Data, tag="string"):
+    result: Sample
+
+
+class Answer(msgspec.Struct):
+    """The envelope of every answer. `warnings` is set where a server could answer only in part (Thanos, Mimir)."""
+
+    status: str
+    data: _Many | _Vector | _Scalar | _Text | None = None
+    errorType: str = ""  # noqa: N815 - the server's own spelling
+    error: str = ""
+    warnings: list[str] = []
+
+
+class NamesAnswer(msgspec.Struct):
+    """The answer of /api/v1/label/NAME/values."""
+
+    status: str
+    data: list[str] = []
+
+
+_ANSWER = msgspec.json.Decoder(Answer)
+_NAMES = msgspec.json.Decoder(NamesAnswer)
+
+
+def decode_answer(body: bytes) -> Answer:
+    """Decode one answer; raises msgspec.DecodeError where it is not one of Prometheus."""
+    return _ANSWER.decode(body)
+
+
+def decode_names(body: bytes) -> list[str]:
+    return _NAMES.decode(body).data
+
+
+def matrix_on_grid(answer: Answer, timestamps: FloatArray) -> SeriesMatrix:
+    """The series of a range answer on the grid; a moment without sample is NaN."""
+    series = answer.data.result if isinstance(answer.data, _Many) else []
+    values = np.full((len(series), len(timestamps)), np.nan)
+    for row, one in zip(values, series, strict=True):
+        _fill(row, one.values, timestamps)
+    return SeriesMatrix(
+        timestamps=timestamps, values=np.ascontiguousarray(values.T), labels=tuple(s.metric for s in series)
+    )
+
+
+def _fill(row: FloatArray, samples: Sequence[Sample], timestamps: FloatArray) -> None:
+    numbers = np.fromiter((float(text) for _, text in samples), dtype=np.float64, count=len(samples))
+    if len(samples) == len(timestamps):
+        row[:] = numbers
+        return
+    at = np.fromiter((moment for moment, _ in samples), dtype=np.float64, count=len(samples))
+    # Servers print milliseconds while the grid is exact: take the nearest point, within half a step.
+    step = timestamps[1] - timestamps[0] if len(timestamps) > 1 else 1.0
+    position = np.rint((at - timestamps[0]) / step).astype(np.int64)
+    inside = (position >= 0) & (position < len(timestamps))
+    row[position[inside]] = numbers[inside]
+
+
+def matrix_of_instant(answer: Answer, at: float) -> SeriesMatrix:
+    """The last value of each series, as a matrix with one row; a scalar is one series without labels."""
+    found: list[tuple[dict[str, str], float]] = []
+    if isinstance(answer.data, _Vector):
+        found = [(s.metric, float(s.value[1])) for s in answer.data.result if s.value is not None]
+    elif isinstance(answer.data, _Scalar):
+        found = [({}, float(answer.data.result[1]))]
+    values = np.array([value for _, value in found], dtype=np.float64).reshape(1, len(found))
+    return SeriesMatrix(timestamps=np.array([at]), values=values, labels=tuple(labels for labels, _ in found))
+
+
+def join_in_time(parts: Sequence[SeriesMatrix]) -> SeriesMatrix:
+    """One matrix from matrices that follow each other in time; a series missing from a part is NaN there."""
+    if len(parts) == 1:
+        return parts[0]
+    keys = [[tuple(sorted(one.items())) for one in part.labels] for part in parts]
+    labels = [one for part in parts for one in part.labels]
+    unique = dict(zip((key for part in keys for key in part), labels, strict=True))
+    columns = {key: column for column, key in enumerate(unique)}
+    timestamps = np.concatenate([part.timestamps for part in parts])
+    values = np.full((len(timestamps), len(columns)), np.nan)
+    row = 0
+    for part, part_keys in zip(parts, keys, strict=True):
+        values[row : row + len(part.timestamps), [columns[key] for key in part_keys]] = part.values
+        row += len(part.timestamps)
+    return SeriesMatrix(timestamps=timestamps, values=values, labels=tuple(unique.values()))
