@@ -1,0 +1,190 @@
+"""A git repository of configuration: what a commit did, and its undoing as a reviewed commit."""
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from quell.adapters.commands import CommandResult, run_command
+from quell.incidents.errors import Conflict, InvalidInput, NotFound
+
+_IDENTITY = ("-c", "user.name=Quell", "-c", "user.email=quell@localhost", "-c", "commit.gpgsign=false")
+_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    id: str
+    author: str
+    at: datetime
+    subject: str
+
+
+class Standing(StrEnum):
+    """What is left of a commit in one file at the head of a branch."""
+
+    IN_FORCE = "in_force"  # the file is as the commit left it
+    CHANGED_SINCE = "changed_since"  # later commits changed the file too; an undo may conflict
+    NOT_IN_FORCE = "not_in_force"  # not on the branch, or the file is as it was before the commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkTree:
+    """A second working tree on its own branch; the repository's own tree does not see what happens here."""
+
+    path: Path
+    branch: str
+    repository: "GitRepository"
+
+    def undo_commit(self, commit: str, file: str) -> None:
+        """Take back what `commit` did to `file` (three-way, staged). Raises Conflict; the tree is then as before."""
+        patch = self.repository.diff(commit, file)
+        if not patch:
+            raise InvalidInput(f"commit {commit} did not change {file}")
+        result = self.repository.run("apply", "--reverse", "--3way", "--index", "-", cwd=self.path, stdin=patch)
+        if not result.is_ok:
+            self.repository.git("reset", "--hard", "--quiet", cwd=self.path)
+            raise Conflict(
+                f"commit {commit[:12]} cannot be taken back from {file}: later commits changed the same lines; "
+                f"mend the file by hand ({result.stderr.strip().splitlines()[-1] if result.stderr else 'git apply'})"
+            )
+
+    def write(self, file: str, content: str) -> None:
+        """Write and stage one file. Raises InvalidInput for a name that leaves the tree."""
+        path = (self.path / file).resolve()
+        if not path.is_relative_to(self.path.resolve()):
+            raise InvalidInput(f"file {file} is outside the repository")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        self.repository.git("add", "--", file, cwd=self.path)
+
+    def staged_diff(self) -> str:
+        return self.repository.git("diff", "--cached", cwd=self.path)
+
+    def commit(self, message: str) -> str:
+        """Commit what is staged, as Quell; returns the commit's id. Raises Conflict when nothing is staged."""
+        if not self.staged_diff():
+            raise Conflict(f"branch {self.branch} has nothing to commit: the files are already as wanted")
+        self.repository.git(*_IDENTITY, "commit", "--quiet", "--file=-", cwd=self.path, stdin=message)
+        return self.repository.git("rev-parse", "HEAD", cwd=self.path).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class GitRepository:
+    """Everything goes through the git program: its locks hold against people working in the same repository."""
+
+    path: Path
+    timeout: timedelta = timedelta(seconds=20)
+
+    def head(self, branch: str) -> str:
+        """The commit at the head of the branch. Raises NotFound."""
+        return self._resolve(f"refs/heads/{branch}")
+
+    def commit(self, commit: str) -> Commit:
+        """Who made the commit, when, and its subject. Raises NotFound."""
+        text = self.git("show", "--no-patch", "--format=%H%x00%an%x00%at%x00%s", self._resolve(commit))
+        id, author, at, subject = text.strip().split("\0")
+        return Commit(id=id, author=author, at=datetime.fromtimestamp(int(at), UTC), subject=subject)
+
+    def files_of(self, commit: str) -> tuple[str, ...]:
+        """The files that the commit changed."""
+        id = self._resolve(commit)
+        names = self.git("diff-tree", "-r", "--root", "--no-commit-id", "--name-only", "-z", id)
+        return tuple(name for name in names.split("\0") if name)
+
+    def diff(self, commit: str, file: str) -> str:
+        """What the commit did to the file, as a patch; empty when it did nothing to it."""
+        id = self._resolve(commit)
+        return self.git("diff-tree", "-p", "--root", "--no-commit-id", "--full-index", "--no-ext-diff", id, "--", file)
+
+    def content(self, commit: str, file: str) -> str | None:
+        """The file as it is at the commit; None when it is not there."""
+        result = self.run("show", f"{self._resolve(commit)}:{file}")
+        return result.stdout if result.is_ok else None
+
+    def list_files(self, commit: str, folder: str) -> tuple[str, ...]:
+        """The files directly in a folder at the commit; empty when there is no such folder."""
+        names = self.git("ls-tree", "-z", "--name-only", self._resolve(commit), "--", f"{folder.rstrip('/')}/")
+        return tuple(name for name in names.split("\0") if name)
+
+    def parent(self, commit: str) -> str | None:
+        """The commit before; None for the first one."""
+        result = self.run("rev-parse", "--verify", "--quiet", f"{self._resolve(commit)}^")
+        return result.stdout.strip() if result.is_ok else None
+
+    def standing(self, commit: str, file: str, branch: str) -> Standing:
+        """How much of the commit is in force in the file at the head of the branch."""
+        id, head = self._resolve(commit), self.head(branch)
+        if not self.run("merge-base", "--is-ancestor", id, head).is_ok:
+            return Standing.NOT_IN_FORCE
+        now = self.content(head, file)
+        if now == self.content(id, file):
+            return Standing.IN_FORCE
+        parent = self.parent(id)
+        before = self.content(parent, file) if parent else None
+        return Standing.NOT_IN_FORCE if now == before else Standing.CHANGED_SINCE
+
+    def find_by_trailer(self, branch: str, trailer: str) -> str | None:
+        """The newest commit on the branch whose message has this line; None when there is none."""
+        pattern = f"^{re.escape(trailer)}$"
+        found = self.git("log", "-1", "--format=%H", "--extended-regexp", f"--grep={pattern}", self.head(branch))
+        return found.strip() or None
+
+    @contextmanager
+    def work_tree(self, branch: str, *, start: str) -> Generator[WorkTree]:
+        """A second working tree on `branch`, begun anew at `start`; it is removed at the end, the branch stays.
+
+        What a dead process left under the same name is thrown away first.
+        """
+        folder = Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir").strip()) / "quell-trees"
+        path = folder / branch.replace("/", "-")
+        self.run("worktree", "remove", "--force", "--force", str(path))
+        self.git("worktree", "prune")
+        folder.mkdir(exist_ok=True)
+        self.git("worktree", "add", "--quiet", "--force", "-B", branch, str(path), self._resolve(start))
+        try:
+            yield WorkTree(path=path, branch=branch, repository=self)
+        finally:
+            self.run("worktree", "remove", "--force", "--force", str(path))
+
+    def merge(self, source: str, *, into: str) -> str:
+        """Bring `into` forward to `source`, fast-forward only, files included; returns the new head.
+
+        Raises Conflict when `into` has moved on or the working tree has uncommitted changes in the way; nothing is
+        changed then.
+        """
+        wanted = self._resolve(source)
+        if self.run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip() == into:
+            result = self.run(*_IDENTITY, "merge", "--ff-only", "--quiet", wanted)
+        else:
+            result = self.run("fetch", "--quiet", ".", f"{wanted}:refs/heads/{into}")
+        if not result.is_ok:
+            raise Conflict(f"branch {into} cannot be brought forward to {wanted[:12]}: {result.said.splitlines()[0]}")
+        return self.head(into)
+
+    def delete_branch(self, branch: str) -> None:
+        """Remove a branch if it is there."""
+        self.run("branch", "--quiet", "-D", branch)
+
+    def git(self, *arguments: str, cwd: Path | None = None, stdin: str | None = None) -> str:
+        """Run git and return what it wrote. Raises InvalidInput with git's own words."""
+        result = self.run(*arguments, cwd=cwd, stdin=stdin)
+        if not result.is_ok:
+            said = result.stderr.strip() or f"exit code {result.code}"
+            raise InvalidInput(f"git {arguments[0]} failed in {cwd or self.path}: {said}")
+        return result.stdout
+
+    def run(self, *arguments: str, cwd: Path | None = None, stdin: str | None = None) -> CommandResult:
+        command = ("git", "-c", "core.quotePath=false", *arguments)
+        return run_command(command, cwd=cwd or self.path, timeout=self.timeout, env=_ENVIRONMENT, stdin=stdin)
+
+    def _resolve(self, name: str) -> str:
+        if name.startswith("-"):
+            raise InvalidInput(f"{name} is not the name of a commit")
+        result = self.run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        if not result.is_ok:
+            raise NotFound(f"commit {name} is not in {self.path}; fetch it or correct the change's commit")
+        return result.stdout.strip()
