@@ -1,0 +1,2 @@
+"""`make demo`: one whole incident, live. Read `story` (what happens), `witness` (who is asked whether it did),
+`scorecard` (what is measured), `account` (what is printed)."""
