@@ -86,6 +86,10 @@ class Timeline(Protocol):
 
     def entries(self, *, after_id: int = 0, limit: int | None = None) -> list[TimelineEntry]: ...
 
+    def written(self) -> int:
+        """How many entries were ever written; `verify_chain` takes it, so that a cut-off end shows."""
+        ...
+
 
 # What each kind can be filtered and ordered by. States and kinds compare as text.
 INDEXES: Mapping[str, tuple[str, ...]] = {

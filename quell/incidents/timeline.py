@@ -85,8 +85,11 @@ def chain_entry(event: Event, *, last: TimelineEntry | None, last_of_incident: T
     )
 
 
-def verify_chain(entries: Iterable[TimelineEntry]) -> list[str]:
-    """Check all entries, in order of id; returns one sentence per fault, empty when the timeline is whole."""
+def verify_chain(entries: Iterable[TimelineEntry], *, written: int | None = None) -> list[str]:
+    """Check all entries, in order of id; returns one sentence per fault, empty when the timeline is whole.
+
+    `written` is how many the store counted (`Timeline.written`): without it, a cut-off end cannot be seen.
+    """
     faults: list[str] = []
     last: TimelineEntry | None = None
     heads: dict[str, TimelineEntry] = {}
@@ -104,6 +107,9 @@ def verify_chain(entries: Iterable[TimelineEntry]) -> list[str]:
         if entry.chain != _sha256((last.chain if last else GENESIS) + entry.hash):
             faults.append(f"entry {entry.id}: it does not continue the chain over all incidents")
         last, heads[entry.incident] = entry, entry
+    found = last.id if last else 0
+    if written is not None and found < written:
+        faults.append(f"the end is cut off: {written} entries were written, the last one found is entry {found}")
     return faults
 
 

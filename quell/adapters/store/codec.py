@@ -1,0 +1,150 @@
+"""A record as a row and back: indexed fields as typed columns, everything as JSON text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, cast, get_args, get_type_hints
+
+import msgspec
+import numpy as np
+
+from quell.incidents.alert import Alert
+from quell.incidents.change import Change
+from quell.incidents.decision import Decision
+from quell.incidents.errors import InvalidInput
+from quell.incidents.fix import Fix
+from quell.incidents.inbox import InboxItem
+from quell.incidents.incident import Incident
+from quell.incidents.journal import JournalEntry, Lease
+from quell.incidents.mitigation import Mitigation
+from quell.incidents.report import Report
+from quell.incidents.review import Review
+from quell.incidents.threshold import ThresholdVersion
+from quell.incidents.timeline import Event
+from quell.incidents.verdict import Verdict
+from quell.ports import INDEXES, Document
+
+RECORD_TYPES: Mapping[str, type[Any]] = {
+    "inbox": InboxItem,
+    "alerts": Alert,
+    "incidents": Incident,
+    "mitigations": Mitigation,
+    "journal": JournalEntry,
+    "decisions": Decision,
+    "fixes": Fix,
+    "thresholds": ThresholdVersion,
+    "changes": Change,
+    "reports": Report,
+    "reviews": Review,
+    "verdicts": Verdict,
+    "documents": Document,
+    "leases": Lease,
+}
+Row = Mapping[str, Any]  # id, the indexed fields, body, and blob for documents
+Value = str | datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedField:
+    name: str
+    is_time: bool
+    is_optional: bool
+
+
+@cache
+def indexed_fields(kind: str) -> Mapping[str, IndexedField]:
+    """The indexed fields of a kind by name, as the record's type declares them."""
+    hints = get_type_hints(RECORD_TYPES[kind])
+    return {
+        name: IndexedField(
+            name=name,
+            is_time=datetime in (hints[name], *get_args(hints[name])),
+            is_optional=type(None) in get_args(hints[name]),
+        )
+        for name in INDEXES[kind]
+    }
+
+
+def encode_record(kind: str, record: Any) -> dict[str, Any]:
+    """The record as a row. Raises InvalidInput for what could not be read back as it was meant."""
+    row: dict[str, Any] = {"id": column_value(kind, "id", record.id)}
+    for name in INDEXES[kind]:
+        row[name] = column_value(kind, name, getattr(record, name))
+    if isinstance(record, Document):
+        row["blob"] = record.blob
+        record = replace(record, blob=b"")
+    try:
+        body = _encoder.encode(record)
+        # JSON has no NaN: msgspec writes null, which only fields that may be None can take back.
+        _decoder(kind).decode(body)
+    except (msgspec.MsgspecError, UnicodeError, OverflowError, TypeError) as error:
+        raise InvalidInput(f"{kind} record {record.id} cannot be stored: {error}") from error
+    row["body"] = body.decode()
+    return row
+
+
+def decode_record(kind: str, body: str, blob: bytes | None = None) -> Any:
+    record = _decoder(kind).decode(body)
+    return replace(record, blob=bytes(blob)) if blob else record
+
+
+def column_value(kind: str, field: str, value: object) -> Value:
+    """A field's value as its column holds it: plain text, or a time in UTC.
+
+    Raises InvalidInput for text that PostgreSQL could not hold and for a time without a zone.
+    """
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise InvalidInput(f"{kind}.{field} is {value} without a time zone; times are aware and in UTC")
+        return value.astimezone(UTC)
+    text = str(value)
+    if _clean(text) != text:
+        raise InvalidInput(f"{kind}.{field} is {text!r}; it holds a character that text in a database cannot have")
+    return text
+
+
+def clean_event(event: Event) -> Event:
+    """The event as every database can hold it, in UTC: what cannot be written is replaced, never a reason to fail."""
+    return replace(
+        event,
+        incident=None if event.incident is None else _clean(event.incident),
+        at=cast(datetime, column_value("timeline", "at", event.at)),
+        kind=_clean(event.kind),
+        by=_clean(event.by),
+        text=_clean(event.text),
+        subject=None if event.subject is None else _clean(event.subject),
+        evidence={_clean(str(name)): _clean(str(value)) for name, value in event.evidence.items()},
+    )
+
+
+def encode_evidence(evidence: Mapping[str, str]) -> str:
+    return _encoder.encode(evidence).decode()
+
+
+def decode_evidence(text: str) -> Mapping[str, str]:
+    return msgspec.json.decode(text, type=dict[str, str])
+
+
+def _clean(text: str) -> str:
+    """Without NUL (PostgreSQL has none) and lone surrogates (UTF-8 has none)."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _plain(value: object) -> object:
+    """What msgspec does not know by itself: numpy's scalars, and other mappings than dict."""
+    if isinstance(value, np.generic):
+        return cast(object, value.item())
+    if isinstance(value, Mapping):
+        return dict(cast(Mapping[str, object], value))
+    raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")
+
+
+@cache
+def _decoder(kind: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(RECORD_TYPES[kind])
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)

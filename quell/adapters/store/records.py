@@ -1,0 +1,138 @@
+"""The records of one kind, in SQL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Delete, Select, Table, bindparam, delete, func, or_, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from quell.adapters.store.codec import Value, column_value, decode_record, encode_record, indexed_fields
+from quell.adapters.store.query import Bound, Query, plan_query
+from quell.adapters.store.schema import TABLES
+from quell.adapters.store.transaction import refuse_writing
+from quell.incidents.errors import Conflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statements:
+    """What is asked of one table again and again; built once, so that SQLAlchemy compiles it once."""
+
+    get: Select[Any]
+    insert: Any  # does nothing where the id is taken
+    upsert: Any  # replaces all but id and seq
+    delete: Delete
+
+
+@cache
+def statements_of(kind: str, dialect: str) -> Statements:
+    table = TABLES[kind]
+    # `inline`: the number that the database gave is not asked for
+    insert = (postgresql_insert if dialect == "postgresql" else sqlite_insert)(table).inline()
+    replaced = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in ("id", "seq")}
+    return Statements(
+        get=_select_record(table).where(table.c.id == bindparam("wanted")),
+        insert=insert.on_conflict_do_nothing(index_elements=["id"]),
+        upsert=insert.on_conflict_do_update(index_elements=["id"], set_=replaced),
+        delete=delete(table).where(table.c.id == bindparam("wanted")),
+    )
+
+
+class SqlRecords:
+    def __init__(self, connection: Connection, kind: str, *, is_writing: bool) -> None:
+        self._connection = connection
+        self._kind = kind
+        self._is_writing = is_writing
+        self._table = TABLES[kind]
+        self._statements = statements_of(kind, connection.dialect.name)
+
+    def get(self, id: str) -> Any | None:
+        row = self._connection.execute(self._statements.get, {"wanted": column_value(self._kind, "id", id)}).first()
+        return None if row is None else decode_record(self._kind, *row)
+
+    def add(self, record: Any) -> None:
+        self._check_writing()
+        row = encode_record(self._kind, record)
+        if self._connection.execute(self._statements.insert, row).rowcount == 0:
+            raise Conflict(f"{self._kind} record {row['id']} exists already; read it and put the changed one")
+
+    def put(self, record: Any) -> None:
+        self._check_writing()
+        self._connection.execute(self._statements.upsert, encode_record(self._kind, record))
+
+    def delete(self, id: str) -> None:
+        self._check_writing()
+        self._connection.execute(self._statements.delete, {"wanted": column_value(self._kind, "id", id)})
+
+    def find(
+        self,
+        where: Mapping[str, object] | None = None,
+        *,
+        after: Bound | None = None,
+        before: Bound | None = None,
+        order: str = "id",
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Any]:
+        query = plan_query(
+            self._kind,
+            where,
+            after=after,
+            before=before,
+            order=order,
+            descending=descending,
+            limit=limit,
+            offset=offset,
+        )
+        statement = _select_record(self._table).where(*_conditions(self._table, query))
+        statement = statement.order_by(*_ordering(self._table, query))
+        if query.limit is not None:
+            statement = statement.limit(query.limit)
+        if query.offset:
+            statement = statement.offset(query.offset)
+        return [decode_record(self._kind, *row) for row in self._connection.execute(statement)]
+
+    def count(self, where: Mapping[str, object] | None = None) -> int:
+        query = plan_query(self._kind, where)
+        statement = select(func.count()).select_from(self._table).where(*_conditions(self._table, query))
+        return self._connection.execute(statement).scalar_one()
+
+    def _check_writing(self) -> None:
+        if not self._is_writing:
+            refuse_writing()
+
+
+def _select_record(table: Table) -> Select[Any]:
+    return select(table.c.body, *([table.c.blob] if "blob" in table.c else []))
+
+
+def _conditions(table: Table, query: Query) -> list[ColumnElement[bool]]:
+    conditions = [_one_of(table.c[name], choices) for name, choices in query.choices.items()]
+    if query.after:
+        conditions.append(table.c[query.after[0]] >= query.after[1])
+    if query.before:
+        conditions.append(table.c[query.before[0]] <= query.before[1])
+    return conditions
+
+
+def _one_of(column: ColumnElement[Any], choices: tuple[Value, ...]) -> ColumnElement[bool]:
+    values = [value for value in choices if value is not None]
+    given = column == values[0] if len(values) == 1 else column.in_(values)
+    if len(values) == len(choices):
+        return given
+    return or_(column.is_(None), given) if values else column.is_(None)
+
+
+def _ordering(table: Table, query: Query) -> list[ColumnElement[Any]]:
+    """Descending is the exact reverse of ascending; what is unset comes first, then by order of insertion."""
+    seq: ColumnElement[Any] = table.c.seq.desc() if query.descending else table.c.seq.asc()
+    if query.order is None:
+        return [seq]
+    column: ColumnElement[Any] = table.c[query.order]
+    field: ColumnElement[Any] = column.desc() if query.descending else column.asc()
+    if indexed_fields(table.name)[query.order].is_optional:
+        field = field.nulls_last() if query.descending else field.nulls_first()
+    return [field, seq]
