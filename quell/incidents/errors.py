@@ -27,3 +27,9 @@ class Unavailable(QuellError):
 
 class Refused(QuellError):
     """A rule forbids it; the text names rule, value and limit."""
+
+    def __init__(self, message: str, *, rule: str = "", value: str = "", limit: str = "") -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.value = value
+        self.limit = limit

@@ -24,12 +24,16 @@ class StepTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryRule:
-    """Recovered means: the user-facing `signal` is back inside its limit for `hold`, before `deadline`."""
+    """Recovered means: the user-facing `signal` is back inside its limit for `hold`, before `deadline`.
+
+    A `preventive` playbook acts before users are hurt: it counts as effective when the signal stayed inside.
+    """
 
     signal: str
     below: float | None = None  # in the signal's unit; None: below the baseline's upper bound
     hold: timedelta = timedelta(seconds=15)
     deadline: timedelta = timedelta(minutes=2)
+    preventive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

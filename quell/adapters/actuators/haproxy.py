@@ -1,0 +1,275 @@
+"""HAProxy as the lever: isolate a server, shift weight, throttle one client or everybody.
+
+Commands take effect on the next request. Every reply text is a failure, every effect is read back, and every change
+and undo is also written to the map file or the server-state file so that a reload keeps it.
+`set maxconn frontend` is never used: raising it on a full frontend kills HAProxy 2.6 (haproxy/haproxy#2726).
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from quell.adapters.actuators.haproxy_files import read_map, write_map, write_state
+from quell.adapters.actuators.haproxy_runtime import RuntimeClient, ServerState
+from quell.incidents.errors import InvalidInput
+from quell.incidents.mitigation import Step
+
+State = Mapping[str, str]
+
+
+class HAProxyActuator:
+    """The HAProxy that `connections.haproxy_socket` names.
+
+    `maps` is the folder with `limits.map` and `knobs.map`; without it the maps are changed at runtime only and a
+    reload forgets them. `state_file` is HAProxy's `server-state-file`; the same holds. `timeout` bounds one command.
+    """
+
+    name = "haproxy"
+
+    def __init__(
+        self, *, socket: str, maps: Path | None, state_file: Path | None, timeout: timedelta = timedelta(seconds=5)
+    ) -> None:
+        client = RuntimeClient(socket, timeout)
+        self._client = client
+        self._levers: Mapping[str, _Lever] = {
+            "isolate": _Isolate(client, state_file),
+            "weight": _Weight(client, state_file),
+            "throttle": _Throttle(client, maps),
+            "throttle_all": _ThrottleAll(client, maps),
+        }
+
+    def actions(self) -> Mapping[str, str]:
+        return {name: (type(lever).__doc__ or "").splitlines()[0] for name, lever in self._levers.items()}
+
+    def describe(self, step: Step) -> str:
+        return self._lever(step).describe(step)
+
+    def describe_undo(self, step: Step) -> str:
+        return self._lever(step).describe_undo(step)
+
+    def read_state(self, step: Step) -> State:
+        return self._lever(step).read_state(step)
+
+    def apply(self, step: Step) -> None:
+        self._lever(step).apply(step)
+
+    def verify(self, step: Step) -> bool:
+        return self._lever(step).verify(step)
+
+    def undo(self, step: Step, state_before: State) -> None:
+        self._lever(step).undo(step, state_before)
+
+    def verify_undone(self, step: Step, state_before: State) -> bool:
+        return self._lever(step).verify_undone(step, state_before)
+
+    def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:
+        """server -> share of its full weight that takes new requests now: 0 when drained, in maintenance or down."""
+        servers = self._client.servers()
+        return {target: _known(servers, target).serving_share for target in service_targets}
+
+    def _lever(self, step: Step) -> "_Lever":
+        lever = self._levers.get(step.action)
+        if lever is None:
+            raise InvalidInput(f"haproxy has no action {step.action!r}; it has {', '.join(self._levers)}")
+        return lever
+
+
+class _Lever(Protocol):
+    def describe(self, step: Step) -> str: ...
+    def describe_undo(self, step: Step) -> str: ...
+    def read_state(self, step: Step) -> State: ...
+    def apply(self, step: Step) -> None: ...
+    def verify(self, step: Step) -> bool: ...
+    def undo(self, step: Step, state_before: State) -> None: ...
+    def verify_undone(self, step: Step, state_before: State) -> bool: ...
+
+
+class _ServerLever:
+    """What isolate and weight share: the server's administrative state and weight, before and after."""
+
+    def __init__(self, client: RuntimeClient, state_file: Path | None) -> None:
+        self._client = client
+        self._file = state_file
+
+    def read_state(self, step: Step) -> State:
+        server = self._server(step)
+        return {"admin_state": server.admin_state, "weight": str(server.weight)}
+
+    def undo(self, step: Step, state_before: State) -> None:
+        self._server(step)
+        self._client.order("set", "server", step.target, "state", state_before["admin_state"])
+        self._client.order("set", "weight", step.target, state_before["weight"])
+        self._persist()
+
+    def verify_undone(self, step: Step, state_before: State) -> bool:
+        return self.read_state(step) == dict(state_before)
+
+    def _server(self, step: Step) -> ServerState:
+        return _known(self._client.servers(), step.target)
+
+    def _persist(self) -> None:
+        if self._file is not None:
+            write_state(self._file, lambda: self._client.ask("show", "servers", "state"))
+
+
+class _Isolate(_ServerLever):
+    """Takes one server (`backend/server`) out: it gets no new requests, running ones finish.
+
+    Isolation silences the server's own alert, since it has no traffic any more: recovery is judged elsewhere.
+    """
+
+    def describe(self, step: Step) -> str:
+        return f"drain {step.target}: no new requests, running ones finish"
+
+    def describe_undo(self, step: Step) -> str:
+        return f"put {step.target} back into the administrative state and weight it had before"
+
+    def apply(self, step: Step) -> None:
+        self._server(step)
+        self._client.order("set", "server", step.target, "state", "drain")
+        self._persist()
+
+    def verify(self, step: Step) -> bool:
+        return self._server(step).admin_state == "drain"
+
+
+class _Weight(_ServerLever):
+    """Sets the weight of one server (params: weight 0..256), for a canary or a gradual return.
+
+    Absolute numbers only: a percentage is a share of the initial weight and stays 0 when that is 0.
+    """
+
+    def describe(self, step: Step) -> str:
+        return f"set the weight of {step.target} to {_whole(step, 'weight', 0, 256)}"
+
+    def describe_undo(self, step: Step) -> str:
+        return f"put the weight of {step.target} back to what it was before"
+
+    def apply(self, step: Step) -> None:
+        weight = _whole(step, "weight", 0, 256)
+        self._server(step)
+        self._client.order("set", "weight", step.target, str(weight))
+        self._persist()
+
+    def verify(self, step: Step) -> bool:
+        return self._server(step).weight == _whole(step, "weight", 0, 256)
+
+
+class _MapLever:
+    """What the throttles share: one key of one map, at runtime and in its file."""
+
+    file: str
+    parameter = "requests_per_second"
+
+    def __init__(self, client: RuntimeClient, maps: Path | None) -> None:
+        self._client = client
+        self._maps = maps
+
+    def key(self, step: Step) -> str:
+        raise NotImplementedError
+
+    def read_state(self, step: Step) -> State:
+        value = self._entries().get(self.key(step))
+        return {} if value is None else {"value": value}
+
+    def apply(self, step: Step) -> None:
+        self._set(self.key(step), str(_whole(step, self.parameter, 1, 1_000_000)))
+
+    def verify(self, step: Step) -> bool:
+        return self._reads(self.key(step), str(_whole(step, self.parameter, 1, 1_000_000)))
+
+    def undo(self, step: Step, state_before: State) -> None:
+        if "value" in state_before:
+            self._set(self.key(step), state_before["value"])
+            return
+        if self.key(step) in self._entries():
+            self._client.order("del", "map", self._id(), self.key(step))
+        self._persist()
+
+    def verify_undone(self, step: Step, state_before: State) -> bool:
+        return self._reads(self.key(step), state_before.get("value"))
+
+    def _set(self, key: str, value: str) -> None:
+        verb = "set" if key in self._entries() else "add"  # `set map` on a missing key answers "entry not found."
+        self._client.order(verb, "map", self._id(), key, value)
+        self._persist()
+
+    def _reads(self, key: str, value: str | None) -> bool:
+        in_file = read_map(self._maps / self.file).get(key) == value if self._maps else True
+        return in_file and self._entries().get(key) == value
+
+    def _id(self) -> str:
+        ids = self._client.map_ids()
+        if self.file not in ids:
+            raise InvalidInput(f"haproxy uses no {self.file}; it uses {', '.join(sorted(ids)) or 'no map'}")
+        return ids[self.file]
+
+    def _entries(self) -> Mapping[str, str]:
+        return self._client.map_entries(self._id())
+
+    def _persist(self) -> None:
+        if self._maps is not None:
+            write_map(self._maps / self.file, self._entries)
+
+
+class _Throttle(_MapLever):
+    """Limits one client (`client:NAME`, as in the header x-client) to params requests_per_second; the rest get 429.
+
+    Only admitted requests count, so that throughput settles at the limit however much is offered.
+    """
+
+    file = "limits.map"
+
+    def key(self, step: Step) -> str:
+        kind, _, client = step.target.partition(":")
+        if kind != "client" or not client or client.startswith("#") or len(client) > 64:
+            raise InvalidInput(f"throttle target {step.target!r} is not client:NAME with 1 to 64 characters")
+        return client.lower()  # the configuration compares in lower case
+
+    def describe(self, step: Step) -> str:
+        rate = _whole(step, self.parameter, 1, 1_000_000)
+        return f"limit client {self.key(step)} to {rate} requests per second, answer the rest with 429"
+
+    def describe_undo(self, step: Step) -> str:
+        return f"put the limit of client {self.key(step)} back to what it was before, or take it away"
+
+
+class _ThrottleAll(_MapLever):
+    """Limits all requests together to params requests_per_second; the rest get 429. The target is `global`."""
+
+    file = "knobs.map"
+
+    def key(self, step: Step) -> str:
+        if step.target != "global":
+            raise InvalidInput(f"throttle_all target {step.target!r} is not 'global'")
+        return "global_rps"
+
+    def describe(self, step: Step) -> str:
+        rate = _whole(step, self.parameter, 1, 1_000_000)
+        return f"limit everything to {rate} requests per second, answer the rest with 429"
+
+    def describe_undo(self, step: Step) -> str:
+        return f"put the limit on everything back to what it was before {step.target} was throttled"
+
+
+def _known(servers: Mapping[str, ServerState], target: str) -> ServerState:
+    if target in servers:
+        return servers[target]
+    near = difflib.get_close_matches(target, servers, n=1, cutoff=0.0)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InvalidInput(f"haproxy has no server {target!r}{hint}")
+
+
+def _whole(step: Step, name: str, low: int, high: int) -> int:
+    value = step.params.get(name)
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise InvalidInput(
+            f"{step.action} of {step.target}: {name} is {value!r}, it must be a whole number {low}..{high}"
+        )
+    return number
