@@ -1,0 +1,44 @@
+"""Quiet: when an incident is over by itself."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from quell.incidents.alert import Alert, AlertStatus
+from quell.incidents.incident import Incident, IncidentState
+from quell.incidents.mitigation import PENDING_STATES, Mitigation
+
+QUIET_TIME = timedelta(minutes=2)
+_MAY_END = frozenset({IncidentState.OPEN, IncidentState.TRIAGED, IncidentState.CONTAINED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    is_over: bool
+    reason: str
+
+
+def judge_quiet(
+    incident: Incident, alerts: Sequence[Alert], mitigations: Iterable[Mitigation], *, now: datetime
+) -> Ending:
+    """Whether the incident may be resolved because nothing speaks of it any more.
+
+    Not while a mitigation holds or waits (isolation silences the very alert that led to it), and not where a change
+    is linked: then the cause is still there and the resolve flow has to remove it.
+    """
+    if incident.state not in _MAY_END:
+        return Ending(is_over=False, reason=f"it is {incident.state}: somebody works on it")
+    holding = next((m for m in mitigations if m.is_holding or m.state in PENDING_STATES), None)
+    if holding:
+        return Ending(is_over=False, reason=f"{holding.id} is {holding.state}: silence proves nothing")
+    if incident.changes:
+        return Ending(is_over=False, reason=f"change {incident.changes[0]} is linked: the cause may still be there")
+    firing = next((alert for alert in alerts if alert.status is AlertStatus.FIRING), None)
+    if firing:
+        return Ending(is_over=False, reason=f"{firing.name} still fires")
+    last = max((alert.ends_at or alert.updated_at for alert in alerts), default=incident.updated_at)
+    if now - last < QUIET_TIME:
+        return Ending(is_over=False, reason=f"the last alert ended {(now - last).total_seconds():.0f} s ago")
+    return Ending(
+        is_over=True, reason=f"all {len(alerts)} alerts have been resolved for {QUIET_TIME.seconds // 60} min"
+    )

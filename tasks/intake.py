@@ -1,0 +1,192 @@
+"""Intake: takes what came in from the inbox and lets triage decide on it, exactly once, in one transaction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import reduce
+
+from prefect import task
+
+from quell.incidents.alert import Alert, AlertId, AlertStatus, alert_id, merge_alerts
+from quell.incidents.change import Change
+from quell.incidents.errors import InvalidInput, Unavailable
+from quell.incidents.inbox import InboxItem, InboxKind
+from quell.incidents.incident import ACTIVE_STATES, IncidentState, move_incident
+from quell.incidents.labels import Fingerprint
+from quell.incidents.report import Report
+from quell.incidents.timeline import event_of
+from quell.ports import Transaction
+from quell.triage.intake import has_start, parse_alert, parse_change, parse_report, split_webhook
+from quell.triage.quiet import judge_quiet
+from tasks.resources import Resources, resources
+from tasks.triage import BY, REPORTS_ALERT, Triage
+
+
+@dataclass(kw_only=True)
+class _Batch:
+    """What one batch of items says, parsed; `errors` names the poison by item."""
+
+    alerts: list[Alert] = field(default_factory=list[Alert])
+    startless: set[AlertId] = field(default_factory=set[AlertId])
+    changes: list[Change] = field(default_factory=list[Change])
+    reports: list[Report] = field(default_factory=list[Report])
+    errors: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def drain_inbox(res: Resources, limit: int = 500) -> list[str]:
+    """Triage up to `limit` waiting items in order; returns the incidents opened or changed.
+
+    Safe from several processes at once: the store admits one writer, who marks the items as processed in the same
+    transaction. An item that breaks triage is set aside with its error, and the others are done without it.
+    """
+    with res.store.reading() as tx:
+        waiting = len(tx.inbox.find({"processed_at": None}, limit=1))
+    touched: list[str] = []
+    if waiting:
+        try:
+            touched = _drain(res, limit)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - one item that breaks triage must not stop the others: take them one by one
+            touched = _drain_singly(res, limit)
+    return list(dict.fromkeys([*touched, *settle_quiet(res)]))
+
+
+def _drain(res: Resources, limit: int) -> list[str]:
+    now = res.clock()
+    with res.store.writing() as tx:
+        items = tx.inbox.find({"processed_at": None}, limit=limit)
+        return _triage(tx, res, items, now)
+
+
+def _drain_singly(res: Resources, limit: int) -> list[str]:
+    with res.store.reading() as tx:
+        ids = [item.id for item in tx.inbox.find({"processed_at": None}, limit=limit)]
+    touched: dict[str, None] = {}
+    for item_id in ids:
+        touched.update(dict.fromkeys(_drain_one(res, item_id)))
+    return list(touched)
+
+
+def _drain_one(res: Resources, item_id: str) -> list[str]:
+    now = res.clock()
+    try:
+        with res.store.writing() as tx:
+            item = tx.inbox.get(item_id)
+            return _triage(tx, res, [item], now) if item and item.processed_at is None else []
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - recorded on the item, where people see it
+        with res.store.writing() as tx:
+            item = tx.inbox.get(item_id)
+            if item and item.processed_at is None:
+                tx.inbox.put(replace(item, processed_at=now, error=f"triage failed: {type(error).__name__}: {error}"))
+        return []
+
+
+def _triage(tx: Transaction, res: Resources, items: list[InboxItem], now: datetime) -> list[str]:
+    batch = _parse(items)
+    triage = Triage(tx, res.config, now)
+    for change in sorted(batch.changes, key=lambda change: (change.at, change.id)):
+        triage.take_change(change)
+    for alert in _merge(tx, batch):
+        triage.take_alert(alert)
+    for report in sorted(batch.reports, key=lambda report: (report.at, report.id)):
+        triage.take_report(report)
+    touched = triage.finish()
+    for item in items:
+        tx.inbox.put(replace(item, processed_at=now, error=batch.errors.get(item.id, "")))
+    return touched
+
+
+def _parse(items: list[InboxItem]) -> _Batch:
+    batch = _Batch()
+    for item in items:
+        try:
+            _parse_item(item, batch)
+        except InvalidInput as error:
+            batch.errors[item.id] = str(error)
+    return batch
+
+
+def _parse_item(item: InboxItem, batch: _Batch) -> None:
+    match item.kind:
+        case InboxKind.CHANGE:
+            batch.changes.append(parse_change(item.payload, id=item.id, received_at=item.received_at))
+        case InboxKind.REPORT:
+            batch.reports.append(parse_report(item.payload, id=item.id, received_at=item.received_at))
+        case InboxKind.ALERT | InboxKind.ALERTMANAGER:
+            is_webhook = item.kind is InboxKind.ALERTMANAGER and "alerts" in item.payload
+            for payload in split_webhook(item.payload) if is_webhook else [item.payload]:
+                alert = parse_alert(payload, source=item.source, received_at=item.received_at)
+                batch.alerts.append(alert)
+                if not has_start(payload):
+                    batch.startless.add(alert.id)
+
+
+def _merge(tx: Transaction, batch: _Batch) -> list[Alert]:
+    """One alert per episode, merged with what is known, in order of start: arrival order does not matter."""
+    by_id: dict[AlertId, list[Alert]] = {}
+    for alert in batch.alerts:
+        if alert.id in batch.startless:
+            alert = _begun_earlier(tx, alert, by_id)
+        by_id.setdefault(alert.id, []).append(alert)
+    merged: list[Alert] = []
+    for episode_id, news in by_id.items():
+        known = tx.alerts.get(episode_id)
+        ordered = sorted(news, key=lambda alert: (alert.updated_at, alert.status))
+        merged.append(reduce(merge_alerts, [known, *ordered] if known else ordered))
+    return sorted(merged, key=lambda alert: (alert.starts_at, alert.id))
+
+
+def _begun_earlier(tx: Transaction, alert: Alert, batch: Mapping[AlertId, list[Alert]]) -> Alert:
+    """A sender that gives no start speaks of the episode that fires now, if there is one (as in Alertmanager)."""
+    firing = [news for found in batch.values() for news in found if news.fingerprint == alert.fingerprint]
+    firing += _firing(tx, alert.fingerprint)
+    if not firing:
+        return alert
+    latest = max(firing, key=lambda known: known.starts_at)
+    return replace(alert, id=alert_id(alert.fingerprint, latest.starts_at), starts_at=latest.starts_at)
+
+
+def _firing(tx: Transaction, mark: Fingerprint) -> list[Alert]:
+    return tx.alerts.find({"fingerprint": mark, "status": AlertStatus.FIRING})
+
+
+def settle_quiet(res: Resources) -> list[str]:
+    """Resolve incidents that are over by themselves; returns their ids. See `quell.triage.quiet` for when."""
+    now = res.clock()
+    with res.store.reading() as tx:
+        quiet = [incident.id for incident in tx.incidents.find({"state": tuple(ACTIVE_STATES)})]
+        quiet = [incident_id for incident_id in quiet if _ending(tx, incident_id, now)]
+    if not quiet:
+        return []
+    resolved: list[str] = []
+    with res.store.writing() as tx:
+        for incident_id in quiet:
+            incident, why = tx.incidents.get(incident_id), _ending(tx, incident_id, now)
+            if incident and why:
+                ended, move = move_incident(incident, IncidentState.RESOLVED, now=now, by=BY, why=why)
+                tx.incidents.put(ended)
+                tx.timeline.append(event_of(move))
+                resolved.append(incident.id)
+    return resolved
+
+
+def _ending(tx: Transaction, incident_id: str, now: datetime) -> str:
+    """Why the incident is over, or nothing. Reports never end by themselves, so they count as silent here."""
+    incident = tx.incidents.get(incident_id)
+    if incident is None or incident.changes:
+        return ""
+    firing = tx.alerts.find({"incident": incident_id, "status": AlertStatus.FIRING}, limit=2)
+    if any(alert.name != REPORTS_ALERT for alert in firing):
+        return ""  # looked at first: this is asked several times a second
+    alerts = [alert for alert in tx.alerts.find({"incident": incident_id}) if alert.name != REPORTS_ALERT]
+    ending = judge_quiet(incident, alerts, tx.mitigations.find({"incident": incident_id}), now=now)
+    return ending.reason if ending.is_over else ""
+
+
+@task(name="drain-inbox", timeout_seconds=60)  # a batch takes well under a second; a minute means the database hangs
+def drain() -> list[str]:
+    """Triage what waits in the inbox."""
+    return drain_inbox(resources())

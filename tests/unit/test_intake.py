@@ -1,0 +1,352 @@
+"""The inbox becomes incidents: every alert gets one outcome, whatever the order, repetition or poison."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quell.adapters.store.memory import MemoryStore
+from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.incidents.alert import Alert, AlertOutcome, AlertStatus
+from quell.incidents.inbox import InboxItem, InboxKind
+from quell.incidents.incident import Incident, IncidentState, move_incident
+from quell.incidents.service import Catalog, Instance, Service
+from quell.incidents.timeline import verify_chain
+from quell.triage.quiet import QUIET_TIME
+from tasks.intake import drain_inbox
+from tasks.resources import Resources
+
+pytestmark = pytest.mark.unit
+
+T0 = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def service(name: str, instances: int, *needs: str, is_user_facing: bool = False) -> Service:
+    return Service(
+        name=name,
+        team="shop",
+        depends_on=needs,
+        is_user_facing=is_user_facing,
+        instances=tuple(Instance(name=f"{name}-{n}", service=name) for n in range(1, instances + 1)),
+    )
+
+
+SHOP = Catalog(
+    services={
+        s.name: s
+        for s in (
+            service("storefront", 2, "checkout", "catalog", is_user_facing=True),
+            service("checkout", 3, "payment"),
+            service("payment", 2),
+            service("catalog", 1),
+            service("warehouse", 1),
+        )
+    }
+)
+
+
+@dataclass
+class Desk:
+    """A store and a clock that the test moves."""
+
+    store: MemoryStore = field(default_factory=MemoryStore)
+    now: datetime = T0 + timedelta(minutes=1)
+    sent: int = 0
+
+    @property
+    def res(self) -> Resources:
+        config = Config(
+            folder=Path(),
+            connections=Connections(store="", prometheus=""),
+            intervals=Intervals(),
+            detection=Detection(),
+            grouping=Grouping(),
+            catalog=SHOP,
+            signals={},
+            playbooks={},
+            people={},
+        )
+        return Resources(config=config, store=self.store, metrics=None, actuators={}, clock=lambda: self.now)  # type: ignore[arg-type]
+
+    def send(self, payload: Mapping[str, Any], kind: InboxKind = InboxKind.ALERT, id: str | None = None) -> None:
+        self.sent += 1
+        item = InboxItem(
+            id=id or f"item-{self.sent}", kind=kind, source="alertmanager", payload=payload, received_at=self.now
+        )
+        self.store.receive([item])
+
+    def drain(self) -> list[str]:
+        return drain_inbox(self.res)
+
+    def incidents(self) -> list[Incident]:
+        with self.store.reading() as tx:
+            return tx.incidents.find()
+
+    def incident(self, id: str = "INC-1") -> Incident:
+        with self.store.reading() as tx:
+            found = tx.incidents.get(id)
+        assert found is not None
+        return found
+
+    def alerts(self) -> list[Alert]:
+        with self.store.reading() as tx:
+            return tx.alerts.find()
+
+    def kinds(self, id: str = "INC-1") -> list[str]:
+        with self.store.reading() as tx:
+            return [entry.kind for entry in tx.timeline.of(id)]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def alert(
+    name: str = "InstanceErrors", *, at: float = 0, ends: float | None = None, value: float | None = None, **labels: str
+) -> dict[str, Any]:
+    payload: dict[str, Any] = {
+        "labels": {"alertname": name, "severity": "critical", **labels},
+        "annotations": {} if value is None else {"value": str(value), "expected": "0.01", "upper": "0.05"},
+        "startsAt": (T0 + timedelta(seconds=at)).isoformat(),
+    }
+    if ends is not None:
+        payload |= {"status": "resolved", "endsAt": (T0 + timedelta(seconds=ends)).isoformat()}
+    return payload
+
+
+BAD_INSTANCE = {"service": "checkout", "instance": "checkout-2"}
+CHANGE = {
+    "kind": "config",
+    "service": "checkout",
+    "instance": "checkout-2",
+    "at": (T0 - timedelta(seconds=90)).isoformat(),
+    "summary": "lower the payment timeout",
+    "commit": "abc1234def",
+    "author": "dora",
+}
+
+
+def test_alerts_of_one_trouble_become_one_triaged_incident_with_the_changed_instance_first(desk: Desk) -> None:
+    desk.send(CHANGE, InboxKind.CHANGE, id="change-1")
+    desk.send(alert("Anomaly", signal="instance-error-ratio", value=0.61, **BAD_INSTANCE))
+    desk.send(alert("Anomaly", signal="shop-error-ratio", service="storefront", at=5, value=0.2))
+    desk.send(alert(**BAD_INSTANCE, at=20))
+    desk.send({"text": "cannot pay", "service": "storefront", "reporter": "eve"}, InboxKind.REPORT)
+    assert desk.drain() == ["INC-1"]
+
+    incident = desk.incident()
+    assert incident.state is IncidentState.TRIAGED
+    assert incident.title == "checkout-2 errors: 61 % of requests fail, users affected"
+    assert (incident.service, incident.onset_at) == ("checkout", T0)
+    assert incident.suspects[0].node == "checkout-2"
+    assert incident.suspects[0].change == "change-1"
+    assert "configuration change abc1234 90 s before onset" in incident.suspects[0].reason
+    assert incident.changes == ("change-1",)
+    outcomes = {(a.name, a.service): (a.outcome, a.outcome_reason) for a in desk.alerts()}
+    assert outcomes["Anomaly", "checkout"][0] is AlertOutcome.OPENED
+    assert outcomes["Anomaly", "storefront"] == (
+        AlertOutcome.JOINED,
+        "storefront calls checkout, within 10 min of INC-1",
+    )
+    assert outcomes["InstanceErrors", "checkout"][1].startswith("same instance checkout-2")
+    assert desk.kinds().count("alert joined") == 2
+    assert {"incident opened", "report joined", "change linked", "suspects ranked", "incident triaged"} <= {
+        *desk.kinds()
+    }
+    with desk.store.reading() as tx:
+        assert verify_chain(tx.timeline.entries()) == []
+
+
+def test_trouble_that_is_not_related_opens_its_own_incident(desk: Desk) -> None:
+    desk.send(alert(**BAD_INSTANCE))
+    desk.send(alert(service="warehouse", instance="warehouse-1"))
+    desk.drain()
+    assert [incident.service for incident in desk.incidents()] == ["checkout", "warehouse"]
+
+
+def test_draining_again_changes_nothing(desk: Desk) -> None:
+    desk.send(alert(**BAD_INSTANCE))
+    desk.drain()
+    before = (desk.incident(), desk.alerts(), desk.kinds())
+    assert desk.drain() == []
+    desk.send(alert(**BAD_INSTANCE))  # the same episode, sent again
+    assert desk.drain() == []
+    assert (desk.incident(), desk.alerts(), desk.kinds()) == before
+
+
+def test_a_poison_item_is_kept_with_its_error_and_stops_nobody(desk: Desk) -> None:
+    desk.send({"labels": {"service": "checkout"}}, id="poison")
+    desk.send(alert(**BAD_INSTANCE))
+    assert desk.drain() == ["INC-1"]
+    with desk.store.reading() as tx:
+        poison = tx.inbox.get("poison")
+    assert poison is not None
+    assert poison.processed_at == desk.now
+    assert poison.error.startswith("labels.alertname is missing")
+
+
+def test_an_item_that_breaks_triage_itself_is_set_aside(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks import triage
+
+    real = triage.place_alert
+
+    def place(news: Alert, **known: Any) -> Any:
+        if news.name == "Cursed":
+            raise ZeroDivisionError("a fault of our own")
+        return real(news, **known)
+
+    monkeypatch.setattr(triage, "place_alert", place)
+    desk.send(alert(**BAD_INSTANCE))
+    desk.send(alert("Cursed", service="payment"), id="cursed")
+    desk.send(alert(service="storefront"))
+    assert desk.drain() == ["INC-1"]
+    assert [a.outcome for a in desk.alerts()] == [AlertOutcome.OPENED, AlertOutcome.JOINED]
+    with desk.store.reading() as tx:
+        cursed = tx.inbox.get("cursed")
+    assert cursed is not None
+    assert cursed.error == "triage failed: ZeroDivisionError: a fault of our own"
+
+
+def test_a_resolved_alert_that_was_never_heard_firing_opens_nothing(desk: Desk) -> None:
+    desk.send(alert(**BAD_INSTANCE, ends=30))
+    assert desk.drain() == []
+    (late,) = desk.alerts()
+    assert (late.outcome, late.incident) == (AlertOutcome.WAITING, None)
+    assert "nothing to open" in late.outcome_reason
+
+
+def test_a_resolved_notice_keeps_the_outcome_and_goes_on_the_timeline(desk: Desk) -> None:
+    desk.send(alert(**BAD_INSTANCE))
+    desk.drain()
+    desk.send(alert(**BAD_INSTANCE, ends=40))
+    desk.drain()
+    (known,) = desk.alerts()
+    assert (known.status, known.outcome) == (AlertStatus.RESOLVED, AlertOutcome.OPENED)
+    assert desk.kinds()[-1] == "alert resolved"
+
+
+def test_a_sender_without_start_resolves_the_episode_that_fires(desk: Desk) -> None:
+    payload = alert(**BAD_INSTANCE)
+    del payload["startsAt"]
+    desk.send(payload)
+    desk.drain()
+    desk.now += timedelta(seconds=30)
+    desk.send({**payload, "endsAt": desk.now.isoformat()})
+    desk.drain()
+    assert [a.status for a in desk.alerts()] == [AlertStatus.RESOLVED]
+
+
+def test_two_waiting_reports_on_what_users_see_open_an_incident_and_one_does_not(desk: Desk) -> None:
+    desk.send({"text": "blank page", "service": "storefront"}, InboxKind.REPORT)
+    assert desk.drain() == []
+    desk.send({"text": "cannot log in", "service": "storefront"}, InboxKind.REPORT)
+    assert desk.drain() == ["INC-1"]
+    with desk.store.reading() as tx:
+        assert [report.incident for report in tx.reports.find()] == ["INC-1", "INC-1"]
+    assert desk.incident().opened_by == "report"
+
+
+def test_a_waiting_report_joins_the_incident_that_opens_later(desk: Desk) -> None:
+    desk.send({"text": "cannot pay", "service": "storefront"}, InboxKind.REPORT)
+    desk.drain()
+    desk.send(alert(**BAD_INSTANCE))
+    desk.drain()
+    with desk.store.reading() as tx:
+        assert [report.incident for report in tx.reports.find()] == ["INC-1"]
+
+
+def test_a_change_that_arrives_late_is_linked_and_lifts_its_suspect(desk: Desk) -> None:
+    desk.send(alert(**BAD_INSTANCE))
+    desk.drain()
+    before = desk.incident().suspects[0].score
+    desk.send(CHANGE, InboxKind.CHANGE, id="change-1")
+    assert desk.drain() == ["INC-1"]
+    assert desk.incident().changes == ("change-1",)
+    assert desk.incident().suspects[0].score > before
+
+
+def resolve(desk: Desk) -> None:
+    with desk.store.writing() as tx:
+        incident = tx.incidents.get("INC-1")
+        assert incident is not None
+        tx.incidents.put(move_incident(incident, IncidentState.RESOLVED, now=desk.now, by="test", why="mended")[0])
+
+
+@pytest.mark.parametrize(("minutes", "reopens"), [(3, True), (30, False)])
+def test_trouble_that_comes_back_soon_reopens_its_incident(desk: Desk, minutes: int, reopens: bool) -> None:
+    desk.send(alert(**BAD_INSTANCE))
+    desk.drain()
+    desk.send(alert(**BAD_INSTANCE, ends=50))
+    desk.drain()
+    resolve(desk)
+    desk.now += timedelta(minutes=minutes)
+    desk.send(alert(**BAD_INSTANCE, at=60 + minutes * 60))
+    assert desk.drain() == ["INC-1" if reopens else "INC-2"]
+    assert desk.incident().reopened == (1 if reopens else 0)
+    assert desk.incident().state is (IncidentState.TRIAGED if reopens else IncidentState.RESOLVED)
+
+
+def test_an_incident_whose_alerts_are_all_quiet_is_resolved_by_itself(desk: Desk) -> None:
+    desk.send(alert(**BAD_INSTANCE))
+    desk.drain()
+    desk.send(alert(**BAD_INSTANCE, ends=50))
+    desk.drain()
+    assert desk.incident().state is IncidentState.TRIAGED
+    desk.now += QUIET_TIME
+    assert desk.drain() == ["INC-1"]
+    assert desk.incident().state is IncidentState.RESOLVED
+
+
+def test_silence_does_not_resolve_an_incident_with_a_linked_change(desk: Desk) -> None:
+    desk.send(CHANGE, InboxKind.CHANGE)
+    desk.send(alert(**BAD_INSTANCE))
+    desk.drain()
+    desk.send(alert(**BAD_INSTANCE, ends=50))
+    desk.drain()
+    desk.now += timedelta(hours=1)
+    assert desk.drain() == []
+    assert desk.incident().state is IncidentState.TRIAGED
+
+
+NODES = [(s.name, i.name) for s in SHOP.services.values() for i in s.instances]
+EPISODES = st.builds(
+    lambda node, at, ends: alert(at=at, ends=None if ends is None else at + ends, service=node[0], instance=node[1]),
+    st.sampled_from(NODES),
+    st.integers(0, 50),
+    st.none() | st.integers(1, 9),
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(EPISODES, min_size=1, max_size=10), st.randoms(use_true_random=False), st.data())
+def test_order_and_repetition_change_no_outcome_and_no_alert_is_lost(
+    episodes: list[dict[str, Any]], random: Any, data: st.DataObject
+) -> None:
+    again = data.draw(st.lists(st.sampled_from(episodes), max_size=5))
+    shuffled = [*episodes, *again]
+    random.shuffle(shuffled)
+    one, other = Desk(), Desk()
+    for payload in episodes:
+        one.send(payload)
+    for payload in shuffled:
+        other.send(payload)
+    one.drain()
+    other.drain()
+    assert all(a.outcome is not None and a.outcome_reason for a in one.alerts())
+    sent = {(json.dumps(p["labels"], sort_keys=True), p["startsAt"]) for p in episodes}
+    assert len(one.alerts()) == len(sent)
+
+    def outcomes(desk: Desk) -> list[tuple[Any, ...]]:
+        return sorted((a.id, a.status, a.outcome, a.outcome_reason, a.incident or "") for a in desk.alerts())
+
+    assert outcomes(one) == outcomes(other)
+    assert [(i.id, i.title, i.suspects) for i in one.incidents()] == [
+        (i.id, i.title, i.suspects) for i in other.incidents()
+    ]
