@@ -1,0 +1,123 @@
+"""Prometheus's rule files: checked by promtool, put in place atomically, loaded and confirmed."""
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from quell.adapters.commands import run_command
+from quell.incidents.errors import InvalidInput, Unavailable
+
+_LOADED = re.compile(r"^prometheus_config_last_reload_successful (\S+)$", re.MULTILINE)
+_LOADED_AT = re.compile(r"^prometheus_config_last_reload_success_timestamp_seconds (\S+)$", re.MULTILINE)
+_PROMTOOL_TIMEOUT = timedelta(seconds=15)
+
+
+def write_rules(content: Mapping[str, Any]) -> str:
+    """A rule file's text."""
+    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=110)
+
+
+def check_rules(path: Path) -> str:
+    """What promtool says of an accepted rule file. Raises InvalidInput with its words when it refuses the file."""
+    result = run_command(
+        ("promtool", "check", "rules", str(path.resolve())), cwd=path.parent, timeout=_PROMTOOL_TIMEOUT
+    )
+    if not result.is_ok:
+        raise InvalidInput(f"promtool refuses {path.name}: {result.said}")
+    return result.said
+
+
+def place_file(path: Path, text: str | None) -> None:
+    """Give the file this text, or take it away (None), in one step: a reader sees the old file or the new one."""
+    if text is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")  # not *.yaml: Prometheus must not load it
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFolder:
+    """The folder of rule files that one Prometheus loads."""
+
+    folder: Path
+    prometheus: str
+    timeout: timedelta = timedelta(seconds=10)
+
+    @property
+    def proposed(self) -> Path:
+        """Where proposals wait, beside the folder that is loaded."""
+        return self.folder.parent / "proposed"
+
+    def propose(self, name: str, text: str) -> Path:
+        """Write a proposal that promtool accepts. Raises InvalidInput, and then no file is left."""
+        path = self.proposed / name
+        place_file(path, text)
+        try:
+            check_rules(path)
+        except InvalidInput:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def put(self, name: str, text: str | None) -> str | None:
+        """Put a rule file in force, or take one away (None); returns the text that stood there before.
+
+        When Prometheus does not load it, what was before is put back and loaded again. Raises Unavailable.
+        """
+        path = self.folder / name
+        before = path.read_text() if path.exists() else None
+        place_file(path, text)
+        try:
+            self.reload()
+        except Unavailable:
+            place_file(path, before)
+            self._post_reload()
+            raise
+        return before
+
+    def reload(self) -> None:
+        """Make Prometheus read its rules, and confirm by its own gauge that it did. Raises Unavailable."""
+        earlier = self._gauge(_LOADED_AT)
+        self._post_reload()
+        give_up = time.monotonic() + self.timeout.total_seconds()
+        while time.monotonic() < give_up:
+            if self._gauge(_LOADED) == 0:
+                break
+            # the gauge has whole seconds: a reload within the same second shows no newer time
+            if self._gauge(_LOADED_AT) > earlier or time.time() - earlier < 1.5:
+                return
+            time.sleep(0.1)
+        raise Unavailable(
+            f"{self.prometheus} did not load its rules: prometheus_config_last_reload_successful is not 1"
+        )
+
+    def _post_reload(self) -> None:
+        try:
+            answer = httpx.post(f"{self.prometheus}/-/reload", timeout=self.timeout.total_seconds())
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.prometheus}/-/reload cannot be reached: {error}") from error
+        if answer.status_code != httpx.codes.OK:
+            text = answer.text.strip()[:500]
+            raise Unavailable(f"{self.prometheus}/-/reload answered {answer.status_code}: {text}")
+
+    def _gauge(self, pattern: re.Pattern[str]) -> float:
+        try:
+            answer = httpx.get(f"{self.prometheus}/metrics", timeout=self.timeout.total_seconds())
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.prometheus}/metrics cannot be reached: {error}") from error
+        found = pattern.search(answer.text)
+        return float(found[1]) if found else 0.0

@@ -1,0 +1,173 @@
+"""A limit from history that keeps to a budget of false alarms, with what the history can and cannot show."""
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from scipy import stats
+
+from quell.incidents.series import FloatArray, SeriesMatrix
+from quell.incidents.signal import Direction, Signal, SignalKind
+from quell.prevention.history import WEEK, find_episodes, observed_weeks, sustained
+
+CONFIDENCE = 0.95
+MINIMUM_SAMPLES = 30
+_TAIL = 0.9  # samples beyond this quantile are the tail from which rare values are extrapolated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """`alarms_per_week` per series; an alarm fires when the limit is broken for `hold`."""
+
+    alarms_per_week: float
+    hold: timedelta
+
+    def steps(self, step_seconds: float) -> int:
+        """How many samples in a row make an alarm, at least 1."""
+        return max(1, math.ceil(self.hold.total_seconds() / step_seconds) + 1) if step_seconds > 0 else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """`basis` says where the limit comes from: observed (history is long enough), extrapolated, or effect.
+
+    effect: the smallest departure that anyone cares about is wider than what history asks for.
+    """
+
+    value: float
+    basis: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """Limits for one signal; None with the reason in `reasons` where none can be given."""
+
+    upper: Limit | None
+    lower: Limit | None
+    reasons: tuple[str, ...]
+    weeks: float
+    weeks_needed: float
+    steps: int
+
+    @property
+    def is_history_long_enough(self) -> bool:
+        return self.weeks >= self.weeks_needed
+
+
+def propose_limits(signal: Signal, history: SeriesMatrix, budget: Budget) -> Proposal:
+    """Limits that would have kept to the budget on `history` (incidents and maintenance already masked as NaN).
+
+    History is long enough when its series-weeks could show the budget at 95 %: with no alarm at all, the upper Poisson
+    bound is 3.0 / weeks. Then the limit is observed: just beyond the least value that keeps the bound inside the
+    budget. Else the tail beyond the 90 % quantile is extrapolated as exponential (peaks over threshold, shape 0), its
+    mean excess taken at its upper confidence bound. Assumes that history returns; a level shift makes it wrong.
+    NaN breaks runs and is not learned from; a constant series gets its level plus `min_effect`.
+    """
+    weeks = observed_weeks(history)
+    needed = -math.log(1 - CONFIDENCE) / budget.alarms_per_week if budget.alarms_per_week > 0 else math.inf
+    step = float(np.median(np.diff(history.timestamps))) if len(history.timestamps) > 1 else 0.0
+    steps = budget.steps(step)
+    limits: dict[bool, Limit | None] = {True: None, False: None}
+    reasons: list[str] = []
+    for is_upper in _sides(signal.direction):
+        found = _limit(signal, history, budget, weeks, needed, steps, is_upper=is_upper)
+        side = "upper" if is_upper else "lower"
+        if isinstance(found, Limit):
+            limits[is_upper] = found
+            reasons.append(f"{side} limit {found.value:g}: {found.reason}")
+        else:
+            reasons.append(f"no {side} limit: {found}")
+    return Proposal(
+        upper=limits[True],
+        lower=limits[False],
+        reasons=tuple(reasons),
+        weeks=weeks,
+        weeks_needed=needed,
+        steps=steps,
+    )
+
+
+def _sides(direction: Direction) -> tuple[bool, ...]:
+    return {Direction.HIGH: (True,), Direction.LOW: (False,), Direction.BOTH: (True, False)}[direction]
+
+
+def _limit(
+    signal: Signal,
+    history: SeriesMatrix,
+    budget: Budget,
+    weeks: float,
+    needed: float,
+    steps: int,
+    *,
+    is_upper: bool,
+) -> Limit | str:
+    held = sustained(history.values, steps, is_upper=is_upper)
+    known = held[np.isfinite(held)]
+    if known.size < MINIMUM_SAMPLES:
+        return f"history has {known.size} samples that held for {steps} steps, needs {MINIMUM_SAMPLES}"
+    sign = 1.0 if is_upper else -1.0
+    middle = float(np.median(known))
+    if weeks >= needed:
+        value = _observed(history, budget, weeks, steps, is_upper=is_upper)
+        basis, reason = "observed", f"history of {weeks:.3g} series-weeks shows the budget"
+    else:
+        value = sign * _extrapolated(sign * known, weeks, budget)
+        lack = f"history of {_span(weeks)} is too short to show {budget.alarms_per_week:g} alarms per week"
+        basis, reason = "extrapolated", f"{lack} (needs {_span(needed)}): its tail is extrapolated, review again later"
+    if sign * (value - middle) < signal.min_effect:
+        value = middle + sign * signal.min_effect
+        basis, reason = "effect", f"{middle:.3g} is usual, and less than {signal.min_effect:g} off is of no concern"
+    value = _short(value, is_upper=is_upper)
+    if sign * (value - middle) <= 0:
+        return "history has no spread and min_effect is 0: set the signal's min_effect"
+    if signal.kind is SignalKind.ERROR_RATIO and is_upper and value >= 1:
+        return f"{value:g} can never be exceeded by a ratio: the signal is too noisy for a fixed limit"
+    if not is_upper and value <= 0:
+        return f"{value:g} can never be undercut: the signal is too noisy for a fixed limit"
+    return Limit(value=value, basis=basis, reason=reason)
+
+
+def _observed(history: SeriesMatrix, budget: Budget, weeks: float, steps: int, *, is_upper: bool) -> float:
+    """The tightest observed value at which the alarms' upper bound keeps to the budget; found by bisection."""
+    held = sustained(history.values, steps, is_upper=is_upper)
+    sign = 1.0 if is_upper else -1.0
+    levels = np.unique(sign * held[np.isfinite(held)])
+    low, high = 0, len(levels) - 1  # at the last level nothing is beyond it
+    while low < high:
+        at = (low + high) // 2
+        count = len(find_episodes(history, sign * float(levels[at]), steps=steps, is_upper=is_upper))
+        bound = float(stats.chi2.ppf(CONFIDENCE, 2 * (count + 1))) / 2 / weeks
+        low, high = (low, at) if bound <= budget.alarms_per_week else (at + 1, high)
+    return sign * float(levels[low])
+
+
+def _extrapolated(known: FloatArray, weeks: float, budget: Budget) -> float:
+    """The level that is passed `alarms_per_week` times if the tail falls exponentially; never below what was seen."""
+    base = float(np.quantile(known, _TAIL))
+    excess = known[known > base] - base
+    if not excess.size:
+        return float(known.max())
+    # upper bound of the mean excess: 2 n mean / chi2 quantile (exponential samples)
+    mean = 2 * float(excess.sum()) / float(stats.chi2.ppf(1 - CONFIDENCE, 2 * excess.size))
+    rate = excess.size / max(weeks, 1e-9)  # each tail sample counted as its own alarm: errs on the wide side
+    return max(base + mean * math.log(max(rate / budget.alarms_per_week, 1.0)), float(known.max()))
+
+
+def _short(value: float, *, is_upper: bool) -> float:
+    """Three digits, rounded away from the usual level."""
+    if value == 0:
+        return 0.0
+    scale = 10 ** (2 - math.floor(math.log10(abs(value))))
+    return (math.ceil(value * scale - 1e-9) if is_upper else math.floor(value * scale + 1e-9)) / scale
+
+
+def _span(weeks: float) -> str:
+    if math.isinf(weeks):
+        return "endless history"
+    seconds = weeks * WEEK.total_seconds()
+    for size, unit in ((WEEK.total_seconds(), "weeks"), (86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} seconds"
