@@ -1,0 +1,7 @@
+"""What is expected of a series, and what to say when it is not: baselines, verdicts, episodes.
+
+Reading order: `columns` (statistics per column that bear gaps), `season` (what repeats), `spread` (how wide the band
+must be), `baseline` (fitting), `archive` (storing a fit), `judgement` (columns of verdicts), `judge` (verdicts in
+words), `episode` (when trouble becomes an alert, and when it is over). Fitting and judging are separate, pure and
+vectorised over a (time x series) matrix; another detector replaces `fit` and `band` and keeps the rest.
+"""
