@@ -14,8 +14,15 @@ from quell.config.value import UNITS, parse_duration
 from quell.incidents.errors import InvalidInput
 from quell.incidents.signal import SignalKind
 
-# What each actuator can do. An integration test holds this equal to what the adapters say of themselves.
-ACTUATORS: Mapping[str, tuple[str, ...]] = {"haproxy": ("isolate", "throttle")}
+# What each actuator can do, and the parameters that each action needs. A test holds this equal to the adapters' words.
+ACTUATORS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "haproxy": {
+        "isolate": (),
+        "weight": ("weight",),
+        "throttle": ("requests_per_second",),
+        "throttle_all": ("requests_per_second",),
+    }
+}
 PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {  # what a step's text may name, by the playbook's target_kind
     "instance": ("target", "service", "instance", "server"),
     "client": ("target", "service", "client"),
@@ -144,6 +151,8 @@ def _check_step(
     elif isinstance(actuator, str) and isinstance(action, str) and action not in ACTUATORS[actuator]:
         text = not_defined(f"action of actuator {actuator}", action, ACTUATORS[actuator])
         yield source.problem((*path, "action"), text)
+    elif isinstance(actuator, str) and isinstance(action, str):
+        yield from _check_params(source, path, step, action, ACTUATORS[actuator][action])
     if actuator == "haproxy" and not at(files.quell.data, "connections").get("haproxy_socket"):
         text = "actuator haproxy needs connections.haproxy_socket in quell.toml"
         yield source.problem((*path, "actuator"), text)
@@ -151,6 +160,18 @@ def _check_step(
         yield from _check_placeholders(source, (*path, "target"), step.get("target"), PLACEHOLDERS[target_kind])
         for name, value in at(step.get("params")).items():
             yield from _check_placeholders(source, (*path, "params", name), value, PLACEHOLDERS[target_kind])
+
+
+def _check_params(
+    source: Source, path: KeyPath, step: Mapping[str, Any], action: str, needed: tuple[str, ...]
+) -> Iterator[Problem]:
+    given = at(step.get("params"))
+    for name in given:
+        if name not in needed:
+            yield source.problem((*path, "params", name), not_defined(f"parameter of {action}", name, needed))
+    for name in needed:
+        if name not in given:
+            yield source.problem((*path, "params"), f"action {action} needs the parameter {name}")
 
 
 def _check_placeholders(source: Source, path: KeyPath, text: object, known: Iterable[str]) -> Iterator[Problem]:

@@ -1,0 +1,69 @@
+"""`quell change` and `quell report`: what pipelines and people tell the gateway, over HTTP as any client would."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployments.cli.record import DEFAULT_FOLDER, ConfigOption
+from deployments.cli.terminal import out, whoami
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GatewayOption = Annotated[
+    str, typer.Option("--gateway", envvar="QUELL_GATEWAY", help="Gateway's address; default: the configuration's.")
+]
+
+
+def change(
+    service: Annotated[str, typer.Option(help="The service that was changed.")],
+    summary: Annotated[str, typer.Option(help="What was changed, in one line.")],
+    kind: Annotated[str, typer.Option(help="deploy, config, flag or other.")] = "config",
+    instance: Annotated[str, typer.Option(help="Only this instance, if not all.")] = "",
+    commit: Annotated[str, typer.Option(help="Commit in the service's configuration repository.")] = "",
+    author: Annotated[str, typer.Option(help="By default the login name.")] = "",
+    at: Annotated[str, typer.Option(help="When, as in 2026-11-23T08:00:00Z; by default now.")] = "",
+    url: Annotated[str, typer.Option(help="The pipeline's page.")] = "",
+    gateway: GatewayOption = "",
+    config: ConfigOption = DEFAULT_FOLDER,
+) -> None:
+    """Tell Quell of a deploy or a change of configuration, as the last step of a pipeline."""
+    body = {
+        "kind": kind, "service": service, "instance": instance, "at": at, "summary": summary,
+        "author": author or whoami(), "commit": commit, "url": url,
+    }  # fmt: skip
+    _post(gateway, config, "changes", body)
+    out().print(f"change of {service} is recorded", markup=False)
+
+
+def report(
+    text: Annotated[str, typer.Argument(help="What is wrong, in your words.")],
+    service: Annotated[str, typer.Option(help="The service, if known.")] = "",
+    reporter: Annotated[str, typer.Option(help="By default the login name.")] = "",
+    gateway: GatewayOption = "",
+    config: ConfigOption = DEFAULT_FOLDER,
+) -> None:
+    """Report that something is wrong."""
+    _post(gateway, config, "reports", {"text": text, "service": service, "reporter": reporter or whoami()})
+    out().print("thank you, the report is recorded")
+
+
+def _post(gateway: str, config: "Path", endpoint: str, body: dict[str, Any]) -> None:
+    """Raises Unavailable when the gateway does not take it: it is then not recorded and may be sent again."""
+    import httpx
+
+    from quell.incidents.errors import InvalidInput, Unavailable
+
+    if not gateway:
+        from quell.config.load import read_config
+
+        gateway = read_config(config).gateway_url
+    url = f"{gateway.rstrip('/')}/api/v1/{endpoint}"
+    try:
+        answer = httpx.post(url, json={key: value for key, value in body.items() if value}, timeout=10)
+    except httpx.HTTPError as error:
+        raise Unavailable(f"gateway at {gateway} does not answer ({error}); is `quell up` running?") from error
+    if answer.is_success:
+        return
+    said = f"gateway at {url} answered {answer.status_code}: {answer.text[:500]}"
+    raise InvalidInput(said) if 400 <= answer.status_code < 500 else Unavailable(said)

@@ -1,0 +1,119 @@
+"""`quell simulate`: what triage would do with an alert, on a copy of the record, touching nothing."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployments.cli.record import DEFAULT_FOLDER, ConfigOption, opened
+from deployments.cli.terminal import out, state, table
+
+if TYPE_CHECKING:
+    from quell.adapters.store.memory import MemoryStore
+    from quell.incidents.alert import Alert
+    from quell.incidents.inbox import InboxItem
+    from tasks.resources import Resources
+
+_RECENT = timedelta(hours=24)
+_MOST_COPIED = 2000
+
+
+def simulate(
+    file: Annotated[Path, typer.Argument(help="Alertmanager's webhook or one alert, as JSON; - for standard input.")],
+    config: ConfigOption = DEFAULT_FOLDER,
+) -> None:
+    """What triage would do with this alert now, and which playbook would answer. Nothing is stored or changed."""
+    from tasks.intake import drain_inbox
+
+    with opened(config) as res:
+        item = _read(file, res)
+        trial = replace(res, store=copy_of_record(res))
+        before = _alerts(trial)
+        trial.store.receive([item])
+        touched = drain_inbox(trial)
+        with trial.store.reading() as tx:
+            taken = tx.inbox.get(item.id)
+        if taken is not None and taken.error:
+            from quell.incidents.errors import InvalidInput
+
+            raise InvalidInput(f"{file}: {taken.error}")
+        changed = [alert for id, alert in _alerts(trial).items() if before.get(id) != alert]
+        _print(trial, changed, touched)
+
+
+def _read(file: Path, res: "Resources") -> "InboxItem":
+    import json
+
+    from quell.incidents.errors import InvalidInput
+    from quell.incidents.inbox import InboxItem, InboxKind
+
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        payload = json.loads(text)
+    except OSError as error:
+        raise InvalidInput(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InvalidInput(f"{file}: is not JSON: {error}") from error
+    if not isinstance(payload, dict):
+        raise InvalidInput(f"{file}: expected a JSON object, found {type(payload).__name__}")
+    kind = InboxKind.ALERTMANAGER if "alerts" in payload else InboxKind.ALERT
+    return InboxItem(id="simulated", kind=kind, source="simulate", payload=payload, received_at=res.clock())
+
+
+def copy_of_record(res: "Resources") -> "MemoryStore":
+    """The recent part of the record in memory: what triage looks at, free to be changed."""
+    from quell.adapters.store.memory import MemoryStore
+
+    trial, since = MemoryStore(), res.clock() - _RECENT
+    with res.store.reading() as tx, trial.writing() as copy:
+        for incident in tx.incidents.find(after=("updated_at", since), order="updated_at", limit=_MOST_COPIED):
+            copy.incidents.put(incident)
+        for alert in tx.alerts.find(after=("updated_at", since), order="updated_at", limit=_MOST_COPIED):
+            copy.alerts.put(alert)
+        for change in tx.changes.find(after=("at", since), order="at", limit=_MOST_COPIED):
+            copy.changes.put(change)
+        for report in tx.reports.find(after=("at", since), order="at", limit=_MOST_COPIED):
+            copy.reports.put(report)
+        for document in tx.documents.find({"kind": "automation"}):
+            copy.documents.put(document)
+        newest = tx.incidents.find(order="opened_at", descending=True, limit=1)
+        for _ in range(int(newest[0].id.rpartition("-")[2]) if newest else 0):
+            copy.next_number("INC")
+    return trial
+
+
+def _alerts(res: "Resources") -> "Mapping[str, Alert]":
+    with res.store.reading() as tx:
+        return {alert.id: alert for alert in tx.alerts.find()}
+
+
+def _print(trial: "Resources", alerts: "list[Alert]", touched: list[str]) -> None:
+    from quell.incidents.labels import format_labels
+
+    rows = [(format_labels(a.labels), a.outcome or "undecided", a.incident or "", a.outcome_reason) for a in alerts]
+    out().print(table("What would happen (nothing was stored)", ("alert", "outcome", "incident", "why"), rows))
+    incidents = {alert.incident for alert in alerts if alert.incident} & set(touched)
+    with trial.store.reading() as tx:
+        for incident in filter(None, map(tx.incidents.get, sorted(incidents))):
+            labels = [alert.labels for alert in tx.alerts.find({"incident": incident.id})]
+            out().print(f"[bold]{incident.id}[/] {state(incident.state)} {state(incident.severity)}", end=" ")
+            out().print(incident.title, markup=False)
+            for suspect in incident.suspects:
+                out().print(f"  suspect {suspect.node} ({suspect.score:.2f}): {suspect.reason}", markup=False)
+            _print_answer(trial, incident, labels)
+
+
+def _print_answer(trial: "Resources", incident: Any, labels: list[Mapping[str, str]]) -> None:
+    from quell.response.target import Choice, choose
+
+    config = trial.config
+    choice = choose(config.playbooks.values(), incident, labels, config.catalog, config.signals)
+    if isinstance(choice, Choice):
+        out().print(f"  playbook {choice.playbook.name} would be planned on {choice.target.key}", markup=False)
+        return
+    for reason in choice.reasons:
+        out().print(f"  no playbook: {reason}", markup=False)
