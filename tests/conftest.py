@@ -5,14 +5,24 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any, TypeVar
 
+import httpx
 import psycopg
+import pyotp
 import pytest
+
+from deployments.sandbox.sandbox import Sandbox
+from quell.adapters.store.sql import SqlStore
+from quell.config.config import Config
+from quell.config.load import load_config
 
 _names = count(1)
 
@@ -97,3 +107,75 @@ def _postgres_programs() -> Path:
     if program is None:
         pytest.fail("postgres is not installed: apt-get install postgresql (the store is tested on the real one)")
     return Path(program).resolve().parent
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RunningQuell:
+    """A sandbox shop with `quell up` beside it, as a user would have it."""
+
+    sandbox: Sandbox
+    config: Config
+    store: SqlStore
+    log: Path
+    prefect_url: str
+
+    def wait_for(self, what: str, ask: Callable[[], T | None], within: float = 60) -> T:
+        """Ask until the answer is neither None nor False; fails with the end of the log."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            answer = ask()
+            if answer is not None and answer is not False:
+                return answer
+            time.sleep(0.2)
+        pytest.fail(f"{what}: not within {within} s; quell up said:\n{self.log.read_text()[-3000:]}")
+
+    def code(self, person: str) -> str:
+        """The person's one-time code of this moment."""
+        return pyotp.TOTP((self.sandbox.layout.folder / "secrets" / f"{person}.totp").read_text().strip()).now()
+
+    def prefect(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Ask the Prefect server's REST interface."""
+        answer = httpx.request(method, f"{self.prefect_url}/api{path}", json=body, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+
+@pytest.fixture(scope="session")
+def running_quell() -> Iterator[RunningQuell]:
+    """The shop and Quell, once for all tests that need the whole; the tests share it and tidy up after themselves."""
+    folder = Path(tempfile.mkdtemp(prefix="quell-"))
+    base_port = _free_port_range(100)
+    log = folder / "up.log"
+    with Sandbox(folder / "shop", base_port=base_port) as sandbox, log.open("wb") as output:
+        command = [sys.executable, "-m", "deployments.cli.main", "up"]
+        command += ["--config", str(sandbox.config_folder), "--data", str(folder / "quell")]
+        up = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        config = load_config(sandbox.config_folder)
+        prefect_url = f"http://127.0.0.1:{base_port + 70}"
+        store = SqlStore(config.connections.store)
+        running = RunningQuell(sandbox, config, store, log, prefect_url)
+        try:
+            running.wait_for("quell up", lambda: up.poll() is not None or "Quell is up" in log.read_text(), within=150)
+            assert up.poll() is None, log.read_text()
+            yield running
+        finally:
+            store.close()
+            up.send_signal(signal.SIGTERM)
+            up.wait(60)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port_range(size: int) -> int:
+    """The first of `size` free ports in a row, below the ephemeral range."""
+    for base in range(20000 + os.getpid() % 50 * 200, 32000, size):
+        if all(_is_free(port) for port in range(base, base + size)):
+            return base
+    raise RuntimeError(f"no {size} free ports in a row between 20000 and 32000")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

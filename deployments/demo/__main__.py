@@ -92,14 +92,8 @@ def _drive(
     account.wait_for("quell up", quell_is_up, within=_UP_SECONDS)
     account.say(f"Prefect UI {os.environ['PREFECT_UI_URL']}   incidents {config.gateway_url}/")
     httpx.get(f"{config.gateway_url}/readyz", timeout=5).raise_for_status()
-    witness = Witness(
-        config=config,
-        store=SqlStore(config.connections.store),
-        control_url=f"http://127.0.0.1:{options.base_port + 9}",
-        haproxy_socket=sandbox.folder / "haproxy" / "haproxy.sock",
-        repository=sandbox.folder / "shop-config",
-    )
-    story = Story(account, witness, card, sandbox.folder / "secrets", options.interactive)
+    witness = Witness(config=config, store=SqlStore(config.connections.store), sandbox=sandbox)
+    story = Story(account, witness, card, sandbox.layout.folder / "secrets", options.interactive)
     story.calm(began)
     story.bad_configuration()
     story.noisy_client()

@@ -45,8 +45,8 @@ class Story:
         run = start_run("refresh-baselines/refresh-baselines", {}, key=f"demo {datetime.now(UTC)}")
         self._finished("refresh-baselines", run, within=60)
         say(f"baselines fitted: {', '.join(id.removeprefix('baseline:') for id in self.witness.baselines())}")
-        load = self.witness.load()
-        say(f"load generator: {load}")
+        load = self.witness.load(10)
+        say(f"users: {load['rate']:.0f} requests/s, {load['errors']} errors, p99 {load['p99_ms']:.0f} ms")
 
     def bad_configuration(self) -> None:
         """The incident of the design, section 1."""
@@ -246,11 +246,11 @@ class Story:
     def _fault(self, name: str) -> datetime:
         """Switch a fault on; returns when it began."""
         began = _now()
-        httpx.post(f"{self.witness.control_url}/faults/{name}", json={}, timeout=20).raise_for_status()
+        self.witness.sandbox.inject(name)
         return began
 
     def _clear(self, name: str) -> None:
-        httpx.delete(f"{self.witness.control_url}/faults/{name}", timeout=20).raise_for_status()
+        self.witness.sandbox.clear(name)
 
     def _report(self, text: str) -> None:
         body = {"text": text, "service": "checkout", "reporter": "a customer"}

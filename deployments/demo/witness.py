@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from deployments.sandbox.sandbox import Sandbox
 from quell.config.config import Config
 from quell.incidents.incident import Incident
 from quell.incidents.matcher import Matcher, MatchOperator
@@ -29,9 +30,15 @@ class Witness:
 
     config: Config
     store: Store
-    control_url: str
-    haproxy_socket: Path
-    repository: Path
+    sandbox: Sandbox
+
+    @property
+    def repository(self) -> Path:
+        return self.sandbox.layout.repository
+
+    @property
+    def haproxy_socket(self) -> Path:
+        return self.sandbox.layout.haproxy / "haproxy.sock"
 
     def server_state(self, server: str) -> str:
         """`ready`, `drain` or `maint`, and the weight, from HAProxy's own table, e.g. `ready 100`."""
@@ -62,9 +69,9 @@ class Witness:
         )
         return done.stdout.strip()
 
-    def load(self) -> dict[str, Any]:
-        """What the load generator saw in the last seconds."""
-        return httpx.get(f"{self.control_url}/load", timeout=5).json()
+    def load(self, seconds: int = 3) -> dict[str, Any]:
+        """What all customers together saw in the last seconds: `requests`, `ok`, `denied`, `errors`, `p99_ms`, ..."""
+        return self.sandbox.load_seen(seconds)["total"]
 
     def instance_config(self, instance: str) -> dict[str, Any]:
         """The configuration that an instance says it runs, and the commit it came from."""

@@ -1,0 +1,49 @@
+"""`quell up` beside a real shop: what a user gets from one command."""
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.scenario
+
+
+def runs_of(quell: Any, flow: str, *states: str) -> list[dict[str, Any]]:
+    """Runs of a flow in these states, as Prefect's server knows them."""
+    query = {
+        "flows": {"name": {"any_": [flow]}},
+        "flow_runs": {"state": {"type": {"any_": list(states)}}},
+        "sort": "START_TIME_DESC",
+        "limit": 100,
+    }
+    return quell.prefect("POST", "/flow_runs/filter", query)
+
+
+def test_a_scheduled_sweep_really_runs(running_quell: Any) -> None:
+    """Health stays green when Prefect's scheduler fails in every loop: only a finished, scheduled run proves it."""
+
+    def finished() -> list[dict[str, Any]]:
+        return [run for run in runs_of(running_quell, "detection-sweep", "COMPLETED") if run["auto_scheduled"]]
+
+    assert running_quell.wait_for("a scheduled sweep", finished, within=90)
+    with running_quell.store.reading() as tx:
+        sweep = tx.documents.get("sweep:last")
+    assert sweep is not None and sweep.body["series"] > 0
+
+
+def test_every_deployment_of_the_design_is_registered(running_quell: Any) -> None:
+    found = {d["name"]: d for d in running_quell.prefect("POST", "/deployments/filter", {})}
+    assert set(found) == {
+        "detection-sweep",
+        "refresh-baselines",
+        "respond",
+        "mitigate",
+        "release",
+        "resolve",
+        "review-incident",
+        "recompute-thresholds",
+        "reconcile",
+    }
+    assert all("/" not in d["entrypoint"] and ":" not in d["entrypoint"] for d in found.values())
+    intervals = {name: d["schedules"][0]["schedule"].get("interval") for name, d in found.items() if d["schedules"]}
+    assert intervals["detection-sweep"] == running_quell.config.intervals.sweep.total_seconds()
+    assert found["detection-sweep"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
