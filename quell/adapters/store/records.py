@@ -21,7 +21,7 @@ class Statements:
     """What is asked of one table again and again; built once, so that SQLAlchemy compiles it once."""
 
     get: Select[Any]
-    insert: Any  # does nothing where the id is taken
+    insert: Any  # does nothing where the id is taken; returns the ids that were new
     upsert: Any  # replaces all but id and seq
     delete: Delete
 
@@ -34,7 +34,7 @@ def statements_of(kind: str, dialect: str) -> Statements:
     replaced = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in ("id", "seq")}
     return Statements(
         get=_select_record(table).where(table.c.id == bindparam("wanted")),
-        insert=insert.on_conflict_do_nothing(index_elements=["id"]),
+        insert=insert.on_conflict_do_nothing(index_elements=["id"]).returning(table.c.id),
         upsert=insert.on_conflict_do_update(index_elements=["id"], set_=replaced),
         delete=delete(table).where(table.c.id == bindparam("wanted")),
     )
@@ -55,7 +55,7 @@ class SqlRecords:
     def add(self, record: Any) -> None:
         self._check_writing()
         row = encode_record(self._kind, record)
-        if self._connection.execute(self._statements.insert, row).rowcount == 0:
+        if self._connection.execute(self._statements.insert, row).first() is None:
             raise Conflict(f"{self._kind} record {row['id']} exists already; read it and put the changed one")
 
     def put(self, record: Any) -> None:

@@ -16,7 +16,7 @@ from quell.adapters.store.database import begin_reading, begin_writing, open_eng
 from quell.adapters.store.lock import WriterLock
 from quell.adapters.store.migrate import bring_to_head
 from quell.adapters.store.records import SqlRecords, statements_of
-from quell.adapters.store.schema import SEQUENCES, TABLES, TIMELINE
+from quell.adapters.store.schema import SEQUENCES, TIMELINE
 from quell.adapters.store.transaction import Desk, refuse_writing
 from quell.incidents.errors import Unavailable
 from quell.incidents.inbox import InboxItem
@@ -79,8 +79,7 @@ class SqlStore:
                 stack.enter_context(self._writer.held())
             connection = stack.enter_context(begin_writing(self._engine, lock=None))
             statement = statements_of("inbox", self._engine.dialect.name).insert
-            # `returning` makes it few statements of many rows, and names those that were new
-            return len(connection.execute(statement.returning(TABLES["inbox"].c.id), rows).all())
+            return len(connection.execute(statement, rows).all())
 
 
 class _SqlTransaction(Desk):
