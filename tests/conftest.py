@@ -56,10 +56,14 @@ def postgres_server() -> Iterator[str]:
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """A database of its own for one test."""
     name = f"quell_{os.getpid()}_{next(_names)}"
-    with psycopg.connect(postgres_server.replace("+psycopg", "") + "/postgres", autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        yield f"{postgres_server}/{name}"
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    _administer(postgres_server, f"CREATE DATABASE {name}")
+    yield f"{postgres_server}/{name}"
+    _administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(server: str, statement: str) -> None:
+    with psycopg.connect(server.replace("+psycopg", "") + "/postgres", autocommit=True) as connection:
+        connection.execute(statement.encode())
 
 
 def _start_postgres(programs: Path, folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
