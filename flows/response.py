@@ -1,1 +1,78 @@
 """Response as flows: plan, approve, mitigate, verify, release."""
+
+from prefect import flow
+from prefect.flow_runs import suspend_flow_run
+from prefect.runtime import flow_run
+
+from quell.incidents.mitigation import MitigationState
+from tasks.forms import ApprovalForm, MitigationRequest, ReleaseRequest
+from tasks.mitigation import (
+    apply_plan,
+    judge,
+    mitigate_run_name,
+    open_question,
+    plan_request,
+    plan_response,
+    start_mitigate_run,
+    take_answer,
+    tell,
+    undo,
+    undo_now,
+)
+
+
+def _mitigate_name() -> str:
+    return mitigate_run_name(flow_run.get_parameters())
+
+
+@flow(name="respond", flow_run_name="respond {incident}")
+def respond(incident: str) -> str:
+    """Answer an incident: plan what its playbook says, and either do it or ask a person.
+
+    What is allowed automatically happens in this run. What needs approval starts a `mitigate` run that waits in the
+    UI. Where no playbook applies or a guardrail objects, the incident's timeline says why.
+    """
+    planned = plan_response(incident)
+    if planned is None:
+        return f"{incident}: nothing is planned, its timeline says why"
+    if planned.state is MitigationState.AWAITING_APPROVAL:
+        return f"{planned.id} waits for a person in run {start_mitigate_run(planned.id)}"
+    return mitigate(MitigationRequest(mitigation=planned.id, dry_run=False))
+
+
+@flow(name="mitigate", flow_run_name=_mitigate_name)
+def mitigate(request: MitigationRequest) -> str:
+    """Isolate or throttle, with approval, verification and undo. It is a dry run unless you switch that off.
+
+    The plan is an artifact of this run. When the policy asks for a person, the run waits, and the answer may also be
+    given on the incident's page. Afterwards the users' signal decides: effective, or everything is put back.
+    A run that comes back from waiting starts here again, and finds in the store what has been done.
+    """
+    planned = plan_request(request)
+    if planned is None:
+        return "dry run: nothing was changed, the plan is this run's artifact"
+    while (question := open_question(planned)) is not None:
+        form = ApprovalForm.with_initial_data(description=question.text)
+        take_answer(planned, suspend_flow_run(form, timeout=question.timeout_seconds, key=question.key))
+    _apply_and_judge(planned)
+    return tell(planned)
+
+
+def _apply_and_judge(mitigation: str) -> None:
+    """Whatever stops the run between the first effect and the judgement, the effect is taken back."""
+    try:
+        state = apply_plan(mitigation)
+        if state is MitigationState.APPLIED:
+            state = judge(mitigation)
+        if state in (MitigationState.INEFFECTIVE, MitigationState.INCONCLUSIVE):
+            undo(mitigation, "quell", f"it was {state}")
+    except BaseException as error:
+        undo_now(mitigation, error)
+        raise
+
+
+@flow(name="release", flow_run_name="release {request.mitigation}")
+def release(request: ReleaseRequest) -> str:
+    """Undo a mitigation and verify the undo. It works while automation is switched off."""
+    undo(request.mitigation, request.requested_by, request.reason)
+    return tell(request.mitigation)

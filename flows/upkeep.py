@@ -1,1 +1,12 @@
 """Upkeep as flows: reconcile what a dead process left behind."""
+
+from prefect import flow
+
+from tasks.mitigation import reconcile_everything
+
+
+@flow(name="reconcile")
+def reconcile() -> str:
+    """Finish or undo what a dead process left behind, release what has expired, end questions that nobody answered."""
+    sentences = reconcile_everything()
+    return "; ".join(sentences) or "nothing to do"

@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from quell.adapters.actuators.haproxy_files import read_map, write_map, write_state
-from quell.adapters.actuators.haproxy_runtime import RuntimeClient, ServerState
+from quell.adapters.actuators.haproxy_files import read_file, read_map, write_map, write_state
+from quell.adapters.actuators.haproxy_runtime import RuntimeClient, ServerState, parse_servers
 from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import Step
 
@@ -94,8 +94,7 @@ class _ServerLever:
         self._file = state_file
 
     def read_state(self, step: Step) -> State:
-        server = self._server(step)
-        return {"admin_state": server.admin_state, "weight": str(server.weight)}
+        return _state(self._server(step))
 
     def undo(self, step: Step, state_before: State) -> None:
         self._server(step)
@@ -104,10 +103,18 @@ class _ServerLever:
         self._persist()
 
     def verify_undone(self, step: Step, state_before: State) -> bool:
-        return self.read_state(step) == dict(state_before)
+        return self._in_force(step, state_before)
 
     def _server(self, step: Step) -> ServerState:
         return _known(self._client.servers(), step.target)
+
+    def _in_force(self, step: Step, state: State) -> bool:
+        """Whether the server is in that state now and would still be after a reload."""
+        now = self.read_state(step)
+        if any(now[name] != value for name, value in state.items()):
+            return False
+        kept = parse_servers(read_file(self._file)).get(step.target) if self._file else None
+        return self._file is None or (kept is not None and all(_state(kept)[n] == v for n, v in state.items()))
 
     def _persist(self) -> None:
         if self._file is not None:
@@ -132,7 +139,7 @@ class _Isolate(_ServerLever):
         self._persist()
 
     def verify(self, step: Step) -> bool:
-        return self._server(step).admin_state == "drain"
+        return self._in_force(step, {"admin_state": "drain"})
 
 
 class _Weight(_ServerLever):
@@ -154,7 +161,7 @@ class _Weight(_ServerLever):
         self._persist()
 
     def verify(self, step: Step) -> bool:
-        return self._server(step).weight == _whole(step, "weight", 0, 256)
+        return self._in_force(step, {"weight": str(_whole(step, "weight", 0, 256))})
 
 
 class _MapLever:
@@ -252,6 +259,10 @@ class _ThrottleAll(_MapLever):
 
     def describe_undo(self, step: Step) -> str:
         return f"put the limit on everything back to what it was before {step.target} was throttled"
+
+
+def _state(server: ServerState) -> State:
+    return {"admin_state": server.admin_state, "weight": str(server.weight)}
 
 
 def _known(servers: Mapping[str, ServerState], target: str) -> ServerState:

@@ -10,7 +10,7 @@ from pathlib import Path
 def write_map(file: Path, entries: Callable[[], Mapping[str, str]]) -> None:
     """Write the entries that are in force, keeping the file's comments; readers see the old or the new file whole."""
     with _locked(file):
-        old = file.read_text().splitlines() if file.exists() else []
+        old = read_file(file).splitlines()
         comments = [line for line in old if line.startswith("#")]
         _replace(file, "".join(f"{line}\n" for line in [*comments, *(f"{k} {v}" for k, v in entries().items())]))
 
@@ -22,9 +22,17 @@ def write_state(file: Path, state: Callable[[], str]) -> None:
 
 
 def read_map(file: Path) -> Mapping[str, str]:
-    """Key -> value as a reload would load them."""
-    lines = [line.split(None, 1) for line in file.read_text().splitlines() if line.strip() and line[0] != "#"]
+    """Key -> value as a reload would load them; a missing file holds nothing."""
+    lines = [line.split(None, 1) for line in read_file(file).splitlines() if line.strip() and line[0] != "#"]
     return {parts[0]: parts[1].strip() if len(parts) > 1 else "" for parts in lines}
+
+
+def read_file(file: Path) -> str:
+    """The text of a file that may not have been written yet."""
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 @contextmanager

@@ -1,0 +1,258 @@
+"""Mitigation for flows: each task is one step of its life; the work is in planning, effect, recovery and approval.
+
+The plain functions (`plan_for_incident`, `plan_manual`, `apply_mitigation`, `judge_recovery`, `undo_mitigation`,
+`reconcile_all`) take `res` and need no Prefect; the tasks below are the same with the process's own resources.
+Tasks are never cached: a run that comes back from waiting reads the store again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from quell.incidents.decision import Answer
+from quell.incidents.errors import Conflict, Refused
+from quell.incidents.mitigation import Mitigation, MitigationState, Plan, plan_hash
+from quell.incidents.timeline import NO_INCIDENT
+from quell.response.refusal import Refusal
+from quell.response.story import short_title, tell_outcome, tell_plan
+from tasks.approval import decide, rejections
+from tasks.artifacts import publish
+from tasks.effect import apply_mitigation, undo_mitigation
+from tasks.forms import ApprovalForm, MitigationRequest
+from tasks.planning import ask_guardrails, draft_manual, get_actuator, plan_for_incident, plan_manual
+from tasks.reconciliation import end_pending, reconcile_all
+from tasks.record import QUELL, get_decision, get_incident, get_mitigation
+from tasks.recovery import draw_recovery, judge_recovery
+from tasks.resources import Resources, resources
+from tasks.runs import current_run_id, log, resume_run, start_run
+
+__all__ = [
+    "apply_mitigation",
+    "judge_recovery",
+    "plan_for_incident",
+    "plan_manual",
+    "reconcile_all",
+    "undo_mitigation",
+]
+_PREFECT = "prefect"
+_LATE_SECONDS = 300  # Prefect's own timeout fails the run, so ours must be over long before
+_ENDED_UNTOUCHED = (MitigationState.REFUSED, MitigationState.EXPIRED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenQuestion:
+    """What is still to be asked: the text above the form, Prefect's key for this asking, and its timeout."""
+
+    text: str
+    key: str
+    timeout_seconds: int
+
+
+@task(name="plan", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=2)  # HAProxy may be reloading
+def plan_response(incident: str) -> Mitigation | None:
+    """Plan what the playbooks say about the incident, or say on its timeline why nothing may be done."""
+    planned = plan_for_incident(resources(), incident)
+    log().info("%s: %s", incident, f"{planned.id} is {planned.state}" if planned else "nothing is planned")
+    return planned
+
+
+@task(name="plan request", cache_policy=NO_CACHE)
+def plan_request(request: MitigationRequest) -> str | None:
+    """The mitigation that the request is about, planned and shown; None for a dry run."""
+    res = resources()
+    if request.mitigation:
+        with res.store.reading() as tx:
+            mitigation = get_mitigation(tx, request.mitigation)
+    elif request.dry_run:
+        _show_dry_run(res, request)
+        return None
+    else:
+        asked = (request.playbook, request.service, request.target, request.incident or None)
+        mitigation = plan_manual(res, *asked, request.requested_by, request.reason, flow_run=current_run_id())
+    _remember_run(res, mitigation.id, current_run_id())
+    publish(f"plan {mitigation.id}", tell_plan(mitigation.plan, mitigation.plan_hash, _effects(res, mitigation.plan)))
+    return mitigation.id
+
+
+@task(name="ask in a run of its own", cache_policy=NO_CACHE, retries=5, retry_delay_seconds=2)  # Prefect may restart
+def start_mitigate_run(mitigation_id: str) -> str:
+    """Start the run that waits for a person; only a deployment's run can be suspended."""
+    res = resources()
+    with res.store.reading() as tx:
+        mitigation = get_mitigation(tx, mitigation_id)
+        severity = get_incident(tx, mitigation.incident).severity if mitigation.incident else "none"
+    run = start_run(
+        "mitigate/mitigate",
+        {"request": {"mitigation": mitigation_id, "dry_run": False}},
+        key=f"mitigate {mitigation_id}",
+        name=f"mitigate {short_title(mitigation.plan)}",
+        tags=[mitigation.incident or "no-incident", mitigation.service, severity, "response"],
+    )
+    _remember_run(res, mitigation_id, run)
+    return run
+
+
+@task(name="what is to be asked", cache_policy=NO_CACHE)
+def open_question(mitigation_id: str) -> OpenQuestion | None:
+    """The question that a person has to answer now; None when it is answered, too late, or nobody needs to be asked."""
+    res = resources()
+    with res.store.reading() as tx:
+        mitigation = get_mitigation(tx, mitigation_id)
+        answered = get_decision(tx, mitigation)
+    deadline = mitigation.approval_deadline
+    if mitigation.state is not MitigationState.AWAITING_APPROVAL or answered is not None or deadline is None:
+        return None
+    left = (deadline - res.clock()).total_seconds()
+    if left <= 0:
+        return None
+    failed = rejections(res, mitigation_id, _PREFECT)
+    return OpenQuestion(
+        text=f"{tell_plan(mitigation.plan, mitigation.plan_hash, _effects(res, mitigation.plan))}\n\n"
+        f"Decide until {deadline:%H:%M:%S} UTC." + (f" {failed} answers were not accepted." if failed else ""),
+        key=f"ask-{failed + 1}",
+        timeout_seconds=int(left) + _LATE_SECONDS,
+    )
+
+
+@task(name="take the answer", cache_policy=NO_CACHE)
+def take_answer(mitigation_id: str, form: ApprovalForm) -> bool:
+    """Check the answer; one that is not accepted is logged with its reason, and the question stays open."""
+    res = resources()
+    with res.store.reading() as tx:
+        shown = get_mitigation(tx, mitigation_id).plan_hash
+    try:
+        decide(
+            res,
+            subject=mitigation_id,
+            plan_hash=shown,
+            person=form.person,
+            code=form.one_time_code,
+            answer=form.answer,
+            comment=form.comment,
+            channel=_PREFECT,
+        )
+    except Refused as error:
+        log().warning("%s", error)
+        return False
+    return True
+
+
+@task(name="apply", cache_policy=NO_CACHE)
+def apply_plan(mitigation_id: str) -> MitigationState:
+    """Carry out the plan when it may be; a refused or late one ends here without touching anything."""
+    res = resources()
+    with res.store.reading() as tx:
+        mitigation = get_mitigation(tx, mitigation_id)
+        decision = get_decision(tx, mitigation)
+    if mitigation.state is MitigationState.AWAITING_APPROVAL and (decision is None or decision.answer is Answer.REFUSE):
+        to = MitigationState.REFUSED if decision else MitigationState.EXPIRED
+        why = f"{decision.person}: {decision.comment or 'no'}" if decision else "nobody decided in time"
+        return end_pending(res, mitigation_id, to, why).state
+    return apply_mitigation(res, mitigation_id).state
+
+
+@task(name="judge recovery", cache_policy=NO_CACHE)
+def judge(mitigation_id: str) -> MitigationState:
+    """Watch the users' signal until the mitigation is effective, ineffective or inconclusive."""
+    judged = judge_recovery(resources(), mitigation_id)
+    log().info("%s is %s: %s", judged.id, judged.state, judged.recovery_reason)
+    return judged.state
+
+
+@task(name="undo", cache_policy=NO_CACHE)
+def undo(mitigation_id: str, by: str, why: str) -> MitigationState:
+    """Put everything back and read it back."""
+    return undo_mitigation(resources(), mitigation_id, by, why).state
+
+
+def undo_now(mitigation_id: str, error: BaseException) -> None:
+    """Undo outside of Prefect's machinery: the run is being stopped and starts no more tasks.
+
+    After a Conflict another process has the mitigation in hand, and it finishes or undoes it.
+    """
+    if isinstance(error, Conflict):
+        return
+    log().error("%s is undone: %s: %s", mitigation_id, type(error).__name__, error)
+    undo_mitigation(resources(), mitigation_id, QUELL, f"the run was stopped: {type(error).__name__} {error}".strip())
+
+
+@task(name="tell the outcome", cache_policy=NO_CACHE)
+def tell(mitigation_id: str) -> str:
+    """Leave the story as an artifact and return its first sentence, for the run's state."""
+    res = resources()
+    with res.store.reading() as tx:
+        mitigation = get_mitigation(tx, mitigation_id)
+        entries = tx.timeline.of(mitigation.incident or NO_INCIDENT)
+    chart = "" if mitigation.applied_at is None else draw_recovery(res, mitigation)
+    publish(f"mitigation {mitigation_id}", "\n\n".join((tell_outcome(mitigation, entries), chart)))
+    last = next((e.text for e in reversed(entries) if e.subject == mitigation_id), "")
+    return f"{mitigation_id} is {mitigation.state.replace('_', ' ')}: {last}"
+
+
+@task(name="reconcile", cache_policy=NO_CACHE)
+def reconcile_everything() -> list[str]:
+    """Finish or undo what dead processes left; runs that still wait for a mitigation that is over are woken."""
+    res = resources()
+    sentences = reconcile_all(res)
+    with res.store.reading() as tx:
+        over = tx.mitigations.find({"state": _ENDED_UNTOUCHED}, order="updated_at", descending=True, limit=20)
+    for mitigation in over:
+        if mitigation.flow_run and any(s.startswith(f"{mitigation.id} ") for s in sentences):
+            _wake(mitigation.flow_run)
+    if sentences:
+        publish("reconcile", "\n".join(f"- {sentence}" for sentence in sentences))
+    return sentences
+
+
+def mitigate_run_name(parameters: Mapping[str, Any]) -> str:
+    """`mitigate INC-42 isolate checkout-2`, from the request's fields or the stored plan."""
+    request = MitigationRequest.model_validate(parameters["request"])
+    if request.mitigation:
+        with resources().store.reading() as tx:
+            known = tx.mitigations.get(request.mitigation)
+        return f"mitigate {short_title(known.plan) if known else request.mitigation}"
+    words = ("dry run" if request.dry_run else "", "mitigate", request.incident, request.playbook, request.target)
+    return " ".join(word for word in words if word)
+
+
+def _show_dry_run(res: Resources, request: MitigationRequest) -> None:
+    draft = draft_manual(
+        res,
+        request.playbook,
+        request.service,
+        request.target,
+        request.incident or None,
+        request.requested_by or "dry run",
+        request.reason,
+    )
+    with res.store.reading() as tx:
+        answer = ask_guardrails(res, tx, draft, now=res.clock())
+    verdict = f"refused by {answer.sentence}" if isinstance(answer, Refusal) else f"allowed: {answer.reason}"
+    log().info("dry run: %s on %s would be %s", request.playbook, draft.plan.target, verdict)
+    text = tell_plan(draft.plan, plan_hash(draft.plan), _effects(res, draft.plan))
+    publish(f"dry run {request.playbook} {request.target}", f"**Dry run; it would be {verdict}.**\n\n{text}")
+
+
+def _effects(res: Resources, plan: Plan) -> list[str]:
+    return [get_actuator(res, step.actuator).describe(step) for step in plan.steps]
+
+
+def _remember_run(res: Resources, mitigation_id: str, run: str | None) -> None:
+    if run is None:
+        return
+    with res.store.writing() as tx:
+        mitigation = get_mitigation(tx, mitigation_id)
+        tx.mitigations.put(replace(mitigation, flow_run=run))
+        incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
+        if incident is not None:
+            tx.incidents.put(replace(incident, flow_runs={**incident.flow_runs, f"mitigate {mitigation_id}": run}))
+
+
+def _wake(flow_run: str) -> None:
+    try:
+        resume_run(flow_run, {"answer": Answer.REFUSE, "person": QUELL, "one_time_code": "", "comment": "it is over"})
+    except Exception as error:  # noqa: BLE001 - the run may be gone or awake; its mitigation is over either way
+        log().info("run %s was not woken: %s", flow_run, error)

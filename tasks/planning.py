@@ -1,0 +1,252 @@
+"""Planning: from an incident or a person's request to a stored intent, with the guardrails in the same transaction."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from quell.incidents.errors import InvalidInput, Refused
+from quell.incidents.incident import Incident, IncidentState
+from quell.incidents.labels import format_labels
+from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState, Plan, plan_hash
+from quell.incidents.service import Service
+from quell.incidents.timeline import Event
+from quell.ports import Actuator, Transaction
+from quell.response.guardrail import check
+from quell.response.plan import make_plan
+from quell.response.playbook import Playbook
+from quell.response.refusal import Allowed, Answer, Refusal
+from quell.response.target import NoChoice, Target, choose, named_target
+from tasks.automation import automation_enabled
+from tasks.record import ACTIVE_STATES, QUELL, acknowledge, get_incident, move, move_incident_if_possible
+from tasks.resources import Resources
+
+_PLANNABLE = (IncidentState.TRIAGED, IncidentState.CONTAINED, IncidentState.MITIGATING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A plan that is not stored yet, with what the guardrails need to judge it."""
+
+    playbook: Playbook
+    service: Service
+    plan: Plan
+    live: Mapping[str, float]
+
+
+def plan_for_incident(res: Resources, incident_id: str) -> Mitigation | None:
+    """Plan what the playbooks say about the incident. None, with the reason on its timeline, when nothing may be done.
+
+    Planning twice gives the same mitigation. Raises Unavailable when the load balancer does not tell its capacity.
+    """
+    with res.store.reading() as tx:
+        incident = get_incident(tx, incident_id)
+        known = _active_of(tx, incident.id)
+        alerts = [alert.labels for alert in tx.alerts.find({"incident": incident.id})]
+        summaries = [c.summary for id in incident.changes if (c := tx.changes.get(id)) is not None]
+    if known is not None or incident.state is not IncidentState.TRIAGED:
+        return known
+    found = choose(res.config.playbooks.values(), incident, alerts, res.config.catalog, res.config.signals)
+    if isinstance(found, NoChoice):
+        _say_no(res, incident.id, "no playbook applies: " + "; ".join(found.reasons))
+        return None
+    evidence = (
+        *(f"alert {format_labels(labels)}" for labels in alerts[:5]),
+        *(f"change: {summary}" for summary in summaries[:5]),
+    )
+    draft = draft_plan(res, found.playbook, found.target, incident.id, evidence)
+    stored = store_plan(res, draft, requested_by=QUELL, why=f"{found.playbook.name} answers {incident.id}")
+    return stored if isinstance(stored, Mitigation) else None
+
+
+def plan_manual(
+    res: Resources,
+    playbook: str,
+    service: str,
+    target: str,
+    incident: str | None,
+    requested_by: str,
+    reason: str,
+    *,
+    flow_run: str | None = None,
+) -> Mitigation:
+    """Plan what a person asked for. The same flow run gets the same mitigation again.
+
+    Raises InvalidInput (unknown playbook, service or target), NotFound (incident), Refused (a guardrail).
+    """
+    with res.store.reading() as tx:
+        known = _of_run(tx, flow_run)
+    if known is not None:
+        return known
+    draft = draft_manual(res, playbook, service, target, incident, requested_by, reason)
+    stored = store_plan(res, draft, requested_by=requested_by, why=reason, flow_run=flow_run)
+    if isinstance(stored, Refusal):
+        raise Refused(
+            f"{playbook} on {target} is refused by {stored.sentence}",
+            rule=stored.rule,
+            value=stored.value,
+            limit=stored.limit,
+        )
+    return stored
+
+
+def draft_manual(
+    res: Resources, playbook: str, service: str, target: str, incident: str | None, requested_by: str, reason: str
+) -> Draft:
+    """What `plan_manual` would store, checked against configuration and load balancer, without storing it."""
+    book = res.config.playbooks.get(playbook)
+    if book is None:
+        near = difflib.get_close_matches(playbook, res.config.playbooks, n=1, cutoff=0.0)
+        raise InvalidInput(f"playbook {playbook!r} is not configured; did you mean {near[0] if near else 'none'!r}?")
+    if not requested_by.strip() or requested_by == QUELL:
+        raise InvalidInput(f"requested_by is {requested_by!r}: write your name, it decides who may approve")
+    if incident is not None:
+        with res.store.reading() as tx:
+            _check_plannable(get_incident(tx, incident))
+    named = named_target(book, service, target, res.config.catalog)
+    return draft_plan(res, book, named, incident, (f"{requested_by} asked for it: {reason}",))
+
+
+def draft_plan(
+    res: Resources, playbook: Playbook, target: Target, incident: str | None, evidence: Sequence[str]
+) -> Draft:
+    """Resolve the plan against live capacity; every step's target and parameters are checked at its actuator."""
+    live = live_capacity(res, target.service, [step.actuator for step in playbook.steps])
+    plan = make_plan(
+        playbook,
+        target,
+        incident=incident,
+        evidence=evidence,
+        live=live,
+        describe_undo=lambda step: get_actuator(res, step.actuator).describe_undo(step),
+    )
+    for step in plan.steps:
+        get_actuator(res, step.actuator).describe(step)
+        get_actuator(res, step.actuator).read_state(step)
+    return Draft(playbook=playbook, service=target.service, plan=plan, live=live)
+
+
+def store_plan(
+    res: Resources, draft: Draft, *, requested_by: str, why: str, flow_run: str | None = None
+) -> Mitigation | Refusal:
+    """Write the intent, or why it is refused: guardrails and intent are one transaction over all processes."""
+    with res.store.writing() as tx:
+        now = res.clock()
+        answer = ask_guardrails(res, tx, draft, now=now)
+        if isinstance(answer, Refusal):
+            event = _event(draft.plan.incident, now, f"{draft.plan.playbook} on {draft.plan.target}: {answer.sentence}")
+            tx.timeline.append(event)
+            return answer
+        return _write_plan(tx, draft, answer, requested_by=requested_by, why=why, flow_run=flow_run, now=now)
+
+
+def ask_guardrails(
+    res: Resources, tx: Transaction, draft: Draft, *, now: datetime, own: Mitigation | None = None
+) -> Answer:
+    """Ask every guardrail about the plan inside a transaction; `own` is the mitigation that the plan already is."""
+    others = [m for m in tx.mitigations.find({"state": ACTIVE_STATES}) if own is None or m.id != own.id]
+    same = tx.mitigations.find({"target": draft.plan.target, "state": MitigationState.UNDONE})
+    ended = [m.ended_at for m in same if m.ended_at is not None]
+    return check(
+        draft.plan,
+        draft.playbook.limits,
+        service=draft.service,
+        catalog=res.config.catalog,
+        live=draft.live,
+        automation_enabled=automation_enabled(tx),
+        active=others,
+        last_ended_at=max(ended, default=None),
+        now=now,
+    )
+
+
+def live_capacity(res: Resources, service: Service, actuators: Sequence[str]) -> Mapping[str, float]:
+    """server -> share of its full weight that serves now, asked of the actuators that a plan uses."""
+    servers = [i.server for i in service.instances if i.server]
+    live: dict[str, float] = {}
+    for name in dict.fromkeys(actuators):
+        live.update(get_actuator(res, name).capacity(servers))
+    return live
+
+
+def get_actuator(res: Resources, name: str) -> Actuator:
+    actuator = res.actuators.get(name)
+    if actuator is None:
+        known = ", ".join(res.actuators) or "none"
+        raise InvalidInput(f"actuator {name!r} is not connected; connected are {known}: see quell.toml, [connections]")
+    return actuator
+
+
+def _write_plan(
+    tx: Transaction,
+    draft: Draft,
+    allowed: Allowed,
+    *,
+    requested_by: str,
+    why: str,
+    flow_run: str | None,
+    now: datetime,
+) -> Mitigation:
+    plan = draft.plan
+    mitigation = Mitigation(
+        id=MitigationId(f"MIT-{tx.next_number('MIT')}"),
+        state=MitigationState.PLANNED,
+        plan=plan,
+        plan_hash=plan_hash(plan),
+        incident=plan.incident,
+        playbook=plan.playbook,
+        service=draft.service.name,
+        target=plan.target,
+        requested_by=requested_by,
+        created_at=now,
+        updated_at=now,
+        approval_deadline=now + draft.playbook.approval.deadline if plan.needs_approval else None,
+        flow_run=flow_run,
+    )
+    tx.mitigations.add(mitigation)
+    text = f"{why}; {plan.approval_reason}; {allowed.reason}"
+    evidence = {"plan_hash": mitigation.plan_hash, "target": plan.target}
+    tx.timeline.append(_event(plan.incident, now, text, kind="plan", by=requested_by, about=mitigation.id, **evidence))
+    move_incident_if_possible(
+        tx, plan.incident, IncidentState.MITIGATING, now=now, by=requested_by, why=f"{mitigation.id} is planned: {why}"
+    )
+    if not plan.needs_approval or requested_by != QUELL:
+        acknowledge(tx, plan.incident, now)
+    if not plan.needs_approval:
+        return mitigation
+    return move(tx, mitigation, MitigationState.AWAITING_APPROVAL, now=now, by=requested_by, why=plan.approval_reason)
+
+
+def _active_of(tx: Transaction, incident: str) -> Mitigation | None:
+    return next(iter(tx.mitigations.find({"incident": incident, "state": ACTIVE_STATES})), None)
+
+
+def _of_run(tx: Transaction, flow_run: str | None) -> Mitigation | None:
+    if flow_run is None:
+        return None
+    recent = tx.mitigations.find(order="created_at", descending=True, limit=500)
+    return next((m for m in recent if m.flow_run == flow_run), None)
+
+
+def _check_plannable(incident: Incident) -> None:
+    if incident.state not in _PLANNABLE:
+        states = ", ".join(_PLANNABLE)
+        raise InvalidInput(f"incident {incident.id} is {incident.state}; mitigations are planned while it is {states}")
+
+
+def _say_no(res: Resources, incident: str, text: str) -> None:
+    with res.store.writing() as tx:
+        tx.timeline.append(_event(incident, res.clock(), text))
+
+
+def _event(
+    incident: str | None,
+    now: datetime,
+    text: str,
+    *,
+    kind: str = "plan refused",
+    by: str = QUELL,
+    about: str | None = None,
+    **evidence: str,
+) -> Event:
+    return Event(incident=incident, at=now, kind=kind, by=by, text=text, subject=about or incident, evidence=evidence)

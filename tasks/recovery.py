@@ -1,0 +1,116 @@
+"""Recovery: watch the users' signal after an effect until it can be judged."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from quell.incidents.chart import signal_chart, svg_data_url
+from quell.incidents.errors import QuellError
+from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
+from quell.incidents.series import SeriesMatrix
+from quell.incidents.signal import Signal
+from quell.incidents.threshold import ThresholdState
+from quell.response.playbook import Playbook
+from quell.response.recovery import Judgement, judge, worst_series
+from tasks.lease import LEASE_TIME
+from tasks.record import QUELL, get_mitigation, move
+from tasks.resources import Resources
+
+_LOOK_BACK = timedelta(minutes=2)
+_HISTORY = timedelta(hours=1)
+_HISTORY_SAMPLES = 30
+_POLL_SECONDS = 1.0
+_STATE_OF = {
+    Recovery.EFFECTIVE: MitigationState.EFFECTIVE,
+    Recovery.INEFFECTIVE: MitigationState.INEFFECTIVE,
+    Recovery.INCONCLUSIVE: MitigationState.INCONCLUSIVE,
+}
+
+
+def judge_recovery(res: Resources, mitigation_id: str, *, sleep: Callable[[float], None] = time.sleep) -> Mitigation:
+    """Look again and again until the mitigation is judged, or somebody has moved it on; ends by its deadline."""
+    while (mitigation := judge_once(res, mitigation_id)).state is MitigationState.APPLIED:
+        sleep(_POLL_SECONDS)
+    return mitigation
+
+
+def judge_once(res: Resources, mitigation_id: str) -> Mitigation:
+    """Judge what is applied by the signal as it is now; it stays applied while it is too early to tell."""
+    with res.store.reading() as tx:
+        mitigation = get_mitigation(tx, mitigation_id)
+    if mitigation.state is not MitigationState.APPLIED or mitigation.applied_at is None:
+        return mitigation
+    now = res.clock()
+    verdict = _look(res, mitigation, mitigation.applied_at, now)
+    with res.store.writing() as tx:
+        mitigation = get_mitigation(tx, mitigation_id)
+        if mitigation.state is not MitigationState.APPLIED:
+            return mitigation
+        if verdict.recovery is None:  # a fresh time tells reconciliation that somebody is judging
+            if now - mitigation.updated_at > LEASE_TIME / 4:
+                tx.mitigations.put(replace(mitigation, updated_at=now))
+            return mitigation
+        return move(tx, mitigation, _STATE_OF[verdict.recovery], now=now, by=QUELL, why=verdict.reason)
+
+
+def _look(res: Resources, mitigation: Mitigation, applied_at: datetime, now: datetime) -> Judgement:
+    playbook = res.config.playbooks.get(mitigation.playbook)
+    signal = res.config.signals.get(playbook.recovery.signal) if playbook else None
+    if playbook is None or signal is None:
+        reason = f"playbook {mitigation.playbook} or its recovery signal is not configured any more"
+        return Judgement(recovery=Recovery.INCONCLUSIVE, reason=reason)
+    matrix = _fetch(res, signal, applied_at - _LOOK_BACK, now)
+    limit = _limit(res, mitigation, playbook, signal)
+    return judge(playbook.recovery, matrix, limit=limit, step=signal.step, applied_at=applied_at, now=now)
+
+
+def _fetch(res: Resources, signal: Signal, start: datetime, now: datetime) -> SeriesMatrix:
+    """The signal on its grid, ending now. A source that does not answer gives no samples, and those prove nothing."""
+    steps = (now - start) // signal.step
+    try:
+        return res.metrics.range(signal.query, start=now - steps * signal.step, end=now, step=signal.step)
+    except QuellError:
+        return SeriesMatrix(timestamps=np.empty(0), values=np.empty((0, 0)), labels=())
+
+
+def _limit(res: Resources, mitigation: Mitigation, playbook: Playbook, signal: Signal) -> float | None:
+    """The playbook's own limit, else the active threshold, else what the hour before the trouble stayed below."""
+    if playbook.recovery.below is not None:
+        return playbook.recovery.below
+    with res.store.reading() as tx:
+        active = tx.thresholds.find({"signal": signal.name, "state": ThresholdState.ACTIVE})
+        incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
+    upper = next((version.upper for version in active if version.upper is not None), None)
+    if upper is not None:
+        return upper
+    onset = incident.onset_at if incident else mitigation.created_at
+    history = worst_series(_fetch(res, signal, onset - _HISTORY, onset - signal.step))
+    known = history[np.isfinite(history)]
+    return float(np.quantile(known, 0.99)) + signal.min_effect if len(known) >= _HISTORY_SAMPLES else None
+
+
+def draw_recovery(res: Resources, mitigation: Mitigation) -> str:
+    """The users' signal around the effect as a markdown image; empty when there is nothing to draw."""
+    playbook = res.config.playbooks.get(mitigation.playbook)
+    signal = res.config.signals.get(playbook.recovery.signal) if playbook else None
+    if playbook is None or signal is None or mitigation.applied_at is None:
+        return ""
+    end = min(res.clock(), (mitigation.judged_at or mitigation.applied_at) + _LOOK_BACK)
+    matrix = _fetch(res, signal, mitigation.applied_at - _LOOK_BACK, end)
+    if not len(matrix.timestamps):
+        return ""
+    limit = playbook.recovery.below
+    times = ((mitigation.applied_at, "applied"), (mitigation.judged_at, "judged"), (mitigation.ended_at, "undone"))
+    svg = signal_chart(
+        title=f"{signal.name} around {mitigation.id}",
+        unit=signal.unit,
+        timestamps=matrix.timestamps,
+        values=worst_series(matrix),
+        lower=None,
+        upper=np.full(len(matrix.timestamps), limit) if limit is not None else None,
+        events=[(at, text) for at, text in times if at is not None and at <= end],
+    )
+    return f"![{signal.name} around {mitigation.id}]({svg_data_url(svg)})"
