@@ -1,6 +1,5 @@
 """`quell mitigate`, `approve`, `release`: a mitigation by hand, from the plan to the undo."""
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,6 @@ from deployments.cli.terminal import moment, out, state, table, whoami
 if TYPE_CHECKING:
     from quell.incidents.mitigation import Mitigation, Plan
     from quell.ports import Transaction
-    from quell.response.playbook import Playbook
     from quell.response.refusal import Answer
     from tasks.resources import Resources
 
@@ -34,7 +32,10 @@ def mitigate(
     from quell.incidents.errors import Refused
 
     with opened(config) as res:
-        plan, answer = preview(res, playbook=playbook, service=service, target=target, incident=incident or None)
+        who = by or whoami()
+        plan, answer = preview(
+            res, playbook=playbook, service=service, target=target, incident=incident or None, by=who, reason=reason
+        )
         _print_plan(plan)
         if not apply:
             out().print(f"guardrails: {_said(answer)}", markup=False, soft_wrap=True)
@@ -42,77 +43,43 @@ def mitigate(
             return
         if not reason:
             raise Refused("reason is empty: say with --reason why; it goes on the timeline")
-        _start(res, playbook, service, target, incident, by or whoami(), reason)
+        _start(res, playbook, service, target, incident, who, reason)
 
 
 def _start(res: "Resources", playbook: str, service: str, target: str, incident: str, by: str, reason: str) -> None:
-    from tasks.mitigation import plan_manual
+    """Store the plan, then start its run; a plan whose run cannot be started does not stay behind."""
+    from quell.incidents.errors import QuellError
+    from quell.incidents.mitigation import MitigationState
+    from tasks.planning import plan_manual
+    from tasks.reconciliation import end_pending
     from tasks.runs import run_url, start_run
 
     planned = plan_manual(res, playbook, service, target, incident or None, by, reason)
-    run = start_run(
-        "mitigate/mitigate",
-        {"mitigation": planned.id, "dry_run": False},
-        key=f"mitigate {planned.id}",
-        name=f"mitigate {planned.incident or 'by hand'} {playbook} {target or service}",
-        tags=[tag for tag in (planned.id, planned.incident, service, "response") if tag],
-    )
+    try:
+        run = start_run(
+            "mitigate/mitigate",
+            {"request": {"mitigation": planned.id, "dry_run": False}},
+            key=f"mitigate {planned.id}",
+            name=" ".join(filter(None, ("mitigate", planned.incident, playbook, target or service))),
+            tags=[planned.incident or "no-incident", service, "response"],
+        )
+    except QuellError as error:
+        end_pending(res, planned.id, MitigationState.EXPIRED, f"its run could not be started: {error}")
+        raise
     out().print(f"{planned.id} runs: {run_url(run)}", markup=False, soft_wrap=True)
     if planned.plan.needs_approval:
         out().print(f"it waits for somebody else's approval: quell approve {planned.id} --person NAME", markup=False)
 
 
 def preview(
-    res: "Resources", *, playbook: str, service: str, target: str, incident: str | None
+    res: "Resources", *, playbook: str, service: str, target: str, incident: str | None, by: str, reason: str
 ) -> "tuple[Plan, Answer]":
     """The plan as it would be made now, and what the guardrails say of it; only reads."""
-    from quell.incidents.mitigation import HOLDING_STATES, PENDING_STATES
-    from quell.response import guardrail
-    from quell.response.plan import make_plan
-    from quell.response.target import named_target
-    from tasks.automation import automation_enabled
+    from tasks.planning import ask_guardrails, draft_manual
 
-    book = find_playbook(res, playbook)
-    chosen = named_target(book, service, target, res.config.catalog)
-    actuators = {step.actuator: res.actuators[step.actuator] for step in book.steps}
-    servers = [i.server for i in chosen.service.instances if i.server]
-    live = {server: share for a in actuators.values() for server, share in a.capacity(servers).items()}
-    plan = make_plan(
-        book,
-        chosen,
-        incident=incident,
-        live=live,
-        describe_undo=lambda step: actuators[step.actuator].describe_undo(step),
-    )
+    draft = draft_manual(res, playbook, service, target, incident, by, reason or "a preview")
     with res.store.reading() as tx:
-        answer = guardrail.check(
-            plan,
-            book.limits,
-            service=chosen.service,
-            catalog=res.config.catalog,
-            live=live,
-            automation_enabled=automation_enabled(tx),
-            active=tx.mitigations.find({"state": tuple(HOLDING_STATES | PENDING_STATES)}),
-            last_ended_at=_last_ended(tx, plan.target),
-            now=res.clock(),
-        )
-    return plan, answer
-
-
-def find_playbook(res: "Resources", name: str) -> "Playbook":
-    from quell.config.problem import not_defined
-    from quell.incidents.errors import NotFound
-
-    if name not in res.config.playbooks:
-        raise NotFound(not_defined("playbook", name, res.config.playbooks))
-    return res.config.playbooks[name]
-
-
-def _last_ended(tx: "Transaction", target: str) -> datetime | None:
-    from quell.incidents.mitigation import MitigationState
-
-    ended = tx.mitigations.find({"target": target, "state": MitigationState.UNDONE})
-    return max((m.ended_at for m in ended if m.ended_at), default=None)
+        return draft.plan, ask_guardrails(res, tx, draft, now=res.clock())
 
 
 def _said(answer: "Answer") -> str:
@@ -120,7 +87,7 @@ def _said(answer: "Answer") -> str:
 
     if isinstance(answer, Allowed):
         return f"allowed: {answer.reason}"
-    return f"REFUSED by {answer.rule}: {answer.value}, limit {answer.limit}; {answer.advice}"
+    return f"REFUSED by {answer.sentence}"
 
 
 def _print_plan(plan: "Plan") -> None:
@@ -130,40 +97,49 @@ def _print_plan(plan: "Plan") -> None:
     console.print(plan.target, markup=False)
     rows = [(n, s.actuator, s.action, s.target, dict(s.params) or "") for n, s in enumerate(plan.steps, start=1)]
     console.print(table("Steps", ("", "actuator", "action", "target", "parameters"), rows))
-    console.print(
-        f"takes {radius.capacity_share:.0%} of {radius.service}'s live capacity, leaves {radius.capacity_left:.0%} of all",
-        markup=False,
-    )
+    taken, left = f"{radius.capacity_share:.0%}", f"{radius.capacity_left:.0%}"
+    console.print(f"takes {taken} of {radius.service}'s live capacity, leaves {left} of the full one", markup=False)
     console.print(f"approval: {plan.approval_reason}", markup=False, soft_wrap=True)
     for undo in plan.undo:
         console.print(f"undo: {undo}", markup=False, soft_wrap=True)
 
 
 def approve(
-    mitigation: IdArgument,
+    subject: Annotated[str, typer.Argument(metavar="ID", help="What is decided: MIT-7, FIX-2 or THR-3.")],
     person: Annotated[str, typer.Option(help="Your name in people.yaml.")],
     code: Annotated[str, typer.Option(prompt="One-time code", hide_input=True, help="From your authenticator app.")],
     refuse: Annotated[bool, typer.Option("--refuse", help="Say no.")] = False,
     comment: Annotated[str, typer.Option(help="Goes on the timeline.")] = "",
     config: ConfigOption = DEFAULT_FOLDER,
 ) -> None:
-    """Approve (or refuse) the plan that waits; its effects are shown, and the decision is bound to exactly them."""
-    from tasks.approval import decide
+    """Approve (or refuse) what waits for a person; it is shown, and the decision is bound to exactly that."""
+    from tasks.approval import decide, question_about
 
     with opened(config) as res:
-        found = find_mitigation(res, mitigation)
-        _print_plan(found.plan)
+        with res.store.reading() as tx:
+            question = question_about(res, tx, subject.upper())
+            _print_subject(tx, question.subject)
         decision = decide(
             res,
-            subject=found.id,
-            plan_hash=found.plan_hash,
+            subject=question.subject,
+            plan_hash=question.plan_hash,
             person=person,
             code=code,
             answer="refuse" if refuse else "approve",
             comment=comment,
             channel="cli",
         )
-    out().print(f"{decision.person} said {decision.answer} to {found.id} (plan {found.plan_hash[:12]})", markup=False)
+    said = f"{decision.person} said {decision.answer} to {decision.subject} (plan {decision.plan_hash[:12]})"
+    out().print(said, markup=False)
+
+
+def _print_subject(tx: "Transaction", id: str) -> None:
+    if (mitigation := tx.mitigations.get(id)) is not None:
+        _print_plan(mitigation.plan)
+    elif (fix := tx.fixes.get(id)) is not None:
+        out().print(fix.diff, markup=False, soft_wrap=True)
+    elif (version := tx.thresholds.get(id)) is not None:
+        out().print(version.rule, markup=False, soft_wrap=True)
 
 
 def release(
@@ -175,7 +151,7 @@ def release(
     """Undo a mitigation now and verify the undo. It works without Prefect and with automation switched off."""
     from quell.incidents.errors import Unavailable
     from quell.incidents.mitigation import MitigationState
-    from tasks.mitigation import undo_mitigation
+    from tasks.effect import undo_mitigation
 
     with opened(config) as res:
         ended = undo_mitigation(res, find_mitigation(res, mitigation).id, by or whoami(), why)

@@ -153,7 +153,8 @@ def _check_step(
         yield source.problem((*path, "action"), text)
     elif isinstance(actuator, str) and isinstance(action, str):
         yield from _check_params(source, path, step, action, ACTUATORS[actuator][action])
-    if actuator == "haproxy" and not at(files.quell.data, "connections").get("haproxy_socket"):
+    has_socket = bool(at(files.quell.data, "connections").get("haproxy_socket"))
+    if actuator == "haproxy" and files.quell.is_read and not has_socket:
         text = "actuator haproxy needs connections.haproxy_socket in quell.toml"
         yield source.problem((*path, "actuator"), text)
     if target_kind in PLACEHOLDERS:
