@@ -1,1 +1,46 @@
 """Detection as flows: the scheduled sweep, and the hourly fit of the baselines."""
+
+from prefect import flow, unmapped
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks.baselines import fit_baseline, list_signals, report_baselines
+from tasks.detection import finish_sweep, judge_signals, plan_sweep, run_name, sweep_now
+
+WORKERS = 4  # each waits for the metric server most of its time
+
+
+@flow(
+    name="detection-sweep",
+    flow_run_name=lambda: run_name("sweep"),
+    task_runner=ThreadPoolTaskRunner(max_workers=WORKERS),
+    timeout_seconds=300,
+)
+def detection_sweep() -> dict[str, int]:
+    """Judges the recent window of every signal, at the moment for which this run was scheduled.
+
+    Every series gets a verdict with its reason: normal, anomalous, no_data, stale, drop_to_zero or warming_up. Trouble
+    goes to the inbox as an alert, and so does its end after two normal sweeps. The run fails, and says why, when the
+    metric server cannot be reached or a query is wrong; after three such sweeps in a row the alert SweepFailing goes
+    out. The artifact `detection-sweep` lists every series in trouble with its value, band and reason.
+    """
+    at = sweep_now()
+    shards = plan_sweep(at)
+    if not shards:
+        return {}
+    reports = judge_signals.map(shards, at=unmapped(at)).result()
+    return finish_sweep(at, reports)
+
+
+@flow(
+    name="refresh-baselines",
+    flow_run_name=lambda: run_name("baselines"),
+    task_runner=ThreadPoolTaskRunner(max_workers=2),
+)
+def refresh_baselines() -> dict[str, str]:
+    """Fits the baseline of every signal on its history, without the times of incidents.
+
+    A day or a week counts as a season where the history holds enough of them and they explain the values. A baseline
+    that knows its series better than the new fit would is kept. The artifact `baselines` says what was fitted on how
+    much; the run fails where a signal's history cannot be fetched.
+    """
+    return report_baselines(fit_baseline.map(list_signals()).result())

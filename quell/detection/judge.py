@@ -21,8 +21,17 @@ def judge(
 
     A signal that nobody has ever seen data of still gets one verdict, `no_data`, so that it cannot be overlooked.
     """
+    found = judge_with_onset(baseline, window, signal, now=now, stale_after=stale_after)
+    return [verdict for verdict, _ in found]
+
+
+def judge_with_onset(
+    baseline: Baseline | None, window: SeriesMatrix, signal: Signal, *, now: datetime, stale_after: timedelta
+) -> list[tuple[Verdict, float]]:
+    """The verdicts, each with the moment (epoch seconds) when the present trouble began, if there is any."""
     columns = judge_columns(baseline, window, signal, now=now, stale_after=stale_after)
-    return list(verdicts(columns, baseline, signal, now=now)) or [_never_seen(signal, now)]
+    found = verdicts(columns, baseline, signal, now=now)
+    return list(zip(found, columns.since.tolist(), strict=True)) or [(_never_seen(signal, now), now.timestamp())]
 
 
 def verdict_id(signal: str, labels: Labels) -> str:

@@ -1,0 +1,172 @@
+"""Baselines in the store: fitting them on history without incidents, and loading them."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from prefect import task
+
+from quell.detection.archive import baseline_id, decode, encode
+from quell.detection.baseline import NO_SEASON, Baseline, Period, fit, series_key
+from quell.incidents.errors import QuellError
+from quell.incidents.incident import Incident, IncidentState
+from quell.incidents.series import SeriesMatrix
+from quell.incidents.signal import Signal
+from quell.ports import Document, Transaction
+from tasks.artifacts import publish, table
+from tasks.resources import Resources, resources
+from tasks.runs import log
+
+MOST_POINTS = 20_000  # of one series in one fit
+FEWEST_POINTS = 1_500
+MOST_CELLS = 40_000_000  # of one fit, which is 320 MB
+# An incident's samples reach past its ends by the length of the queries' own windows.
+INCIDENT_MARGIN = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """What became of one signal's baseline; `error` is set where it could not be fitted."""
+
+    signal: str
+    series: int = 0
+    ready: int = 0
+    seasonal: int = 0
+    points: int = 0
+    excluded: int = 0
+    version: str = ""
+    note: str = ""
+    error: str = ""
+
+
+def load_baseline(tx: Transaction, signal: str) -> Baseline | None:
+    """The baseline that judges now, or None before the first fit."""
+    document = tx.documents.get(baseline_id(signal))
+    return decode(document.body, document.blob) if document else None
+
+
+def refresh_signal(res: Resources, name: str) -> Refresh:
+    """Fit one signal on its history and store the baseline; the old one stays where the new one knows less."""
+    signal, now = res.config.signals[name], res.clock()
+    try:
+        history = fetch_history(res, signal, now)
+    except QuellError as error:
+        log().error("baseline of %s could not be fitted: %s", name, error)
+        return Refresh(signal=name, error=str(error))
+    with res.store.reading() as tx:
+        known = load_baseline(tx, name)
+        excluded = trouble_periods(tx, res, signal, now)
+    detection = res.config.detection
+    fitted = fit(
+        history,
+        signal,
+        now=now,
+        excluded=excluded,
+        minimum_samples=detection.minimum_samples,
+        false_alarms_per_week=detection.false_alarms_per_week,
+    )
+    lost = _lost_series(known, fitted)
+    kept = known if known is not None and lost else fitted
+    if kept is fitted:
+        body, blob = encode(fitted)
+        document = Document(id=baseline_id(name), kind="baseline", updated_at=now, body=body, blob=blob)
+        with res.store.writing() as tx:
+            tx.documents.put(document)
+    return Refresh(
+        signal=name,
+        series=len(kept.labels),
+        ready=int(np.count_nonzero(kept.ready)),
+        seasonal=int(np.count_nonzero(kept.season != NO_SEASON)),
+        points=len(history.timestamps),
+        excluded=len(excluded),
+        version=kept.version,
+        note=f"kept: the new fit has too few samples of {lost} series that it knew before" if lost else "",
+    )
+
+
+def _lost_series(known: Baseline | None, fitted: Baseline) -> int:
+    """How many series could be judged before, are still there, and could not be judged by the new fit."""
+    if known is None:
+        return 0
+    ready = {series_key(labels) for labels, ok in zip(known.labels, known.ready.tolist(), strict=True) if ok}
+    short = {series_key(labels) for labels, ok in zip(fitted.labels, fitted.ready.tolist(), strict=True) if not ok}
+    return len(ready & short)
+
+
+def fetch_history(res: Resources, signal: Signal, now: datetime) -> SeriesMatrix:
+    """The signal's history, as fine as its step where that stays below 20,000 points, coarser otherwise.
+
+    A young installation has far less than the configured history: then only what there is, is asked again, finely.
+    """
+    series = len(res.metrics.instant(signal.query, at=now).labels)
+    most = int(np.clip(MOST_CELLS // max(series, 1), FEWEST_POINTS, MOST_POINTS))
+    step = _step_for(signal, signal.history, most)
+    history = res.metrics.range(signal.query, start=now - _whole(signal.history, step), end=now, step=step)
+    rows = np.flatnonzero((~np.isnan(history.values)).any(axis=1))
+    if step == signal.step or len(rows) == 0:
+        return history
+    span = now - datetime.fromtimestamp(float(history.timestamps[rows[0]]), now.tzinfo) + step
+    finer = _step_for(signal, span, most)
+    if finer >= step:
+        return history
+    return res.metrics.range(signal.query, start=now - _whole(span, finer), end=now, step=finer)
+
+
+def _step_for(signal: Signal, span: timedelta, most: int) -> timedelta:
+    """The smallest multiple of the signal's step that covers the span with at most so many points."""
+    return signal.step * max(1, -(-span // (signal.step * most)))
+
+
+def _whole(span: timedelta, step: timedelta) -> timedelta:
+    return step * (span // step)
+
+
+def trouble_periods(tx: Transaction, res: Resources, signal: Signal, now: datetime) -> tuple[Period, ...]:
+    """The times of incidents that may have shown in the signal; a dismissed incident was none."""
+    incidents = tx.incidents.find(after=("updated_at", now - signal.history))
+    return tuple(
+        (i.onset_at - INCIDENT_MARGIN, (i.resolved_at or now) + INCIDENT_MARGIN)
+        for i in incidents
+        if i.state is not IncidentState.DISMISSED and _shows_in(res, i, signal)
+    )
+
+
+def _shows_in(res: Resources, incident: Incident, signal: Signal) -> bool:
+    return signal.service is None or res.config.catalog.are_related(signal.service, incident.service)
+
+
+def refreshes_markdown(refreshes: list[Refresh]) -> str:
+    """What a person reads of a refresh."""
+    rows = [
+        [r.signal, r.series, r.ready, r.seasonal, r.points, r.excluded, r.error or r.note or r.version]
+        for r in sorted(refreshes, key=lambda r: (not r.error, r.signal))
+    ]
+    header = ["signal", "series", "ready", "seasonal", "points", "periods left out", "version or error"]
+    return f"## Baselines\n\n{table(header, rows)}\n"
+
+
+def report_refreshes(refreshes: list[Refresh]) -> dict[str, str]:
+    """Publish the table; raises the errors of the signals that could not be fitted, all in one."""
+    publish("baselines", refreshes_markdown(refreshes), "what was fitted, on how much, without which periods")
+    failed = [f"{r.signal}: {r.error}" for r in refreshes if r.error]
+    if failed:
+        raise QuellError(f"{len(failed)} of {len(refreshes)} baselines could not be fitted; " + "; ".join(failed))
+    return {r.signal: r.version for r in refreshes}
+
+
+@task(name="list-signals")
+def list_signals() -> list[str]:
+    """The signals of the configuration."""
+    return list(resources().config.signals)
+
+
+@task(name="fit-baseline", task_run_name="fit {signal}", persist_result=False)
+def fit_baseline(signal: str) -> Refresh:
+    """Fetches one signal's history, leaves out incidents, fits and stores the baseline."""
+    return refresh_signal(resources(), signal)
+
+
+@task(name="report-baselines", persist_result=False)
+def report_baselines(refreshes: list[Refresh]) -> dict[str, str]:
+    """Publishes what was fitted, and fails the run where a signal could not be."""
+    return report_refreshes(refreshes)

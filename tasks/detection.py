@@ -1,0 +1,243 @@
+"""The sweep: judges the recent window of every signal, stores the verdicts, and tells the inbox of trouble."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import task
+from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
+
+from quell.detection.archive import baseline_id
+from quell.detection.episode import Finding, deserves_alert
+from quell.detection.finding import describe_finding
+from quell.detection.judge import judge_with_onset
+from quell.incidents.errors import QuellError, Unavailable
+from quell.incidents.labels import format_labels
+from quell.incidents.verdict import Verdict, VerdictKind
+from quell.ports import Document
+from tasks.artifacts import publish, table
+from tasks.baselines import load_baseline
+from tasks.episodes import record_failures, record_findings
+from tasks.resources import Resources, resources
+from tasks.runs import log
+
+SWEEP = "sweep:last"
+JUDGED_POINTS = 5  # beyond the time after which a series counts as stale
+MOST_POINTS = 240
+WRITTEN_AT_ONCE = 500  # the store admits one writer: others get their turn in between
+SHOWN = 50  # troubled series in the artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardReport:
+    """What one shard of the sweep found. `kinds` counts the verdicts by signal; `errors` says which signals failed."""
+
+    kinds: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    troubles: list[Verdict] = field(default_factory=list[Verdict])
+    findings: list[Finding] = field(default_factory=list[Finding])
+    errors: dict[str, str] = field(default_factory=dict[str, str])
+    is_unreachable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """The whole sweep, merged from its shards."""
+
+    at: datetime
+    seconds: float
+    kinds: dict[str, dict[str, int]]
+    troubles: list[Verdict]
+    errors: dict[str, str]
+    is_unreachable: bool = False
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """How many series got each kind of verdict."""
+        totals: dict[str, int] = {}
+        for counts in self.kinds.values():
+            for kind, count in counts.items():
+                totals[kind] = totals.get(kind, 0) + count
+        return totals
+
+
+def sweep_moment(now: datetime) -> datetime:
+    """The moment that this run judges: its scheduled start, or now where the run began early or by hand.
+
+    A run may start up to 10 s before its time; the samples of that time are not there yet.
+    """
+    if FlowRunContext.get() is None:
+        return now
+    scheduled = flow_run.scheduled_start_time
+    return min(now, datetime.fromtimestamp(scheduled.timestamp(), UTC))
+
+
+def plan_shards(res: Resources, at: datetime) -> list[list[str]]:
+    """The signals in groups of at most `shard_size` known series; none when a later moment was judged already.
+
+    Late runs come in bursts after an outage of the worker: what is older than the last sweep has nothing to add.
+    """
+    with res.store.reading() as tx:
+        last = tx.documents.get(SWEEP)
+        documents = {name: tx.documents.get(baseline_id(name)) for name in res.config.signals}
+    if last is not None and datetime.fromisoformat(last.body["at"]) >= at:
+        log().info("nothing to judge: the sweep of %s came before this one of %s", last.body["at"], at.isoformat())
+        return []
+    size = {name: len(document.body["series"]) if document else 1 for name, document in documents.items()}
+    shards: list[list[str]] = []
+    room = 0
+    for name in sorted(size, key=lambda name: (-size[name], name)):
+        if not shards or size[name] > room:
+            shards.append([])
+            room = res.config.detection.shard_size
+        shards[-1].append(name)
+        room -= size[name]
+    return shards
+
+
+def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardReport:
+    """Judge the signals of one shard and store their verdicts; a signal that cannot be asked does not stop the others.
+
+    No verdict is invented for a signal that could not be asked.
+    """
+    report = ShardReport()
+    unreachable = False
+    for name in signals:
+        try:
+            found = _judge_signal(res, name, at)
+        except QuellError as error:
+            log().error("signal %s could not be judged: %s", name, error)
+            report.errors[name] = str(error)
+            unreachable = unreachable or isinstance(error, Unavailable)
+            if unreachable:  # the rest would wait for the same server, attempt by attempt
+                report.errors.update({other: str(error) for other in signals if other not in report.kinds})
+                break
+            continue
+        _store_verdicts(res, [verdict for verdict, _ in found])
+        _add_to(report, res, name, found)
+    return ShardReport(
+        kinds=report.kinds,
+        troubles=report.troubles,
+        findings=report.findings,
+        errors=report.errors,
+        is_unreachable=unreachable,
+    )
+
+
+def _judge_signal(res: Resources, name: str, at: datetime) -> list[tuple[Verdict, float]]:
+    signal, stale_after = res.config.signals[name], res.config.intervals.stale_after
+    points = min(stale_after // signal.step + JUDGED_POINTS, MOST_POINTS)
+    window = res.metrics.range(signal.query, start=at - points * signal.step, end=at, step=signal.step)
+    with res.store.reading() as tx:
+        baseline = load_baseline(tx, name)
+    return judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after)
+
+
+def _add_to(report: ShardReport, res: Resources, name: str, found: list[tuple[Verdict, float]]) -> None:
+    counts = report.kinds.setdefault(name, {})
+    for verdict, since in found:
+        counts[verdict.kind] = counts.get(verdict.kind, 0) + 1
+        if verdict.kind.is_trouble:
+            report.troubles.append(verdict)
+        if deserves_alert(verdict):
+            signal = res.config.signals[name]
+            report.findings.append(describe_finding(verdict, signal, res.config.catalog, since=since))
+
+
+def _store_verdicts(res: Resources, verdicts: list[Verdict]) -> None:
+    for start in range(0, len(verdicts), WRITTEN_AT_ONCE):
+        with res.store.writing() as tx:
+            for verdict in verdicts[start : start + WRITTEN_AT_ONCE]:
+                tx.verdicts.put(verdict)
+
+
+def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, seconds: float) -> SweepReport:
+    """Merge the shards, tell the inbox of what began and what is over, and keep the sweep's figures.
+
+    Raises Unavailable or QuellError, after everything else is done, where signals could not be judged.
+    """
+    report = SweepReport(
+        at=at,
+        seconds=seconds,
+        kinds={name: counts for shard in shards for name, counts in shard.kinds.items()},
+        troubles=[verdict for shard in shards for verdict in shard.troubles],
+        errors={name: error for shard in shards for name, error in shard.errors.items()},
+        is_unreachable=any(shard.is_unreachable for shard in shards),
+    )
+    findings = [finding for shard in shards for finding in shard.findings]
+    record_findings(res, findings, at=at, judged=frozenset(report.kinds))
+    record_failures(res, report.errors, at=at)
+    _keep_last(res, report)
+    publish("detection-sweep", sweep_markdown(report), "verdicts by signal, and every series in trouble")
+    if report.errors:
+        text = f"{len(report.errors)} of {len(res.config.signals)} signals could not be judged"
+        causes = "; ".join(f"{name}: {error}" for name, error in report.errors.items())
+        raise (Unavailable if report.is_unreachable else QuellError)(f"{text}; {causes}")
+    return report
+
+
+def _keep_last(res: Resources, report: SweepReport) -> None:
+    body: dict[str, Any] = {
+        "at": report.at.isoformat(),
+        "signals": len(report.kinds),
+        "series": sum(report.totals.values()),
+        "verdicts": report.totals,
+        "errors": report.errors,
+        "seconds": round(report.seconds, 3),
+    }
+    with res.store.writing() as tx:
+        tx.documents.put(Document(id=SWEEP, kind="sweep", updated_at=res.clock(), body=body))
+
+
+def sweep_markdown(report: SweepReport) -> str:
+    """What a person reads of a sweep: what could not be judged, the series in trouble, and the counts by signal."""
+    parts = [f"## Sweep of {report.at:%Y-%m-%d %H:%M:%S} UTC, {report.seconds:.2f} s"]
+    if report.errors:
+        parts += ["### Not judged", table(["signal", "why"], list(report.errors.items()))]
+    troubles = sorted(report.troubles, key=lambda verdict: (-verdict.score, verdict.id))
+    rows = [[v.signal, format_labels(v.labels), v.kind, _show(v.value), _band(v), v.reason] for v in troubles[:SHOWN]]
+    parts += ["### In trouble", table(["signal", "series", "verdict", "value", "band", "reason"], rows)]
+    if len(troubles) > SHOWN:
+        parts.append(f"... and {len(troubles) - SHOWN} more.")
+    counts = [[name, *(kinds.get(kind, 0) for kind in VerdictKind)] for name, kinds in sorted(report.kinds.items())]
+    parts += ["### Verdicts", table(["signal", *VerdictKind], counts)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _band(verdict: Verdict) -> str:
+    return f"{_show(verdict.lower)} .. {_show(verdict.upper)}"
+
+
+def _show(number: float | None) -> str:
+    return "" if number is None else f"{number:.4g}"
+
+
+@task(name="plan-sweep", persist_result=False)
+def plan_sweep(at: datetime) -> list[list[str]]:
+    """Groups the signals into shards of about equal work."""
+    return plan_shards(resources(), at)
+
+
+# No retry: the next sweep judges the same window again, and the source has its own retries.
+@task(name="judge-shard", persist_result=False, timeout_seconds=120)
+def judge_signals(signals: list[str], at: datetime) -> ShardReport:
+    """Queries the recent window of each signal, judges it against its baseline and stores the verdicts."""
+    return judge_shard(resources(), signals, at)
+
+
+@task(name="close-sweep", persist_result=False)
+def finish_sweep(at: datetime, shards: list[ShardReport]) -> dict[str, int]:
+    """Tells the inbox of trouble that began or ended, and publishes the verdicts."""
+    res = resources()
+    return close_sweep(res, at, shards, seconds=max((res.clock() - at).total_seconds(), 0.0)).totals
+
+
+def sweep_now() -> datetime:
+    """The moment that the current run judges."""
+    return sweep_moment(resources().clock())
+
+
+def run_name(what: str) -> str:
+    """The name of the current run, with the moment that it is about: `sweep 14:03:30`."""
+    return f"{what} {sweep_moment(datetime.now(UTC)):%H:%M:%S}"
