@@ -28,6 +28,8 @@ def remove_files(layout: Layout) -> None:
     """Take away what `write_files` and the programs made; nothing else in the folder is touched."""
     for name in _OWN:
         shutil.rmtree(layout.folder / name, ignore_errors=True)
+    for file in layout.folder.glob("quell.db*"):  # the record of what happened here
+        file.unlink()
 
 
 def write_files(layout: Layout, *, now: datetime) -> None:
@@ -35,7 +37,7 @@ def write_files(layout: Layout, *, now: datetime) -> None:
     for name in (*_OWN, "haproxy/maps", "prometheus/rules"):
         (layout.folder / name).mkdir(parents=True, exist_ok=True)
     _write_maps(layout)
-    _write_secrets(layout.folder / "secrets")
+    _write_secrets(layout.secrets)
     if not (layout.repository / ".git").exists():
         shutil.rmtree(layout.repository)
         create_repository(layout, _render("haproxy.cfg.j2", layout), now=now)

@@ -102,6 +102,10 @@ class Layout:
         return self.folder / "haproxy"
 
     @property
+    def secrets(self) -> Path:
+        return self.folder / "secrets"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 

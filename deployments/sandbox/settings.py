@@ -27,7 +27,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
     "storefront": {
         "render_ms": Key(default=24, low=0, high=1000, meaning="time to render one page"),
         "workers": Key(default=2, low=1, high=64, meaning="pages rendered at the same time"),
-        "queue_limit": Key(default=300, low=1, high=10000, meaning="requests waiting for a worker before 503"),
+        "queue_limit": Key(default=160, low=1, high=10000, meaning="requests waiting for a worker before 503"),
         "checkout_timeout_ms": Key(default=2000, low=1, high=30000, meaning="patience with checkout"),
         "catalog_timeout_ms": Key(default=1000, low=1, high=30000, meaning="patience with catalog"),
     },

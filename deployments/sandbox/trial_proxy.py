@@ -1,0 +1,165 @@
+"""A real HAProxy with three tiny backends in one folder: to try an actuator on, up in a tenth of a second."""
+
+import http.client
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+
+BACKEND = "be_checkout"
+SERVERS = ("checkout-1", "checkout-2", "checkout-3")
+_START_SECONDS = 10.0
+
+# The limiter counts admitted requests only: denied ones never count, so throughput settles at the limit.
+_CONFIG = """
+global
+  stats socket {folder}/haproxy.sock mode 600 level admin expose-fd listeners
+  server-state-file {folder}/server-state
+  nbthread 1
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 10s
+  timeout server 10s
+  load-server-state-from-file global
+backend st_admit
+  stick-table type string len 64 size 1k expire 30s store gpc0,gpc0_rate(1s)
+backend st_global
+  stick-table type integer size 10 expire 30s store gpc0,gpc0_rate(1s)
+frontend fe
+  bind 127.0.0.1:{port}
+  http-request set-var(txn.cl) req.hdr(x-client),lower
+  http-request track-sc0 var(txn.cl) table st_admit
+  http-request set-var(txn.lim) var(txn.cl),map_str_int({folder}/maps/limits.map,1000000)
+  http-request deny deny_status 429 if {{ var(txn.cl) -m found }} {{ sc0_gpc0_rate,sub(txn.lim) ge 0 }}
+  http-request sc-inc-gpc0(0) if {{ var(txn.cl) -m found }}
+  http-request set-var(txn.glim) str(global_rps),map_str_int({folder}/maps/knobs.map,1000000)
+  http-request track-sc1 int(1) table st_global
+  http-request deny deny_status 429 if {{ sc1_gpc0_rate,sub(txn.glim) ge 0 }}
+  http-request sc-inc-gpc0(1)
+  default_backend be_checkout
+backend be_checkout
+{servers}
+"""
+
+
+class TrialProxy:
+    """Starts on entering, stops on leaving; `hits` counts what each backend answered."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.maps = folder / "maps"
+        self.state_file = folder / "server-state"
+        self.socket = str(folder / "haproxy.sock")
+        self.hits: Counter[str] = Counter()
+        self._backends = [self._backend(name) for name in SERVERS]
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "TrialProxy":
+        self.maps.mkdir(parents=True, exist_ok=True)
+        (self.maps / "limits.map").write_text("# client requests_per_second\n")
+        (self.maps / "knobs.map").write_text("# knob value\nglobal_rps 1000000\n")
+        self.state_file.touch()
+        for backend in self._backends:
+            threading.Thread(target=backend.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        lines = [
+            f"  server {name} 127.0.0.1:{backend.server_address[1]} weight 100"
+            for name, backend in zip(SERVERS, self._backends, strict=True)
+        ]
+        config = self.folder / "haproxy.cfg"
+        config.write_text(_CONFIG.format(folder=self.folder, port=self.port, servers="\n".join(lines)))
+        master = f"{self.folder}/master.sock,mode,600"
+        self._process = subprocess.Popen(
+            ["haproxy", "-W", "-db", "-f", str(config), "-S", master],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait_until_up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=10)
+        for backend in self._backends:
+            backend.shutdown()
+            backend.server_close()
+
+    def get(self, client: str | None = None) -> tuple[int, str]:
+        """One request through the proxy: its status, and the name of the backend that answered."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/", headers={"x-client": client} if client else {})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def reload(self) -> None:
+        """Reload the configuration, and wait until the new worker serves."""
+        before = self._worker()
+        self._master("reload")
+        deadline = time.monotonic() + _START_SECONDS
+        while self._worker() in ("", before):
+            _check(deadline, "haproxy did not reload")
+        self._wait_until_up()
+
+    def _worker(self) -> str:
+        rows = [line.split() for line in self._master("show proc").splitlines()]
+        return next((row[0] for row in rows if len(row) > 2 and row[1] == "worker" and row[2] == "0"), "")
+
+    def _master(self, command: str) -> str:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(5)
+            try:
+                connection.connect(f"{self.folder}/master.sock")
+                connection.sendall(f"{command}\n".encode())
+                connection.shutdown(socket.SHUT_WR)
+                return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+            except OSError:  # the master opens its socket anew while it reloads
+                return ""
+
+    def _wait_until_up(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                self.get()
+            except OSError:
+                _check(deadline, f"haproxy does not answer on port {self.port}")
+            else:
+                return
+
+    def _backend(self, name: str) -> ThreadingHTTPServer:
+        hits = self.hits
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                hits[name] += 1
+                self.send_response(200)
+                self.send_header("content-length", str(len(name)))
+                self.end_headers()
+                self.wfile.write(name.encode())
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+                """Say nothing: the tests read `hits`."""
+
+        return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _check(deadline: float, message: str) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(message)
+    time.sleep(0.02)
