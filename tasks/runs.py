@@ -82,4 +82,4 @@ def current_run_id() -> str | None:
 def run_url(flow_run_id: str) -> str:
     """Where a person sees the run."""
     base = (PREFECT_UI_URL.value() or "").rstrip("/")
-    return f"{base}/runs/flow-run/{flow_run_id}"
+    return f"{base}/v2/runs/flow-run/{flow_run_id}"
