@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -58,13 +57,17 @@ def die_with(parent: int) -> Callable[[], None]:
 
 
 def start_child(
-    argv: Sequence[str], *, log: Path, environment: Mapping[str, str], **pipes: Any
+    argv: Sequence[str], *, log: Path, environment: Mapping[str, str], with_pipes: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start from the main thread only: Linux ties a child to the thread that forked it."""
+    """Output goes to the log; `with_pipes` keeps stdin and stdout for talking to it.
+
+    Start from the main thread only: Linux ties a child to the thread that forked it.
+    """
     with log.open("ab") as out:
         return subprocess.Popen(
             argv,
-            **{"stdin": subprocess.DEVNULL, "stdout": out, **pipes},
+            stdin=subprocess.PIPE if with_pipes else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if with_pipes else out,
             stderr=out,
             env=dict(environment),
             preexec_fn=die_with(os.getpid()),

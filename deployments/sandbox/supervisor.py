@@ -70,9 +70,9 @@ class Supervisor:
 
     # Starting and stopping
 
-    def _start(self, name: str, argv: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, argv: Sequence[str], *, with_pipes: bool = False) -> subprocess.Popen[bytes]:
         log = self.layout.logs / f"{name}.log"
-        child = start_child(argv, log=log, environment=self._environment, **pipes)
+        child = start_child(argv, log=log, environment=self._environment, with_pipes=with_pipes)
         self._children[name] = child
         self._write_pids()
         return child
@@ -96,7 +96,7 @@ class Supervisor:
 
     def _start_customers(self) -> None:
         argv = [sys.executable, "-m", "deployments.sandbox.load", str(self.layout.port("fe_shop"))]
-        child = self._start("load", argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        child = self._start("load", argv, with_pipes=True)
         if child.stdout is None:
             raise Unavailable("load generator has no pipe")
         os.set_blocking(child.stdout.fileno(), False)

@@ -78,9 +78,8 @@ class Gateway(HTTPServer):
 
 
 class _Keep(BaseHTTPRequestHandler):
-    server: Gateway
-
     def do_POST(self) -> None:
+        assert isinstance(self.server, Gateway)
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.received.append((self.path, json.loads(body)))
         self.send_response(202)
@@ -88,7 +87,7 @@ class _Keep(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
-    def log_message(self, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         pass
 
 
