@@ -1,0 +1,66 @@
+"""A real Prometheus over history that the test writes down first."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+Backfill = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def backfilled_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backfill]:
+    """Give it OpenMetrics text; it returns the address of a Prometheus that holds those samples and scrapes nothing."""
+    with ExitStack() as running:
+        yield lambda text: running.enter_context(_prometheus(tmp_path_factory.mktemp("prometheus"), text))
+
+
+@contextmanager
+def _prometheus(folder: Path, text: str) -> Iterator[str]:
+    (folder / "history.om").write_text(text)
+    (folder / "prometheus.yml").write_text("scrape_configs: []\n")
+    backfill = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=360h"]
+    subprocess.run([*backfill, folder / "history.om", folder / "data"], check=True, capture_output=True)
+    port = _free_port()
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--storage.tsdb.retention.time=10y",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait_until_ready(f"http://127.0.0.1:{port}/-/ready", process, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        try:
+            if httpx.get(url, trust_env=False).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"prometheus is not ready after 30 s: {log.read_text()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
