@@ -1,1 +1,25 @@
 """Resolution as a flow: find the bad commit, revert it as a reviewed diff, canary, promote, guard."""
+
+from prefect import flow
+
+from tasks.resolution import apply_fix, close_incident, judge_fix, prepare_fix, promote_fix, roll_back_fix
+
+
+@flow(name="resolve", flow_run_name="resolve {incident}")
+def resolve(incident: str) -> str:
+    """Removes the cause of a contained incident: undoes the configuration commit behind it, as a validated diff with a
+    guard that would have caught it; puts it into force on the isolated instance; compares the instance with its
+    siblings under a tenth of the traffic; then promotes it and releases the containment, or takes everything back and
+    hands the incident to a person. Run it again after a crash: it goes on where the fix stands.
+    """
+    fix = prepare_fix(incident)
+    if fix is None:
+        return "handed to a person: no commit could be undone"
+    if not apply_fix(fix):
+        return f"{fix} was taken back: it could not be put into force"
+    verdict, reason = judge_fix(fix)
+    if verdict != "promote":
+        roll_back_fix(fix, f"canary {verdict}: {reason}")
+        return f"{fix} was taken back: {reason}"
+    promote_fix(fix, reason)
+    return f"{incident} is {close_incident(fix)}"

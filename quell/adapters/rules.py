@@ -110,7 +110,7 @@ class RuleFolder:
             answer = httpx.post(f"{self.prometheus}/-/reload", timeout=self.timeout.total_seconds())
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.prometheus}/-/reload cannot be reached: {error}") from error
-        if answer.status_code != httpx.codes.OK:
+        if not answer.is_success:
             text = answer.text.strip()[:500]
             raise Unavailable(f"{self.prometheus}/-/reload answered {answer.status_code}: {text}")
 

@@ -1,7 +1,5 @@
-"""A rule: the limits of one signal as a Prometheus rule group, and the hash that an approval is bound to."""
+"""A rule: the limits of one signal as a Prometheus rule group."""
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,7 +7,6 @@ from typing import Any
 
 from quell.incidents.labels import SERVICE, SEVERITY, SIGNAL
 from quell.incidents.signal import Signal
-from quell.incidents.threshold import ThresholdVersion
 
 THRESHOLD_LABEL = "quell_threshold"
 
@@ -40,12 +37,6 @@ def rule_group(
         if limit is not None
     ]
     return {"groups": [{"name": f"quell-{signal.name}", "rules": rules}]}
-
-
-def threshold_hash(version: ThresholdVersion) -> str:
-    """SHA-256 over what would come into force (signal, limits, rule), 64 hex digits; an approval names it."""
-    content = [version.signal, version.upper, version.lower, version.rule]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _alert(

@@ -1,0 +1,263 @@
+"""A fix in the making: which commit, its undo on a branch, guards that are proven, the file validated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from quell.adapters.commands import fill_in, run_command
+from quell.adapters.git import GitRepository, Standing, WorkTree
+from quell.adapters.guards import check_text, parse_yaml, read_guard, write_guard
+from quell.incidents.errors import InvalidInput, NotFound, QuellError, Refused
+from quell.incidents.fix import Fix, FixState, move_fix
+from quell.incidents.incident import Incident
+from quell.incidents.service import ConfigRepository
+from quell.incidents.timeline import Event, event_of
+from quell.ports import Transaction
+from quell.resolution.candidate import Candidate, rank_candidates
+from quell.resolution.guard import Guard
+from quell.resolution.proposal import common_glob, propose_guards
+from tasks.automation import automation_enabled
+from tasks.resources import Resources
+
+BY = "quell"
+COMMAND_TIMEOUT = timedelta(seconds=15)
+OPEN_FIXES = (FixState.PROPOSED, FixState.VALIDATED, FixState.CANARY, FixState.PROMOTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """The commit to undo, and where it stands."""
+
+    candidate: Candidate
+    service: str
+    instance: str | None
+    file: str
+    repository: ConfigRepository
+
+
+def require_automation(res: Resources) -> None:
+    """Raises Refused while the kill switch is off; undoing never asks."""
+    with res.store.reading() as tx:
+        if not automation_enabled(tx):
+            raise Refused("automation is switched off; `quell automation on` lets resolution go on")
+
+
+def get_fix(tx: Transaction, id: str) -> Fix:
+    fix = tx.fixes.get(id)
+    if fix is None:
+        raise NotFound(f"fix {id} is not in the store; `quell incident` lists the fixes of an incident")
+    return fix
+
+
+def move(
+    res: Resources, fix: Fix, to: FixState, why: str, evidence: Mapping[str, str] | None = None, **changes: str
+) -> Fix:
+    """Move the fix, store it with other changed fields, and append to the timeline, in one transaction."""
+    with res.store.writing() as tx:
+        moved, step = move_fix(get_fix(tx, fix.id), to, now=res.clock(), by=BY, why=why, evidence=evidence)
+        moved = replace(moved, **changes)
+        tx.fixes.put(moved)
+        tx.timeline.append(event_of(step))
+    return moved
+
+
+def note(res: Resources, fix: Fix, kind: str, text: str, evidence: Mapping[str, str] | None = None) -> None:
+    """Write on the timeline what is no change of state."""
+    event = Event(
+        incident=fix.incident, at=res.clock(), kind=kind, by=BY, text=text, subject=fix.id, evidence=evidence or {}
+    )
+    with res.store.writing() as tx:
+        tx.timeline.append(event)
+
+
+def repository_of(res: Resources, fix: Fix) -> tuple[GitRepository, ConfigRepository]:
+    """The repository that the fix's service is configured from. Raises NotFound."""
+    service = res.config.catalog.service(fix.service)
+    if service is None or service.repository is None:
+        raise NotFound(f"service {fix.service} has no repository in services.yaml; {fix.id} cannot go on")
+    return GitRepository(Path(service.repository.path)), service.repository
+
+
+def find_cause(res: Resources, incident: Incident) -> Cause | str:
+    """The likeliest linked commit that is still in force, or why there is none."""
+    with res.store.reading() as tx:
+        changes = [change for id in incident.changes if (change := tx.changes.get(id)) is not None]
+    problems: list[str] = []
+    for candidate in rank_candidates(incident, changes):
+        try:
+            return _locate(res, candidate)
+        except QuellError as error:
+            problems.append(str(error))
+    return "; ".join(problems) or "no linked change names a commit from before the onset"
+
+
+def _locate(res: Resources, candidate: Candidate) -> Cause:
+    change = candidate.change
+    service = res.config.catalog.service(change.service)
+    if service is None or service.repository is None:
+        raise NotFound(f"service {change.service} has no repository in services.yaml")
+    repository, git = service.repository, GitRepository(Path(service.repository.path))
+    touched = git.files_of(candidate.commit)
+    names = [change.instance] if change.instance else list(repository.files)
+    found = [(name, file) for name in names if (file := repository.files.get(name)) in touched and file]
+    if not found:
+        raise NotFound(f"commit {candidate.commit[:12]} changed no known file of {change.instance or change.service}")
+    if len(found) > 1:
+        raise Refused(f"commit {candidate.commit[:12]} changed {len(found)} instances at once: a person must undo it")
+    name, file = found[0]
+    if git.standing(candidate.commit, file, repository.branch) is Standing.NOT_IN_FORCE:
+        raise NotFound(f"commit {candidate.commit[:12]} is no longer in force in {file}")
+    instance = name if res.config.catalog.instance(name) else None
+    return Cause(candidate=candidate, service=change.service, instance=instance, file=file, repository=repository)
+
+
+def open_fix(res: Resources, incident: Incident, cause: Cause) -> Fix:
+    """Record what shall be undone, before anything is prepared."""
+    git = GitRepository(Path(cause.repository.path))
+    commit = git.commit(cause.candidate.commit)
+    with res.store.writing() as tx:
+        now = res.clock()
+        fix = Fix(
+            id=f"FIX-{tx.next_number('FIX')}",
+            state=FixState.PROPOSED,
+            incident=incident.id,
+            service=cause.service,
+            instance=cause.instance,
+            repository=cause.repository.path,
+            file=cause.file,
+            bad_commit=commit.id,
+            diff=git.diff(commit.id, cause.file),
+            created_at=now,
+            updated_at=now,
+        )
+        tx.fixes.add(fix)
+        text = f"undo commit {commit.id[:12]} in {cause.file} ({commit.subject}): {cause.candidate.reason}"
+        evidence = {"commit": commit.id, "author": commit.author, "made at": commit.at.isoformat()}
+        tx.timeline.append(
+            Event(
+                incident=incident.id, at=now, kind="fix proposed", by=BY, text=text, subject=fix.id, evidence=evidence
+            )
+        )
+    return fix
+
+
+def branch_of(fix: Fix) -> str:
+    return f"quell/{fix.id.lower()}"
+
+
+def trailer_of(fix: Fix) -> str:
+    return f"Fix: {fix.id}"
+
+
+def build_fix(res: Resources, fix: Fix) -> Fix:
+    """Undo, guard, prove, validate and commit on the fix's own branch; PROPOSED becomes VALIDATED.
+
+    Raises QuellError when the undo conflicts or the result is not valid; the branch that is deployed is untouched.
+    """
+    git, repository = repository_of(res, fix)
+    with git.work_tree(branch_of(fix), start=repository.branch) as tree:
+        tree.undo_commit(fix.bad_commit, fix.file)
+        validated = _validate(tree, repository, fix)
+        guards, proof = _add_guards(git, tree, repository, fix)
+        diff = tree.staged_diff()
+        tree.commit(_message(git, fix, guards))
+    names = ", ".join(f"{repository.guards}/{guard.source}" for guard in guards)
+    evidence = {"validator": validated, "guards": names or "none", "guard proof": proof, "approval": _APPROVAL}
+    why = f"the undo of {fix.bad_commit[:12]} is valid; {proof}"
+    if fix.state is not FixState.PROPOSED:  # rebuilt on a branch that had moved on
+        note(res, fix, "fix rebuilt", why, evidence)
+        return fix
+    return move(res, fix, FixState.VALIDATED, why, evidence, diff=diff, guard=names, guard_proof=proof)
+
+
+_APPROVAL = "automatic: the pure undo of a change that is linked to the incident"
+
+
+def _validate(tree: WorkTree, repository: ConfigRepository, fix: Fix) -> str:
+    if not repository.validate:
+        return "none configured"
+    values = {"file": str(tree.path / fix.file), "instance": fix.instance or fix.service}
+    result = run_command(fill_in(repository.validate, values), cwd=tree.path, timeout=COMMAND_TIMEOUT)
+    if not result.is_ok:
+        raise InvalidInput(f"validator refuses the undone {fix.file} (exit code {result.code}): {result.said}")
+    return result.said or "accepted"
+
+
+def _add_guards(
+    git: GitRepository, tree: WorkTree, repository: ConfigRepository, fix: Fix
+) -> tuple[tuple[Guard, ...], str]:
+    """The proven guards, staged; the undone file must keep to the guards that are there already."""
+    good_text = (tree.path / fix.file).read_text()
+    bad_text = git.content(fix.bad_commit, fix.file) or ""
+    folder = tree.path / repository.guards
+    known = [read_guard(path.read_text(), source=path.name) for path in sorted(folder.glob("*.yaml"))]
+    broken = check_text(known, fix.file, good_text)
+    if broken:
+        raise InvalidInput(f"the undone file breaks a guard: {broken[0]}")
+    peers = {file: text for file in repository.files.values() if (text := _read(tree.path / file)) is not None}
+    glob = common_glob(fix.file, [file for file in peers if file != fix.file and _same_kind(repository, fix, file)])
+    proven: list[Guard] = []
+    problems: list[str] = []
+    for files in dict.fromkeys((glob, fix.file)):
+        for proposal in _proposals(fix, good_text, bad_text, files):
+            guard = _name_anew(proposal, folder)
+            if any(guard.name == done.name for done in proven):
+                continue
+            problem = _disprove(guard, fix.file, bad_text, peers)
+            if problem:
+                problems.append(problem)
+            else:
+                proven.append(guard)
+    for guard in proven:
+        tree.write(f"{repository.guards}/{guard.source}", write_guard(guard))
+    if not proven:
+        return (), f"no guard could be proven: {'; '.join(problems) or 'the commit changed no value'}"
+    names = ", ".join(guard.name for guard in proven)
+    covered = len([file for file in peers if proven[0].covers(file)])
+    return tuple(proven), f"guard {names} fails on the bad file and passes on {covered} good files"
+
+
+def _proposals(fix: Fix, good_text: str, bad_text: str, files: str) -> tuple[Guard, ...]:
+    try:
+        good, bad = (parse_yaml(text, name=fix.file) for text in (good_text, bad_text))
+    except InvalidInput:
+        return ()
+    return propose_guards(
+        service=fix.service, incident=fix.incident, bad_commit=fix.bad_commit, good=good, bad=bad, files=files
+    )
+
+
+def _name_anew(guard: Guard, folder: Path) -> Guard:
+    """An older incident's guard of the same name stays as it is."""
+    if not (folder / guard.source).exists():
+        return guard
+    name = f"{guard.name}-{guard.incident.lower()}"
+    return replace(guard, name=name, source=f"{name}.yaml")
+
+
+def _disprove(guard: Guard, file: str, bad_text: str, good: Mapping[str, str]) -> str | None:
+    """Why the guard is no good: it passes the bad file, or fails a good one. None: it is proven."""
+    if not check_text([guard], file, bad_text):
+        return f"{guard.name} passes the bad file"
+    failing = [name for name, text in good.items() if check_text([guard], name, text)]
+    return f"{guard.name} fails on {', '.join(failing)}" if failing else None
+
+
+def _same_kind(repository: ConfigRepository, fix: Fix, file: str) -> bool:
+    return Path(file).suffix == Path(fix.file).suffix and file in repository.files.values()
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.is_file() else None
+
+
+def _message(git: GitRepository, fix: Fix, guards: tuple[Guard, ...]) -> str:
+    bad = git.commit(fix.bad_commit)
+    added = "".join(f"\n- {guard.message}" for guard in guards)
+    return (
+        f"{fix.instance or fix.service}: undo {bad.id[:12]} ({bad.subject})\n\n"
+        f"It caused {fix.incident}. The undo takes back only what that commit did to {fix.file}.\n"
+        + (f"\nGuards that would have caught it:{added}\n" if added else "")
+        + f"\nIncident: {fix.incident}\n{trailer_of(fix)}\nReverts: {bad.id}\n"
+    )

@@ -1,0 +1,249 @@
+"""Resolution: undo the bad commit in steps that can each be repeated, and leave git and production agreeing.
+
+A fix that a dead process left is taken up where its state says; `reconcile_fixes` undoes what nobody takes up.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from prefect import task
+
+from quell.incidents.errors import QuellError, Unavailable
+from quell.incidents.fix import Fix, FixState
+from quell.incidents.incident import Incident, IncidentState
+from quell.incidents.mitigation import Recovery
+from quell.resolution.canary import CanaryPolicy, CanaryResult, CanaryVerdict
+from tasks.artifacts import publish, table
+from tasks.canary import lane_of, no_verdict, run_canary, widen_lane
+from tasks.effect import undo_mitigation
+from tasks.fix import (
+    BY,
+    OPEN_FIXES,
+    branch_of,
+    build_fix,
+    find_cause,
+    get_fix,
+    move,
+    note,
+    open_fix,
+    repository_of,
+    require_automation,
+    trailer_of,
+)
+from tasks.lease import hold
+from tasks.record import get_incident
+from tasks.resources import Resources, resources
+from tasks.rollback import hand_over, holding, merge_fix, move_to, reload_instance, take_back
+from tasks.users import watch_users
+
+_ABANDONED_AFTER = timedelta(seconds=45)
+
+
+def prepare_fix_of(res: Resources, incident_id: str) -> Fix | None:
+    """The incident's fix, found, built and validated; None when a person has to find the cause.
+
+    Raises Refused (kill switch) or Conflict (somebody else resolves it).
+    """
+    require_automation(res)
+    with hold(res, f"resolve {incident_id}"):
+        with res.store.reading() as tx:
+            incident = get_incident(tx, incident_id)
+            open_fixes = tx.fixes.find({"incident": incident_id, "state": OPEN_FIXES})
+        if open_fixes:
+            fix = open_fixes[-1]
+        else:
+            cause = find_cause(res, incident)
+            if isinstance(cause, str):
+                hand_over(res, incident, f"no commit to undo: {cause}")
+                return None
+            fix = open_fix(res, incident, cause)
+        move_to(res, incident_id, IncidentState.RESOLVING, f"{fix.id} undoes commit {fix.bad_commit[:12]}")
+        if fix.state is not FixState.PROPOSED:
+            return fix
+        try:
+            return build_fix(res, fix)
+        except QuellError as error:
+            take_back(res, fix, f"the fix cannot be prepared: {error}")
+            return None
+
+
+def apply_fix_of(res: Resources, fix_id: str) -> Fix:
+    """Bring the fix onto the deployed branch and into force; the fix has its commit then. Undone when that fails."""
+    require_automation(res)
+    with hold(res, fix_id):
+        fix = _get(res, fix_id)
+        if fix.state is not FixState.VALIDATED:
+            return fix
+        git, repository = repository_of(res, fix)
+        commit = git.find_by_trailer(repository.branch, trailer_of(fix))
+        try:
+            if commit is None:
+                text = f"bring {branch_of(fix)} onto {repository.branch} and reload {fix.instance or fix.service}"
+                note(res, fix, "fix applying", text, {"head before": git.head(repository.branch), "undo": "git revert"})
+                commit = merge_fix(res, git, repository, fix)
+            said = reload_instance(repository, fix, commit)
+        except QuellError as error:
+            return take_back(res, fix, f"the fix could not be put into force: {error}")
+        with res.store.writing() as tx:
+            fix = replace(get_fix(tx, fix_id), fix_commit=commit, updated_at=res.clock())
+            tx.fixes.put(fix)
+        git.delete_branch(branch_of(fix))
+        note(res, fix, "fix applied", f"commit {commit[:12]} is in force: {said}", {"commit": commit})
+        return fix
+
+
+def judge_fix_of(
+    res: Resources, fix_id: str, policy: CanaryPolicy | None = None, *, sleep: Callable[[float], None] = time.sleep
+) -> CanaryResult:
+    """The canary's verdict on the applied fix. Without a sibling to compare with it is inconclusive."""
+    require_automation(res)
+    with hold(res, fix_id) as lease:
+        fix = _get(res, fix_id)
+        if fix.state in (FixState.PROMOTED, FixState.REVERTED):  # a rerun: the verdict was given
+            given = CanaryVerdict.PROMOTE if fix.state is FixState.PROMOTED else CanaryVerdict.REVERT
+            return replace(no_verdict(fix.canary_result), verdict=given)
+        if fix.state is FixState.VALIDATED:
+            fix = move(res, fix, FixState.CANARY, f"{fix.instance or fix.service} gets a little traffic with the fix")
+        lane = lane_of(res, fix)
+        if lane is None:
+            reason = f"{fix.instance or fix.service} has no serving sibling at the load balancer to compare with"
+            result = no_verdict(reason)
+        else:
+            try:
+                result = run_canary(res, fix, lane, lease, policy or CanaryPolicy(), sleep=sleep)
+            except Unavailable as error:
+                result = no_verdict(str(error))
+        note(res, fix, f"canary {result.verdict}", result.reason)
+        return result
+
+
+def promote_fix_of(res: Resources, fix_id: str, why: str) -> Fix:
+    """Promote, release what contained the incident, and give the instance its full share again."""
+    with hold(res, fix_id):
+        fix = _get(res, fix_id)
+        if fix.state is FixState.CANARY:
+            fix = move(res, fix, FixState.PROMOTED, why, canary_result=why)
+    for mitigation in holding(res, fix.incident):
+        undo_mitigation(res, mitigation.id, BY, f"{fix.id} is promoted: the cause is mended")
+    widen_lane(res, fix)
+    return fix
+
+
+def roll_back_of(res: Resources, fix_id: str, why: str) -> Fix:
+    """Contain again, take the fix back in git and in production, and hand the incident to a person."""
+    with hold(res, fix_id):
+        return take_back(res, _get(res, fix_id), why)
+
+
+def close_of(res: Resources, fix_id: str, *, sleep: Callable[[float], None] = time.sleep) -> Incident:
+    """RESOLVED when the users' signal holds with the fix and without the containment; else a person's."""
+    fix = _get(res, fix_id)
+    released_at = res.clock()
+    with res.store.reading() as tx:
+        incident = get_incident(tx, fix.incident)
+    if incident.state is not IncidentState.RESOLVING:
+        return incident
+    held = holding(res, fix.incident)
+    if held:
+        names = ", ".join(f"{m.id} is {m.state}" for m in held)
+        return hand_over(res, incident, f"{fix.id} is promoted, but the containment is not released: {names}")
+    judgement = watch_users(res, incident, released_at, sleep=sleep)
+    if judgement.recovery is not Recovery.EFFECTIVE:
+        return hand_over(res, incident, f"{fix.id} is in force, but users are not well: {judgement.reason}")
+    evidence = {"fix": fix.id, "commit": fix.fix_commit or "", "guard": fix.guard or "none"}
+    return move_to(
+        res, incident.id, IncidentState.RESOLVED, f"{fix.id} removed the cause; {judgement.reason}", evidence
+    )
+
+
+def reconcile_fixes(res: Resources) -> list[str]:
+    """End what a dead process left: a promoted fix is finished, any other is taken back; one sentence for each."""
+    with res.store.reading() as tx:
+        now = res.clock()
+        left: list[Fix] = []
+        for fix in tx.fixes.find({"state": OPEN_FIXES}):
+            leases = [tx.leases.get(id) for id in (fix.id, f"resolve {fix.incident}")]
+            incident = tx.incidents.get(fix.incident)
+            is_held = any(lease is not None and lease.expires_at > now - _ABANDONED_AFTER for lease in leases)
+            is_resolving = incident is not None and incident.state is IncidentState.RESOLVING
+            if is_resolving and not is_held and now - fix.updated_at > _ABANDONED_AFTER:
+                left.append(fix)
+    done: list[str] = []
+    for fix in left:
+        try:
+            if fix.state is FixState.PROMOTED:
+                promote_fix_of(res, fix.id, "finished after its process died")
+                incident = close_of(res, fix.id)
+                done.append(f"{fix.id} was promoted; {incident.id} is {incident.state}")
+            else:
+                roll_back_of(res, fix.id, "its process died before the canary had a verdict")
+                done.append(f"{fix.id} was {fix.state} and is taken back")
+        except QuellError as error:
+            done.append(f"{fix.id} is {fix.state} and could not be settled: {error}")
+    return done
+
+
+def report_of(res: Resources, fix_id: str) -> str:
+    """The fix as people read it: what is undone, the diff, the guard's proof, the canary."""
+    fix = _get(res, fix_id)
+    rows = [
+        ("incident", fix.incident),
+        ("undoes", f"`{fix.bad_commit[:12]}` in `{fix.file}`"),
+        ("state", fix.state),
+        ("commit", f"`{fix.fix_commit[:12]}`" if fix.fix_commit else "not yet"),
+        ("guard", fix.guard or "none"),
+        ("proof", fix.guard_proof or "none yet"),
+        ("canary", fix.canary_result or "none yet"),
+    ]
+    title = f"# {fix.id} for {fix.instance or fix.service}"
+    return f"{title}\n\n{table(('', ''), rows)}\n\n```diff\n{fix.diff.rstrip()}\n```\n"
+
+
+def _get(res: Resources, fix_id: str) -> Fix:
+    with res.store.reading() as tx:
+        return get_fix(tx, fix_id)
+
+
+@task
+def prepare_fix(incident: str) -> str | None:
+    """Find the commit behind the incident, undo it on a branch, prove the guard, validate. The fix's id."""
+    fix = prepare_fix_of(resources(), incident)
+    if fix is not None:
+        publish(f"{fix.id} diff", report_of(resources(), fix.id), "What is undone, and the guard")
+    return fix.id if fix else None
+
+
+@task
+def apply_fix(fix: str) -> bool:
+    """Commit, merge, reload, confirm. Whether the fix is in force."""
+    return apply_fix_of(resources(), fix).state in (FixState.VALIDATED, FixState.CANARY, FixState.PROMOTED)
+
+
+@task
+def judge_fix(fix: str) -> tuple[str, str]:
+    """Run the canary: its verdict and the reason."""
+    result = judge_fix_of(resources(), fix)
+    return result.verdict.value, result.reason
+
+
+@task
+def promote_fix(fix: str, why: str) -> None:
+    """Release the containment; the mended instance serves fully again."""
+    promote_fix_of(resources(), fix, why)
+
+
+@task
+def roll_back_fix(fix: str, why: str) -> None:
+    """Contain again, take the fix back, hand over."""
+    roll_back_of(resources(), fix, why)
+
+
+@task
+def close_incident(fix: str) -> str:
+    """Judge by what users see; the incident's state."""
+    res = resources()
+    incident = close_of(res, fix)
+    publish(f"{fix} result", report_of(res, fix), "The fix, its guard and its canary")
+    return incident.state.value

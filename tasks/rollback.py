@@ -1,0 +1,117 @@
+"""The way onto the deployed branch and back: merge, reload, take back, hand over to a person."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from quell.adapters.commands import fill_in, run_command
+from quell.adapters.git import GitRepository
+from quell.incidents.errors import QuellError, Unavailable
+from quell.incidents.fix import Fix, FixState
+from quell.incidents.incident import INCIDENT_TRANSITIONS, Incident, IncidentState, move_incident
+from quell.incidents.mitigation import HOLDING_STATES, Mitigation, MitigationState
+from quell.incidents.service import ConfigRepository
+from quell.incidents.timeline import Event, event_of
+from tasks.canary import close_lane
+from tasks.fix import BY, COMMAND_TIMEOUT, branch_of, build_fix, move, note, repository_of, trailer_of
+from tasks.record import get_incident
+from tasks.resources import Resources
+
+
+def merge_fix(res: Resources, git: GitRepository, repository: ConfigRepository, fix: Fix) -> str:
+    """The fix's commit on the deployed branch; built again, once, where the branch has moved on meanwhile."""
+    try:
+        return git.merge(branch_of(fix), into=repository.branch)
+    except QuellError:
+        build_fix(res, fix)
+        return git.merge(branch_of(fix), into=repository.branch)
+
+
+def reload_instance(repository: ConfigRepository, fix: Fix, commit: str) -> str:
+    """Put what is committed into force; the command's exit code 0 is the confirmation. Raises Unavailable."""
+    if not repository.reload:
+        return "no reload command is configured: the commit is on the branch"
+    values = {"file": fix.file, "instance": fix.instance or fix.service, "commit": commit}
+    command = fill_in(repository.reload, values)
+    result = run_command(command, cwd=Path(repository.path), timeout=COMMAND_TIMEOUT)
+    if not result.is_ok:
+        raise Unavailable(f"reload of {values['instance']} failed (exit code {result.code}): {result.said}")
+    return result.said or "reload confirmed"
+
+
+def take_back(res: Resources, fix: Fix, why: str) -> Fix:
+    """Contain again, undo the fix in git and in production, REVERTED, and the incident to a person.
+
+    Each part is tried even where one before it failed; what failed is part of what the person is told.
+    """
+    problems: list[str] = []
+    for part in (_contain_again, _undo_commit):
+        try:
+            part(res, fix, why)
+        except QuellError as error:
+            problems.append(str(error))
+    text = why + "".join(f"; NOT taken back: {problem}" for problem in problems)
+    if fix.state is not FixState.REVERTED:
+        fix = move(res, fix, FixState.REVERTED, text, canary_result=text)
+    with res.store.reading() as tx:
+        incident = get_incident(tx, fix.incident)
+    hand_over(res, incident, f"{fix.id} is taken back: {text}")
+    return fix
+
+
+def hand_over(res: Resources, incident: Incident, why: str) -> Incident:
+    """Leave the incident to a person: contained while a mitigation holds, else triaged; said on the timeline."""
+    is_held = any(m.state is MitigationState.EFFECTIVE for m in holding(res, incident.id))
+    to = IncidentState.CONTAINED if is_held else IncidentState.TRIAGED
+    with res.store.writing() as tx:
+        now = res.clock()
+        tx.timeline.append(
+            Event(incident=incident.id, at=now, kind="handed to a person", by=BY, text=why, subject=incident.id)
+        )
+    if incident.state is IncidentState.RESOLVING:
+        return move_to(res, incident.id, to, why)
+    return incident
+
+
+def move_to(
+    res: Resources, incident_id: str, to: IncidentState, why: str, evidence: Mapping[str, str] | None = None
+) -> Incident:
+    """Move the incident where its table allows it; one that is further already stays where it is."""
+    with res.store.writing() as tx:
+        incident = get_incident(tx, incident_id)
+        if to not in INCIDENT_TRANSITIONS[incident.state]:
+            return incident
+        moved, step = move_incident(incident, to, now=res.clock(), by=BY, why=why, evidence=evidence)
+        tx.incidents.put(moved)
+        tx.timeline.append(event_of(step))
+    return moved
+
+
+def holding(res: Resources, incident_id: str) -> list[Mitigation]:
+    """The incident's mitigations in which production may differ from how it was found."""
+    with res.store.reading() as tx:
+        return tx.mitigations.find({"incident": incident_id, "state": tuple(HOLDING_STATES)})
+
+
+def _contain_again(res: Resources, fix: Fix, why: str) -> None:
+    if close_lane(res, fix):
+        note(res, fix, "canary ended", f"the server is as it was before the canary: {why}")
+
+
+def _undo_commit(res: Resources, fix: Fix, why: str) -> None:
+    git, repository = repository_of(res, fix)
+    commit = git.find_by_trailer(repository.branch, trailer_of(fix))
+    if commit is None:
+        git.delete_branch(branch_of(fix))
+        return
+    trailer, branch = f"Undoes: {fix.id}", f"quell/undo-{fix.id.lower()}"
+    undone = git.find_by_trailer(repository.branch, trailer)
+    if undone is None:
+        with git.work_tree(branch, start=repository.branch) as tree:
+            for file in git.files_of(commit):
+                tree.undo_commit(commit, file)
+            title = f"{fix.instance or fix.service}: take back {fix.id}"
+            undone = tree.commit(f"{title}\n\n{why}\n\nIncident: {fix.incident}\n{trailer}\n")
+        git.merge(branch, into=repository.branch)
+        git.delete_branch(branch)
+    said = reload_instance(repository, fix, undone)
+    note(res, fix, "fix taken back", f"commit {undone[:12]} is in force: {said}", {"commit": undone})

@@ -1,0 +1,481 @@
+"""Resolution on a real git repository: a load balancer that obeys HAProxy's rules, counters that follow the file."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from quell.adapters.guards import check_file, load_guards
+from quell.adapters.store.memory import MemoryStore
+from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.incidents.change import Change, ChangeKind
+from quell.incidents.errors import Refused, Unavailable
+from quell.incidents.fix import FixState
+from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
+from quell.incidents.journal import JournalEntry, JournalState
+from quell.incidents.mitigation import (
+    BlastRadius,
+    Mitigation,
+    MitigationId,
+    MitigationState,
+    Plan,
+    Step,
+    plan_hash,
+)
+from quell.incidents.series import SeriesMatrix
+from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
+from quell.incidents.signal import Direction, Signal, SignalKind
+from quell.incidents.suspect import Suspect
+from quell.incidents.timeline import verify_chain
+from quell.resolution.canary import CanaryVerdict
+from quell.response.playbook import Playbook, RecoveryRule
+from tasks.automation import set_automation
+from tasks.resolution import (
+    apply_fix_of,
+    close_of,
+    judge_fix_of,
+    prepare_fix_of,
+    promote_fix_of,
+    reconcile_fixes,
+    roll_back_of,
+)
+from tasks.resources import Resources
+
+pytestmark = pytest.mark.integration
+
+START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+FILE = "services/checkout-2.yaml"
+GOOD, BAD = "payment_timeout_ms: 800\nretries: 1\n", "payment_timeout_ms: 5\nretries: 1\n"
+SERVERS = tuple(f"be_checkout/checkout-{n}" for n in (1, 2, 3))
+SERVER = SERVERS[1]
+
+
+@dataclass
+class Balancer:
+    """Servers with an administrative state and a weight, as HAProxy's runtime API shows them."""
+
+    name: str = "haproxy"
+    states: dict[str, dict[str, str]] = field(
+        default_factory=lambda: {s: {"admin_state": "ready", "weight": "100"} for s in SERVERS}
+    )
+    log: list[str] = field(default_factory=list)
+
+    def actions(self) -> Mapping[str, str]:
+        return {"isolate": "", "weight": ""}
+
+    def describe(self, step: Step) -> str:
+        return step.action
+
+    def describe_undo(self, step: Step) -> str:
+        return step.action
+
+    def read_state(self, step: Step) -> Mapping[str, str]:
+        return dict(self.states[step.target])
+
+    def apply(self, step: Step) -> None:
+        self.log.append(f"{step.action} {step.target}")
+        change = {"admin_state": "drain"} if step.action == "isolate" else {"weight": str(step.params["weight"])}
+        self.states[step.target].update(change)
+
+    def verify(self, step: Step) -> bool:
+        return True
+
+    def undo(self, step: Step, state_before: Mapping[str, str]) -> None:
+        self.states[step.target] = dict(state_before)
+
+    def verify_undone(self, step: Step, state_before: Mapping[str, str]) -> bool:
+        return self.states[step.target] == dict(state_before)
+
+    def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:
+        return {t: float(self.states[t]["admin_state"] == "ready") for t in service_targets}
+
+
+@dataclass
+class World:
+    """A clock that moves when somebody sleeps, and traffic that is served by weight while it moves."""
+
+    folder: Path
+    balancer: Balancer = field(default_factory=Balancer)
+    now: datetime = START
+    rate: float = 30.0
+    broken_anyway: bool = False  # the fix does not help
+    counters: dict[tuple[str, str], float] = field(
+        default_factory=lambda: {(s, c): 0.0 for s in SERVERS for c in ("2xx", "5xx")}
+    )
+    user_error_ratio: float = 0.0
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        ready = {s: int(v["weight"]) for s, v in self.balancer.states.items() if v["admin_state"] == "ready"}
+        for server, weight in ready.items():
+            served = self.rate * seconds * weight / sum(ready.values())
+            is_bad = server == SERVER and (self.broken_anyway or (self.folder / FILE).read_text() == BAD)
+            self.counters[server, "5xx" if is_bad else "2xx"] += served
+
+    def instant(self, query: str, *, at: datetime | None = None) -> SeriesMatrix:
+        assert query == 'haproxy_server_http_responses_total{proxy="be_checkout"}'
+        labels = tuple({"server": s.partition("/")[2], "code": c} for s, c in self.counters)
+        values = np.array([list(self.counters.values())])
+        return SeriesMatrix(timestamps=np.array([self.now.timestamp()]), values=values, labels=labels)
+
+    def range(self, query: str, *, start: datetime, end: datetime, step: timedelta) -> SeriesMatrix:
+        times = np.arange(start.timestamp(), end.timestamp() + 0.001, step.total_seconds())
+        values = np.full((len(times), 1), self.user_error_ratio)
+        return SeriesMatrix(timestamps=times, values=values, labels=({},))
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=dana", "-c", "user.email=dana@example.org", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+
+
+def save(folder: Path, files: Mapping[str, str], subject: str) -> str:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "-m", subject)
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    folder = tmp_path / "shop"
+    git(tmp_path, "init", "--quiet", "-b", "main", "shop")
+    save(folder, {f"services/checkout-{n}.yaml": GOOD for n in (1, 2, 3)}, "first")
+    save(folder, {FILE: BAD}, "checkout-2: fail faster")
+    return World(folder=folder)
+
+
+@pytest.fixture
+def res(world: World) -> Resources:
+    instances = tuple(Instance(name=s.partition("/")[2], service="checkout", server=s) for s in SERVERS)
+    repository = ConfigRepository(
+        path=str(world.folder),
+        files={i.name: f"services/{i.name}.yaml" for i in instances},
+        validate=("grep", "-q", "payment_timeout_ms", "{file}"),
+        reload=("grep", "-q", "payment_timeout_ms", FILE),
+    )
+    service = Service(name="checkout", team="shop", instances=instances, repository=repository)
+    signal = Signal(
+        name="shop-error-ratio",
+        query="q",
+        kind=SignalKind.ERROR_RATIO,
+        direction=Direction.HIGH,
+        unit="ratio",
+        step=timedelta(seconds=5),
+        is_user_facing=True,
+    )
+    playbook = Playbook(
+        name="isolate",
+        description="",
+        owner="",
+        matchers=(),
+        target_kind="instance",
+        steps=(),
+        recovery=RecoveryRule(signal=signal.name, below=0.02),
+    )
+    config = Config(
+        folder=world.folder,
+        connections=Connections(store="", prometheus=""),
+        intervals=Intervals(),
+        detection=Detection(),
+        grouping=Grouping(),
+        catalog=Catalog(services={"checkout": service}),
+        signals={signal.name: signal},
+        playbooks={playbook.name: playbook},
+        people={},
+    )
+    return Resources(
+        config=config, store=MemoryStore(), metrics=world, actuators={"haproxy": world.balancer}, clock=world.clock
+    )
+
+
+@pytest.fixture
+def incident(res: Resources, world: World) -> str:
+    """A contained incident: checkout-2 is drained by MIT-1, the change that caused it is linked."""
+    bad = git(world.folder, "rev-parse", "HEAD")
+    step = Step(actuator="haproxy", action="isolate", target=SERVER)
+    plan = Plan(
+        playbook="isolate",
+        incident="INC-1",
+        target="checkout-2",
+        steps=(step,),
+        undo=("ready",),
+        blast_radius=BlastRadius(
+            service="checkout", instances=("checkout-2",), capacity_share=0.33, capacity_left=0.67
+        ),
+        evidence=(),
+        needs_approval=False,
+        approval_reason="",
+        expires_after=timedelta(hours=1),
+    )
+    with res.store.writing() as tx:
+        tx.changes.add(
+            Change(
+                id="CHG-1",
+                kind=ChangeKind.CONFIG,
+                service="checkout",
+                instance="checkout-2",
+                summary="fail faster",
+                at=START - timedelta(seconds=100),
+                commit=bad,
+                received_at=START,
+            )
+        )
+        tx.incidents.add(
+            Incident(
+                id=IncidentId("INC-1"),
+                state=IncidentState.CONTAINED,
+                severity=Severity.CRITICAL,
+                title="checkout",
+                service="checkout",
+                onset_at=START - timedelta(seconds=90),
+                opened_at=START - timedelta(seconds=60),
+                updated_at=START,
+                opened_because="",
+                opened_by="sweep",
+                changes=("CHG-1",),
+                suspects=(Suspect(node="checkout-2", metric="errors", score=0.9, reason="", change="CHG-1"),),
+                contained_at=START,
+            )
+        )
+        mitigation = Mitigation(
+            id=MitigationId("MIT-1"),
+            state=MitigationState.EFFECTIVE,
+            plan=plan,
+            plan_hash=plan_hash(plan),
+            incident="INC-1",
+            playbook="isolate",
+            service="checkout",
+            target="checkout-2",
+            requested_by="quell",
+            created_at=START,
+            updated_at=START,
+            applied_at=START,
+        )
+        tx.mitigations.add(mitigation)
+        tx.journal.add(
+            JournalEntry(
+                id="MIT-1/1",
+                mitigation="MIT-1",
+                position=1,
+                step=step,
+                state=JournalState.DONE,
+                holder="x",
+                state_before={"admin_state": "ready", "weight": "100"},
+                intended_at=START,
+            )
+        )
+    world.balancer.apply(step)
+    return "INC-1"
+
+
+def state_of(res: Resources, incident: str) -> IncidentState:
+    with res.store.reading() as tx:
+        found = tx.incidents.get(incident)
+    assert found
+    return found.state
+
+
+def prepared(res: Resources, incident: str) -> str:
+    fix = prepare_fix_of(res, incident)
+    assert fix is not None and fix.state is FixState.VALIDATED
+    return fix.id
+
+
+def test_a_fix_goes_from_commit_to_resolved_and_every_step_is_on_the_timeline(
+    res: Resources, world: World, incident: str
+) -> None:
+    fix = prepared(res, incident)
+    assert (world.folder / FILE).read_text() == BAD, "a prepared fix changes nothing that is deployed"
+    applied = apply_fix_of(res, fix)
+    assert (world.folder / FILE).read_text() == GOOD and applied.fix_commit == git(world.folder, "rev-parse", "HEAD")
+    result = judge_fix_of(res, fix, sleep=world.sleep)
+    assert result.verdict is CanaryVerdict.PROMOTE, result.reason
+    assert world.balancer.states[SERVER] == {"admin_state": "ready", "weight": "22"}
+    share = result.canary.requests / (result.canary.requests + result.control.requests)
+    assert share == pytest.approx(0.1, abs=0.02)
+    promote_fix_of(res, fix, result.reason)
+    assert world.balancer.states[SERVER] == {"admin_state": "ready", "weight": "100"}
+    assert close_of(res, fix, sleep=world.sleep).state is IncidentState.RESOLVED
+    with res.store.reading() as tx:
+        kinds = [entry.kind for entry in tx.timeline.of(incident)]
+        assert verify_chain(tx.timeline.entries()) == []
+        mitigation = tx.mitigations.get("MIT-1")
+    assert mitigation and mitigation.state is MitigationState.UNDONE
+    expected = [
+        "fix proposed",
+        "incident resolving",
+        "fix validated",
+        "fix applying",
+        "fix applied",
+        "fix canary",
+        "canary promote",
+        "fix promoted",
+        "mitigation undone",
+        "incident resolved",
+    ]
+    assert [kind for kind in kinds if kind in expected] == expected
+
+
+def test_the_guard_in_the_fix_fails_on_the_bad_file_and_passes_on_the_good_ones(
+    res: Resources, world: World, incident: str
+) -> None:
+    fix = apply_fix_of(res, prepared(res, incident))
+    assert fix.guard == "guards/checkout-payment-timeout-ms.yaml"
+    assert fix.guard in git(world.folder, "show", "--name-only", "--format=", fix.fix_commit or "")
+    guards = load_guards(world.folder / "guards")
+    for n in (1, 2, 3):
+        assert check_file(guards, world.folder, world.folder / f"services/checkout-{n}.yaml") == ()
+    (world.folder / "services/checkout-3.yaml").write_text(BAD)
+    (finding,) = check_file(guards, world.folder, world.folder / "services/checkout-3.yaml")
+    assert str(finding).startswith("services/checkout-3.yaml:1: payment_timeout_ms: 5 is less than the minimum of 63")
+    assert "INC-1" in str(finding)
+
+
+def test_a_bad_canary_leaves_git_and_production_as_before_and_the_incident_to_a_person(
+    res: Resources, world: World, incident: str
+) -> None:
+    world.broken_anyway = True
+    fix = prepared(res, incident)
+    apply_fix_of(res, fix)
+    result = judge_fix_of(res, fix, sleep=world.sleep)
+    assert result.verdict is CanaryVerdict.REVERT and world.now - START < timedelta(seconds=15)
+    after = roll_back_of(res, fix, result.reason)
+    assert after.state is FixState.REVERTED
+    assert world.balancer.states[SERVER] == {"admin_state": "drain", "weight": "100"}
+    assert (world.folder / FILE).read_text() == BAD and not (world.folder / "guards").exists()
+    assert git(world.folder, "status", "--porcelain") == ""
+    assert state_of(res, incident) is IncidentState.CONTAINED
+    with res.store.reading() as tx:
+        assert "handed to a person" in [entry.kind for entry in tx.timeline.of(incident)]
+
+
+def test_without_traffic_the_canary_is_inconclusive(res: Resources, world: World, incident: str) -> None:
+    world.rate = 0.5
+    fix = prepared(res, incident)
+    apply_fix_of(res, fix)
+    assert judge_fix_of(res, fix, sleep=world.sleep).verdict is CanaryVerdict.INCONCLUSIVE
+
+
+def test_users_that_are_not_well_keep_the_incident_from_being_resolved(
+    res: Resources, world: World, incident: str
+) -> None:
+    fix = prepared(res, incident)
+    apply_fix_of(res, fix)
+    promote_fix_of(res, fix, judge_fix_of(res, fix, sleep=world.sleep).reason)
+    world.user_error_ratio = 0.3
+    assert close_of(res, fix, sleep=world.sleep).state is IncidentState.TRIAGED
+
+
+def test_each_step_may_be_run_again(res: Resources, world: World, incident: str) -> None:
+    fix = prepared(res, incident)
+    again = prepare_fix_of(res, incident)
+    assert again and again.id == fix
+    apply_fix_of(res, fix)
+    head = git(world.folder, "rev-parse", "HEAD")
+    apply_fix_of(res, fix)
+    assert git(world.folder, "rev-parse", "HEAD") == head
+    judge_fix_of(res, fix, sleep=world.sleep)
+    result = judge_fix_of(res, fix, sleep=world.sleep)
+    promote_fix_of(res, fix, result.reason)
+    promote_fix_of(res, fix, result.reason)
+    assert judge_fix_of(res, fix, sleep=world.sleep).verdict is CanaryVerdict.PROMOTE
+    assert world.balancer.states[SERVER] == {"admin_state": "ready", "weight": "100"}
+    assert close_of(res, fix, sleep=world.sleep).state is IncidentState.RESOLVED
+
+
+def test_a_canary_whose_process_died_is_drained_again(res: Resources, world: World, incident: str) -> None:
+    """The weight was set and the server made ready; then kill -9."""
+
+    def die(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    fix = prepared(res, incident)
+    apply_fix_of(res, fix)
+    with pytest.raises(KeyboardInterrupt):
+        judge_fix_of(res, fix, sleep=die)
+    assert world.balancer.states[SERVER]["admin_state"] == "ready"
+    assert reconcile_fixes(res) == [], "somebody may still be at it"
+    world.now += timedelta(seconds=60)
+    assert reconcile_fixes(res) == [f"{fix} was canary and is taken back"]
+    assert world.balancer.states[SERVER] == {"admin_state": "drain", "weight": "100"}
+    assert (world.folder / FILE).read_text() == BAD and state_of(res, incident) is IncidentState.CONTAINED
+    assert reconcile_fixes(res) == []
+
+
+def test_a_branch_that_moved_on_is_built_upon(res: Resources, world: World, incident: str) -> None:
+    fix = prepared(res, incident)
+    save(world.folder, {"services/other.yaml": "x: 1\n"}, "somebody else's work")
+    assert apply_fix_of(res, fix).state is FixState.VALIDATED
+    assert (world.folder / FILE).read_text() == GOOD and (world.folder / "services/other.yaml").exists()
+
+
+def test_a_conflict_hands_over_and_changes_nothing(res: Resources, world: World, incident: str) -> None:
+    later = save(world.folder, {FILE: BAD.replace(": 5", ": 7")}, "somebody tries another value")
+    assert prepare_fix_of(res, incident) is None
+    assert git(world.folder, "rev-parse", "HEAD") == later and git(world.folder, "status", "--porcelain") == ""
+    assert state_of(res, incident) is IncidentState.CONTAINED
+
+
+def test_an_undone_file_that_the_validator_refuses_is_never_merged(res: Resources, world: World, incident: str) -> None:
+    service = res.config.catalog.services["checkout"]
+    assert service.repository
+    strict = replace(service, repository=replace(service.repository, validate=("false",)))
+    config = replace(res.config, catalog=Catalog(services={"checkout": strict}))
+    head = git(world.folder, "rev-parse", "HEAD")
+    assert prepare_fix_of(replace(res, config=config), incident) is None
+    assert git(world.folder, "rev-parse", "HEAD") == head
+    with res.store.reading() as tx:
+        (fix,) = tx.fixes.find()
+    assert fix.state is FixState.REVERTED and "validator refuses" in fix.canary_result
+
+
+def test_a_reload_that_fails_takes_the_fix_back(res: Resources, world: World, incident: str) -> None:
+    service = res.config.catalog.services["checkout"]
+    assert service.repository
+    broken = replace(service, repository=replace(service.repository, reload=("false",)))
+    config = replace(res.config, catalog=Catalog(services={"checkout": broken}))
+    fix = prepared(res, incident)
+    after = apply_fix_of(replace(res, config=config), fix)
+    assert after.state is FixState.REVERTED and (world.folder / FILE).read_text() == BAD
+    assert state_of(res, incident) is IncidentState.CONTAINED
+
+
+def test_the_kill_switch_stops_the_next_step(res: Resources, world: World, incident: str) -> None:
+    fix = prepared(res, incident)
+    set_automation(res, False, "alice", "drill")
+    with pytest.raises(Refused, match="switched off"):
+        apply_fix_of(res, fix)
+    assert (world.folder / FILE).read_text() == BAD
+    roll_back_of(res, fix, "undo always works")
+    assert state_of(res, incident) is IncidentState.CONTAINED
+
+
+def test_a_guard_that_a_good_peer_would_break_covers_only_its_own_file(
+    res: Resources, world: World, incident: str
+) -> None:
+    save(world.folder, {"services/checkout-3.yaml": GOOD.replace("800", "20")}, "checkout-3 may be fast")
+    apply_fix_of(res, prepared(res, incident))
+    (guard,) = load_guards(world.folder / "guards")
+    assert guard.files == FILE
+    assert yaml.safe_load((world.folder / "guards" / Path(guard.source).name).read_text())["incident"] == "INC-1"
+
+
+def test_a_metric_source_that_is_away_proves_nothing(res: Resources, world: World, incident: str) -> None:
+    def away(query: str, *, at: datetime | None = None) -> SeriesMatrix:
+        raise Unavailable("prometheus is away")
+
+    fix = prepared(res, incident)
+    apply_fix_of(res, fix)
+    world.instant = away  # type: ignore[method-assign]
+    assert judge_fix_of(res, fix, sleep=world.sleep).verdict is CanaryVerdict.INCONCLUSIVE
