@@ -147,8 +147,8 @@ def _text(value: object, field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise InvalidInput(f"{field} is {_shown(value)}: send text")
-    if "\x00" in value:
-        raise InvalidInput(f"{field} holds a NUL character: send text without it")
+    if any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidInput(f"{field} holds a NUL or half a character: send valid Unicode text without NUL")
     return value
 
 

@@ -1,0 +1,47 @@
+"""What the gateway needs from outside; whoever starts it hands these in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from quell.config.config import Config
+from quell.incidents.decision import Decision
+from quell.incidents.incident import Incident
+from quell.incidents.series import FloatArray
+from quell.ports import Clock, Store
+
+
+class Decide(Protocol):
+    """The one check that every answer of a person passes; raises Refused, NotFound, Conflict or InvalidInput."""
+
+    def __call__(
+        self, *, subject: str, plan_hash: str, person: str, code: str, answer: str, comment: str, channel: str
+    ) -> Decision: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartData:
+    """The main signal of an incident; all arrays have shape (T,)."""
+
+    title: str
+    unit: str
+    timestamps: FloatArray
+    values: FloatArray
+    lower: FloatArray | None = None
+    upper: FloatArray | None = None
+
+
+def no_series(_incident: Incident) -> ChartData | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayDeps:
+    """`run_url` says where a person sees a Prefect run; `series_for` may raise Unavailable."""
+
+    store: Store
+    config: Config
+    clock: Clock
+    decide: Decide
+    run_url: Callable[[str], str]
+    series_for: Callable[[Incident], ChartData | None] = no_series

@@ -1,0 +1,71 @@
+"""How errors are said over HTTP: {"error": text}, and the status that makes a sender do the right thing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from quell.incidents.errors import (
+    Conflict,
+    InvalidInput,
+    InvalidTransition,
+    NotFound,
+    QuellError,
+    Refused,
+    Unavailable,
+)
+
+RETRY_AFTER_SECONDS = 2
+
+
+class NotJson(InvalidInput):
+    """The body is no JSON at all: nothing in it can be kept."""
+
+
+_STATUS: Mapping[type[QuellError], int] = {
+    NotJson: 400,
+    InvalidInput: 422,
+    NotFound: 404,
+    Conflict: 409,
+    InvalidTransition: 409,
+    Refused: 403,
+    Unavailable: 503,  # never a 4xx: the sender shall try again
+}
+_SECRET_FIELDS = frozenset({"code", "csrf"})
+
+
+def status_of(error: QuellError) -> int:
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+
+
+def answer_problem(_request: Request, error: Exception) -> JSONResponse:
+    status = status_of(error) if isinstance(error, QuellError) else 500
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    return JSONResponse({"error": str(error)}, status_code=status, headers=headers)
+
+
+def answer_invalid(_request: Request, error: Exception) -> JSONResponse:
+    """Field, value and remedy of everything that does not fit; what is secret is not repeated."""
+    found: list[Mapping[str, Any]] = list(error.errors()) if isinstance(error, RequestValidationError) else []
+    is_json = not any(fault["type"] == "json_invalid" for fault in found)
+    text = "; ".join(_in_words(fault) for fault in found)
+    return JSONResponse({"error": text}, status_code=422 if is_json else 400)
+
+
+def _in_words(fault: Mapping[str, Any]) -> str:
+    path = [str(part) for part in fault["loc"] if part not in ("body", "query", "path")]
+    if fault["type"] == "json_invalid":
+        reason = fault.get("ctx", {}).get("error", "")
+        return f"body is not JSON ({reason}, at character {path[0] if path else '?'}): send a JSON object"
+    field = ".".join(path) or "body"
+    if fault["type"] == "missing":
+        return f"{field} is missing: send it"
+    said = "" if _SECRET_FIELDS & set(path) else f" is {str(fault.get('input'))[:80]!r}"
+    return f"{field}{said}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(QuellError, answer_problem)
+    app.add_exception_handler(RequestValidationError, answer_invalid)

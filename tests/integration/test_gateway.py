@@ -1,0 +1,255 @@
+"""The gateway over real HTTP on a real database: a 2xx means durable, an error says what to do."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from quell.adapters.store.sql import SqlStore
+from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.gateway.app import create_app
+from quell.gateway.body_limit import LARGEST_BODY
+from quell.gateway.deps import GatewayDeps
+from quell.incidents.decision import Answer, Decision
+from quell.incidents.errors import Refused
+from quell.incidents.inbox import InboxItem
+from quell.incidents.service import Catalog
+
+pytestmark = pytest.mark.integration
+
+WEBHOOK = "/api/v1/alerts/alertmanager"
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Running:
+    client: httpx.Client
+    store: SqlStore
+    database: Path
+    decisions: list[dict[str, str]]
+
+    def inbox(self) -> list[InboxItem]:
+        with self.store.reading() as tx:
+            return tx.inbox.find()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Running]:
+    database = tmp_path / "quell.db"
+    store = SqlStore(f"sqlite:///{database}")
+    decisions: list[dict[str, str]] = []
+
+    def decide(**given: str) -> Decision:
+        if given["code"] != "123456":
+            raise Refused("one-time code of alice is wrong: read a new one from the device")
+        decisions.append(given)
+        return Decision(
+            id="DEC-1",
+            subject=given["subject"],
+            plan_hash=given["plan_hash"],
+            person=given["person"],
+            answer=Answer(given["answer"]),
+            channel=given["channel"],
+            at=NOW,
+            code_step=7,
+        )
+
+    config = Config(
+        folder=tmp_path,
+        connections=Connections(store="", prometheus=""),
+        intervals=Intervals(),
+        detection=Detection(),
+        grouping=Grouping(),
+        catalog=Catalog(services={}),
+        signals={},
+        playbooks={},
+        people={},
+    )
+    deps = GatewayDeps(store=store, config=config, clock=lambda: NOW, decide=decide, run_url=lambda run: f"/run/{run}")
+    server = uvicorn.Server(uvicorn.Config(create_app(deps), port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        yield Running(client, store, database, decisions)
+    server.should_exit = True
+    thread.join(10)
+    store.close()
+
+
+def alert(name: str = "InstanceErrors", **labels: str) -> dict[str, Any]:
+    return {
+        "status": "firing",
+        "labels": {"alertname": name, **labels},
+        "annotations": {},
+        "startsAt": "2026-11-23T11:59:00Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+    }
+
+
+def webhook(*alerts: Any) -> dict[str, Any]:
+    return {"version": "4", "status": "firing", "alerts": list(alerts)}
+
+
+def test_an_answered_webhook_is_in_the_database_once_however_often_it_is_sent(gateway: Running) -> None:
+    for _ in range(3):
+        answer = gateway.client.post(WEBHOOK, json=webhook(alert(service="checkout"), alert(service="payment")))
+        assert (answer.status_code, answer.json()["taken"]) == (200, 2)
+    assert [item.source for item in gateway.inbox()] == ["alertmanager", "alertmanager"]
+
+
+def test_of_a_mixed_batch_the_good_alerts_are_kept_and_the_bad_named(gateway: Running) -> None:
+    bad_time = {**alert(service="payment"), "startsAt": "yesterday"}
+    answer = gateway.client.post(WEBHOOK, json=webhook(alert(service="checkout"), bad_time, "what", alert("")))
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "taken": 1,
+        "rejected": [
+            {
+                "index": 1,
+                "error": "startsAt is 'yesterday': send a time with an offset like 2026-11-23T07:58:54.725Z",
+            },
+            {"index": 2, "error": "alert is 'what': send a JSON object"},
+            {
+                "index": 3,
+                "error": "labels.alertname is missing: send the alert's name, and service and instance if known",
+            },
+        ],
+    }
+    assert len(gateway.inbox()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "text"),
+    [
+        (WEBHOOK, b"{", 400, "body is not JSON"),
+        (WEBHOOK, b'{"version": "3", "alerts": []}', 422, "version is '3': send Alertmanager's webhook"),
+        (WEBHOOK, b'{"version": "4", "alerts": 7}', 422, "alerts is 7: send a list of alerts"),
+        (WEBHOOK, b'{"version": "4", "alerts": [{"labels": {}}]}', 422, "none of 1 alerts can be read"),
+        ("/api/v1/alerts", b'{"labels": {"alertname": "a\\u0000"}}', 422, "labels.alertname holds a NUL"),
+        ("/api/v1/changes", b'{"service": "checkout"}', 422, "summary is missing: send it"),
+        ("/api/v1/changes", b"[", 400, "body is not JSON"),
+        (
+            "/api/v1/changes",
+            b'{"service": "checkout", "summary": "x", "kind": "magic"}',
+            422,
+            "kind is 'magic': send one of deploy, config, flag, other",
+        ),
+        ("/api/v1/reports", b'{"text": " "}', 422, "text is ' ': send a text that is not empty"),
+        ("/api/v1/reports", b'{"text": "a\\ud800"}', 422, "text holds a NUL or half a character"),
+        ("/api/v1/reports", b'{"text": "x", "colour": "red"}', 422, "colour is 'red': extra inputs are not permitted"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_field_value_and_remedy(
+    gateway: Running, path: str, body: bytes, status: int, text: str
+) -> None:
+    answer = gateway.client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert text in answer.json()["error"]
+    assert gateway.inbox() == []
+
+
+def test_alerts_come_as_a_list_or_alone(gateway: Running) -> None:
+    assert gateway.client.post("/api/v1/alerts", json=alert()).json()["taken"] == 1
+    assert gateway.client.post("/api/v1/alerts", json=[alert("A"), alert("B")]).json()["taken"] == 2
+    assert [item.source for item in gateway.inbox()] == ["api"] * 3
+
+
+def test_changes_and_reports_are_kept_once_by_their_id_or_content(gateway: Running) -> None:
+    change = {"kind": "config", "service": "checkout", "summary": "lower timeout", "commit": "abc"}
+    first = gateway.client.post("/api/v1/changes", json=change)
+    assert first.status_code == 202
+    assert gateway.client.post("/api/v1/changes", json=change).json() == first.json()
+    for text in ("cannot pay", "still cannot pay"):
+        gateway.client.post("/api/v1/reports", json={"id": "ticket-7", "text": text})
+    assert [item.id for item in gateway.inbox()] == [first.json()["id"], "report:ticket-7"]
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_a_body_over_the_limit_is_refused(gateway: Running, is_announced: bool) -> None:
+    body = b"x" * (LARGEST_BODY + 1)
+    content: Any = body if is_announced else (part for part in (body[:70_000], body[70_000:]))
+    answer = gateway.client.post(WEBHOOK, content=content)
+    assert answer.status_code == 413
+    assert f"the limit is {LARGEST_BODY}" in answer.json()["error"]
+
+
+def test_while_another_holds_the_database_the_answer_is_503_and_later_the_event_is_taken_once(gateway: Running) -> None:
+    body = webhook(alert(service="checkout"))
+    with sqlite3.connect(gateway.database) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        answer = gateway.client.post(WEBHOOK, json=body)
+        holder.rollback()
+    holder.close()
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["Retry-After"]) > 0
+    assert gateway.client.post(WEBHOOK, json=body).status_code == 200
+    assert len(gateway.inbox()) == 1
+
+
+def test_many_senders_at_once_lose_nothing(gateway: Running) -> None:
+    def send(number: int) -> int:
+        return gateway.client.post(WEBHOOK, json=webhook(alert(service=f"s{number}"))).status_code
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(send, range(200))) == {200}
+    assert len(gateway.inbox()) == 200
+
+
+def test_a_decision_passes_the_one_check_and_a_code_is_never_repeated(gateway: Running) -> None:
+    body = {"subject": "MIT-1", "plan_hash": "h", "person": "alice", "code": "123456", "answer": "approve"}
+    taken = gateway.client.post("/api/v1/decisions", json=body)
+    assert taken.status_code == 201
+    assert "123456" not in taken.text and "code_step" not in taken.text
+    assert gateway.decisions[0]["channel"] == "api"
+    refused = gateway.client.post("/api/v1/decisions", json={**body, "code": "999999"})
+    assert (refused.status_code, refused.json()["error"][:24]) == (403, "one-time code of alice i")
+    malformed = gateway.client.post("/api/v1/decisions", json={**body, "code": 31337})
+    assert malformed.status_code == 422 and "31337" not in malformed.text
+
+
+def test_health_metrics_and_openapi_answer(gateway: Running) -> None:
+    assert gateway.client.get("/healthz").text == "ok"
+    assert gateway.client.get("/readyz").text == "ready"
+    gateway.client.post("/api/v1/alerts", json=alert())
+    metrics = gateway.client.get("/metrics").text
+    assert 'quell_gateway_events_total{kind="alert",result="taken"} 1.0' in metrics
+    assert "quell_inbox_waiting 1.0" in metrics
+    paths = gateway.client.get("/api/v1/openapi.json").json()["paths"]
+    assert {WEBHOOK, "/api/v1/alerts", "/api/v1/changes", "/api/v1/reports", "/api/v1/decisions"} <= set(paths)
+
+
+def test_an_unknown_incident_is_404_in_the_api_and_on_its_page(gateway: Running) -> None:
+    assert gateway.client.get("/api/v1/incidents").json() == {"incidents": []}
+    answer = gateway.client.get("/api/v1/incidents/INC-9")
+    assert (answer.status_code, answer.json()["error"]) == (
+        404,
+        "incident INC-9 does not exist: see / for those that do",
+    )
+    assert gateway.client.get("/incidents/INC-9").status_code == 404
+    assert "No incident yet" in gateway.client.get("/").text
+
+
+def test_a_form_from_elsewhere_decides_nothing(gateway: Running) -> None:
+    form = {"csrf": "guessed", "subject": "MIT-1", "person": "alice", "code": "123456", "answer": "approve"}
+    answer = gateway.client.post("/incidents/INC-1/decide", data=form)
+    assert answer.status_code in (403, 404)
+    assert gateway.decisions == []
+
+
+def test_a_logged_error_never_shows_what_was_sent(gateway: Running, caplog: pytest.LogCaptureFixture) -> None:
+    gateway.client.post("/api/v1/decisions", content=json.dumps({"code": "424242"}))
+    assert "424242" not in caplog.text
