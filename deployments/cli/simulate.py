@@ -1,7 +1,7 @@
 """`quell simulate`: what triage would do with an alert, on a copy of the record, touching nothing."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli.record import DEFAULT_FOLDER, ConfigOption, opened
-from deployments.cli.terminal import out, state, table
+from deployments.cli.terminal import err, out, state, table
 
 if TYPE_CHECKING:
     from quell.adapters.store.memory import MemoryStore
@@ -30,38 +30,43 @@ def simulate(
     from tasks.intake import drain_inbox
 
     with opened(config) as res:
-        item = _read(file, res)
+        items = _read(file, res)
         trial = replace(res, store=copy_of_record(res))
         before = _alerts(trial)
-        trial.store.receive([item])
+        trial.store.receive(items)
         touched = drain_inbox(trial)
-        with trial.store.reading() as tx:
-            taken = tx.inbox.get(item.id)
-        if taken is not None and taken.error:
-            from quell.incidents.errors import InvalidInput
-
-            raise InvalidInput(f"{file}: {taken.error}")
         changed = [alert for id, alert in _alerts(trial).items() if before.get(id) != alert]
         _print(trial, changed, touched)
 
 
-def _read(file: Path, res: "Resources") -> "InboxItem":
+def _read(file: Path, res: "Resources") -> "Sequence[InboxItem]":
+    """The alerts as the gateway would take them; what it would refuse is told and left out."""
+    from quell.gateway.inbox_items import take_alerts
+    from quell.incidents.errors import InvalidInput
+    from quell.triage.intake import split_webhook
+
+    payload = _json(file)
+    is_webhook = isinstance(payload, dict) and "alerts" in payload
+    parts = split_webhook(payload) if is_webhook else payload if isinstance(payload, list) else [payload]
+    batch = take_alerts(parts, source="alertmanager" if is_webhook else "api", received_at=res.clock())
+    for wrong in batch.rejected:
+        err().print(f"{file}: alert {wrong.index} would be refused: {wrong.error}", style="red", markup=False)
+    if not batch.items:
+        raise InvalidInput(f"{file}: no alert in it would be taken")
+    return batch.items
+
+
+def _json(file: Path) -> Any:
     import json
 
     from quell.incidents.errors import InvalidInput
-    from quell.incidents.inbox import InboxItem, InboxKind
 
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        payload = json.loads(text)
+        return json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInput(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InvalidInput(f"{file}: is not JSON: {error}") from error
-    if not isinstance(payload, dict):
-        raise InvalidInput(f"{file}: expected a JSON object, found {type(payload).__name__}")
-    kind = InboxKind.ALERTMANAGER if "alerts" in payload else InboxKind.ALERT
-    return InboxItem(id="simulated", kind=kind, source="simulate", payload=payload, received_at=res.clock())
 
 
 def copy_of_record(res: "Resources") -> "MemoryStore":

@@ -1,0 +1,128 @@
+"""`quell check --live` against a real shop: Prometheus, HAProxy, git, validators and secrets."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.cli.check import Finding, check_live
+from deployments.sandbox.layout import find_base_port
+from deployments.sandbox.sandbox import Sandbox
+from quell.adapters.actuators.haproxy import HAProxyActuator
+from quell.config.check import ACTUATORS
+from quell.config.load import load_config
+
+pytestmark = pytest.mark.integration
+
+DEADLINE_SECONDS = 40.0
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Sandbox]:
+    """In a folder of its own under /tmp: pytest's is too long for a unix socket."""
+    with (
+        tempfile.TemporaryDirectory(prefix="quell-", dir="/tmp") as folder,
+        Sandbox(Path(folder) / "s", find_base_port()) as sandbox,
+    ):
+        wait_until(lambda: not wrong(sandbox.config_folder), lambda: wrong(sandbox.config_folder))
+        yield sandbox
+
+
+def wrong(folder: Path) -> list[Finding]:
+    return [finding for finding in check_live(load_config(folder)) if not finding.is_ok]
+
+
+def wait_until(condition: Callable[[], bool], tell: Callable[[], object]) -> None:
+    """Rates need two scrapes: a new shop has no series for a few seconds."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, tell()
+        time.sleep(0.5)
+
+
+def spoiled(shop: Sandbox, tmp_path: Path, file: str, old: str, new: str) -> list[Finding]:
+    """What is wrong after one change of the sandbox's own configuration."""
+    folder = Path(shutil.copytree(shop.config_folder, tmp_path / "config"))
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1))
+    return wrong(folder)
+
+
+def test_the_sandboxes_own_configuration_passes_every_check(shop: Sandbox) -> None:
+    findings = list(check_live(load_config(shop.config_folder)))
+    assert [finding for finding in findings if not finding.is_ok] == []
+    assert {finding.part for finding in findings} == {"store", "prometheus", "haproxy", "repository", "secrets"}
+    assert {f.subject for f in findings if f.part == "haproxy"} >= {"checkout-2", "limits.map"}
+
+
+def test_a_missing_metric_names_the_nearest_one(shop: Sandbox, tmp_path: Path) -> None:
+    found = spoiled(shop, tmp_path, "signals.yaml", "shop_client_requests_total", "shop_client_request_total")
+    assert [(f.subject, f.text) for f in found] == [
+        (
+            "client-traffic",
+            'metric "shop_client_request_total" does not exist; did you mean "shop_client_requests_total"?',
+        )
+    ]
+
+
+def test_a_query_that_does_not_parse_is_told_in_prometheus_own_words(shop: Sandbox, tmp_path: Path) -> None:
+    found = spoiled(shop, tmp_path, "signals.yaml", "sum by (client) (rate(", "sum by (client) ((rate(")
+    assert [f.subject for f in found] == ["client-traffic"]
+    assert "parse error" in found[0].text
+
+
+def test_a_label_that_matches_nothing_is_told(shop: Sandbox, tmp_path: Path) -> None:
+    found = spoiled(shop, tmp_path, "signals.yaml", 'bucket{service="storefront"}', 'bucket{service="storefrnt"}')
+    assert [f.subject for f in found] == ["shop-latency-p99"]
+    assert "returns no series now" in found[0].text
+
+
+def test_a_server_that_haproxy_does_not_have_names_the_nearest_one(shop: Sandbox, tmp_path: Path) -> None:
+    found = spoiled(shop, tmp_path, "services.yaml", "be_checkout/checkout-2", "be_checkout/chekout-2")
+    assert [(f.subject, f.text) for f in found] == [
+        ("checkout-2", 'server "be_checkout/chekout-2" does not exist; did you mean "be_checkout/checkout-2"?')
+    ]
+
+
+def test_a_missing_folder_of_maps_is_told(shop: Sandbox, tmp_path: Path) -> None:
+    found = spoiled(shop, tmp_path, "quell.toml", "/haproxy/maps", "/haproxy/nowhere")
+    assert [f.subject for f in found] == ["limits.map"]
+    assert "does not exist; HAProxy would forget" in found[0].text
+
+
+def test_a_file_that_is_not_in_the_repository_is_told(shop: Sandbox, tmp_path: Path) -> None:
+    found = spoiled(shop, tmp_path, "services.yaml", "services/checkout-2.yaml", "services/checkout-9.yaml")
+    assert [f.subject for f in found] == ["checkout"]
+    assert "services/checkout-9.yaml not in" in found[0].text
+
+
+def test_a_validator_that_does_not_exist_is_told(shop: Sandbox, tmp_path: Path) -> None:
+    found = spoiled(shop, tmp_path, "services.yaml", "deployments.sandbox.service, check", "no.such.module, check")
+    assert [f.part for f in found] == ["repository"]
+    assert "no.such.module" in found[0].text or "No module named" in found[0].text
+
+
+def test_a_secret_that_is_not_there_is_told_without_its_content(shop: Sandbox, tmp_path: Path) -> None:
+    found = spoiled(shop, tmp_path, "people.yaml", "alice.totp", "alicia.totp")
+    assert [(f.part, f.subject) for f in found] == [("secrets", "people.alice")]
+    assert "No such file" in found[0].text
+
+
+def test_parts_that_do_not_answer_are_one_finding_each(shop: Sandbox, tmp_path: Path) -> None:
+    """With everything away there are as many findings as parts, not one for each signal and server."""
+    port = shop.layout.port("prometheus")
+    found = spoiled(
+        shop, tmp_path, "quell.toml", f'prometheus = "http://127.0.0.1:{port}"', 'prometheus = "http://127.0.0.1:1"'
+    )
+    assert [(f.part, f.subject) for f in found] == [("prometheus", "prometheus")]
+    assert "cannot be reached" in found[0].text
+
+
+def test_the_actions_that_are_checked_offline_are_the_ones_that_the_actuator_has() -> None:
+    actuator = HAProxyActuator(socket="/nowhere", maps=None, state_file=None)
+    assert set(ACTUATORS) == {actuator.name}
+    assert set(ACTUATORS["haproxy"]) == set(actuator.actions())
