@@ -113,7 +113,7 @@ def misbehaving(*answers: tuple[int, bytes]) -> Iterator[tuple[PrometheusSource,
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+        def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             status, body = answers[min(len(asked), len(answers) - 1)]
             asked.append(self.path)
