@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.exceptions import MissingContextError, ObjectNotFound, PrefectException
 from prefect.logging import get_run_logger
@@ -45,7 +46,7 @@ def start_run(
             f'deployment "{deployment}" is not registered at the Prefect server: run "quell up", or '
             '"prefect deploy --all --prefect-file deployments/prefect.yaml"'
         ) from error
-    except (PrefectException, OSError, RuntimeError) as error:
+    except (PrefectException, httpx.HTTPError, OSError, RuntimeError) as error:
         raise Unavailable(f'run of "{deployment}" could not be started: {error}') from error
     return str(run.id)
 

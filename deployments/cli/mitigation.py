@@ -49,9 +49,8 @@ def mitigate(
 def _start(res: "Resources", playbook: str, service: str, target: str, incident: str, by: str, reason: str) -> None:
     """Store the plan, then start its run; a plan whose run cannot be started does not stay behind."""
     from quell.incidents.errors import QuellError
-    from quell.incidents.mitigation import MitigationState
+    from tasks.effect import undo_mitigation
     from tasks.planning import plan_manual
-    from tasks.reconciliation import end_pending
     from tasks.runs import run_url, start_run
 
     planned = plan_manual(res, playbook, service, target, incident or None, by, reason)
@@ -64,7 +63,7 @@ def _start(res: "Resources", playbook: str, service: str, target: str, incident:
             tags=[planned.incident or "no-incident", service, "response"],
         )
     except QuellError as error:
-        end_pending(res, planned.id, MitigationState.EXPIRED, f"its run could not be started: {error}")
+        undo_mitigation(res, planned.id, by, f"its run could not be started: {error}")
         raise
     out().print(f"{planned.id} runs: {run_url(run)}", markup=False, soft_wrap=True)
     if planned.plan.needs_approval:
@@ -155,6 +154,9 @@ def release(
 
     with opened(config) as res:
         ended = undo_mitigation(res, find_mitigation(res, mitigation).id, by or whoami(), why)
+    if ended.state in (MitigationState.REFUSED, MitigationState.EXPIRED):
+        out().print(f"{ended.id} was never applied; it is withdrawn")
+        return
     if ended.state is not MitigationState.UNDONE:
         raise Unavailable(f"{ended.id} is {ended.state}, not undone: `quell incident show` says why; try again")
     out().print(f"{ended.id} is {state(ended.state)}, verified at {moment(ended.ended_at)}")
