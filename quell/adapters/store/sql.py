@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Row
@@ -15,8 +15,8 @@ from quell.adapters.store.codec import clean_event, decode_evidence, encode_evid
 from quell.adapters.store.database import begin_reading, begin_writing, open_engine
 from quell.adapters.store.lock import WriterLock
 from quell.adapters.store.migrate import bring_to_head
-from quell.adapters.store.records import SqlRecords, statements_of
-from quell.adapters.store.schema import SEQUENCES, TIMELINE
+from quell.adapters.store.records import SqlRecords
+from quell.adapters.store.schema import SEQUENCES, TABLES, TIMELINE
 from quell.adapters.store.transaction import Desk, refuse_writing
 from quell.incidents.errors import Unavailable
 from quell.incidents.inbox import InboxItem
@@ -78,7 +78,9 @@ class SqlStore:
             if not self._is_postgresql:  # SQLite has one writer anyway: stand in line rather than poll
                 stack.enter_context(self._writer.held())
             connection = stack.enter_context(begin_writing(self._engine, lock=None))
-            statement = statements_of("inbox", self._engine.dialect.name).insert
+            # Unlike Records.add: SQLAlchemy makes few statements of many rows, and returns the ids that were new.
+            start = (postgresql_insert if self._is_postgresql else sqlite_insert)(TABLES["inbox"])
+            statement = start.on_conflict_do_nothing(index_elements=["id"]).returning(TABLES["inbox"].c.id)
             return len(connection.execute(statement, rows).all())
 
 
@@ -106,20 +108,25 @@ class _SqlTimeline:
     def __init__(self, connection: Connection, *, is_writing: bool) -> None:
         self._connection = connection
         self._is_writing = is_writing
+        # What this transaction appended; nobody else writes as long as it lasts.
+        self._last: TimelineEntry | None = None
+        self._heads: dict[str, TimelineEntry] = {}
 
     def append(self, event: Event) -> TimelineEntry:
         if not self._is_writing:
             refuse_writing()
         event = clean_event(event)
+        incident = event.incident or NO_INCIDENT
         entry = chain_entry(
             event,
-            last=self._first(_LAST, {}),
-            last_of_incident=self._first(_LAST_OF_INCIDENT, {"wanted": event.incident or NO_INCIDENT}),
+            last=self._last or self._first(_LAST, {}),
+            last_of_incident=self._heads.get(incident) or self._first(_LAST_OF_INCIDENT, {"wanted": incident}),
         )
         # Numbered by the counter and not by the last row: an end that was cut off leaves a gap.
         entry = replace(entry, id=_count_up(self._connection, _WRITTEN))
         row = {name: getattr(entry, name) for name in TimelineEntry.__slots__}
         self._connection.execute(_APPEND, row | {"evidence": encode_evidence(entry.evidence)})
+        self._last = self._heads[incident] = entry
         return entry
 
     def of(self, incident: str) -> list[TimelineEntry]:
@@ -154,18 +161,14 @@ def _entry(row: Row[Any]) -> TimelineEntry:
     return TimelineEntry(**values)
 
 
-def _count_up_statement(dialect: str) -> Any:
-    start = (postgresql_insert if dialect == "postgresql" else sqlite_insert)(SEQUENCES)
-    return start.on_conflict_do_update(index_elements=["prefix"], set_={"value": SEQUENCES.c.value + 1}).returning(
-        SEQUENCES.c.value
-    )
-
-
-_COUNT_UP = {dialect: _count_up_statement(dialect) for dialect in ("sqlite", "postgresql")}
+_COUNT_UP = text(
+    "INSERT INTO sequences (prefix, value) VALUES (:prefix, 1) "
+    "ON CONFLICT (prefix) DO UPDATE SET value = sequences.value + 1 RETURNING value"
+)
 
 
 def _count_up(connection: Connection, prefix: str) -> int:
-    return connection.execute(_COUNT_UP[connection.dialect.name], {"prefix": prefix, "value": 1}).scalar_one()
+    return connection.execute(_COUNT_UP, {"prefix": prefix}).scalar_one()
 
 
 def _is_deadlock(error: Unavailable) -> bool:
