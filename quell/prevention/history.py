@@ -51,7 +51,7 @@ def mask_periods(matrix: SeriesMatrix, periods: Sequence[Period]) -> SeriesMatri
 
 
 def sustained(values: FloatArray, steps: int, *, is_upper: bool) -> FloatArray:
-    """What each series kept up for `steps` samples, shape (T, S): the least value (upper limit) or the greatest (lower).
+    """What each series kept up for `steps` samples, shape (T, S): the least value (upper), or the greatest (lower).
 
     NaN where one of the samples is missing: an alarm needs every sample of its holding time.
     """

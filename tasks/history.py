@@ -1,0 +1,52 @@
+"""History of a signal, as far back as there is any, and the incidents in it."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from quell.incidents.errors import QuellError
+from quell.incidents.incident import Incident, IncidentState
+from quell.incidents.series import SeriesMatrix
+from quell.incidents.signal import Signal
+from quell.prevention.backtest import Trouble
+from tasks.resources import Resources
+
+_COARSE_POINTS = 2000
+_MOST_POINTS = 8000
+# An incident is seen a little before its onset is dated, and its last samples linger in the queries' windows.
+_MARGIN = timedelta(seconds=60)
+
+
+def fetch_history(res: Resources, signal: Signal, now: datetime) -> SeriesMatrix:
+    """The signal over its configured history, on its own step where that is not too many points.
+
+    A first coarse look finds where the history begins: a young Prometheus is then read at full resolution. Empty when
+    the source does not answer.
+    """
+    empty = SeriesMatrix(timestamps=np.empty(0), values=np.empty((0, 0)), labels=())
+    coarse = max(signal.step, signal.history / _COARSE_POINTS)
+    try:
+        first = res.metrics.range(signal.query, start=now - signal.history, end=now, step=coarse)
+        known = np.isfinite(first.values).any(axis=1)
+        if not known.any():
+            return empty
+        began = datetime.fromtimestamp(float(first.timestamps[known][0]), UTC) - coarse
+        step = max(signal.step, timedelta(seconds=np.ceil((now - began).total_seconds() / _MOST_POINTS)))
+        return res.metrics.range(signal.query, start=now - ((now - began) // step) * step, end=now, step=step)
+    except QuellError:
+        return empty
+
+
+def past_troubles(res: Resources, signal: Signal, now: datetime) -> tuple[Trouble, ...]:
+    """The incidents that could show in the signal, dismissed ones left out: those were false alarms."""
+    with res.store.reading() as tx:
+        incidents = tx.incidents.find()
+    return tuple(
+        Trouble(incident=i.id, start=i.onset_at - _MARGIN, end=(i.resolved_at or now) + _MARGIN)
+        for i in incidents
+        if i.state is not IncidentState.DISMISSED and _concerns(res, signal, i)
+    )
+
+
+def _concerns(res: Resources, signal: Signal, incident: Incident) -> bool:
+    return signal.service is None or res.config.catalog.are_related(signal.service, incident.service)
