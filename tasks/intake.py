@@ -18,8 +18,9 @@ from quell.incidents.timeline import event_of
 from quell.ports import Transaction
 from quell.triage.intake import has_start, parse_alert, parse_change, parse_report, split_webhook
 from quell.triage.quiet import judge_quiet
+from tasks.assessment import BY
 from tasks.resources import Resources, resources
-from tasks.triage import BY, REPORTS_ALERT, Triage
+from tasks.triage import REPORTS_ALERT, Triage
 
 
 @dataclass(kw_only=True)
