@@ -47,7 +47,7 @@ def study_of(res: Resources, signal: Signal) -> Study:
     troubles = past_troubles(res, signal, now)
     quiet = mask_periods(matrix, [(t.start, t.end) for t in troubles])
     budget = Budget(alarms_per_week=res.config.detection.false_alarms_per_week, hold=hold_of(signal))
-    proposal = proposelimits_in_words(signal, quiet, budget)
+    proposal = propose_limits(signal, quiet, budget)
     with res.store.reading() as tx:
         old = next(iter(tx.thresholds.find({"signal": signal.name, "state": ThresholdState.ACTIVE})), None)
     upper, lower = (limit.value if limit else None for limit in (proposal.upper, proposal.lower))
@@ -89,7 +89,7 @@ def report_of(res: Resources, studies: list[Study]) -> str:
 def _replay(
     matrix: SeriesMatrix, upper: float | None, lower: float | None, steps: int, troubles: tuple[Trouble, ...]
 ) -> Backtest:
-    return backtestlimits_in_words(matrix, upper=upper, lower=lower, steps=steps, troubles=troubles)
+    return backtest_limits(matrix, upper=upper, lower=lower, steps=steps, troubles=troubles)
 
 
 def evidence_of(res: Resources, study: Study) -> dict[str, str]:
