@@ -37,7 +37,7 @@ def _limit(value: float | None) -> str:
 
 @app.command()
 def promote(id: IdArgument, by: ByOption = "", config: ConfigOption = DEFAULT_FOLDER) -> None:
-    """Put a proposed version into force; the one before it is superseded and can be brought back."""
+    """Put an approved version into force (`quell approve THR-n` first); the one before it is superseded."""
     from tasks.thresholds import promote_threshold
 
     with opened(config) as res:
@@ -46,10 +46,15 @@ def promote(id: IdArgument, by: ByOption = "", config: ConfigOption = DEFAULT_FO
 
 
 @app.command()
-def revert(id: IdArgument, by: ByOption = "", config: ConfigOption = DEFAULT_FOLDER) -> None:
-    """Take a version out of force; the one that it replaced is active again."""
+def revert(
+    id: IdArgument,
+    why: Annotated[str, typer.Option(help="Goes on the timeline.")],
+    by: ByOption = "",
+    config: ConfigOption = DEFAULT_FOLDER,
+) -> None:
+    """Take a version out of force; the one that it replaced is active again. A proposal is declined."""
     from tasks.thresholds import revert_threshold
 
     with opened(config) as res:
-        revert_threshold(res, id.upper(), by or whoami())
+        revert_threshold(res, id.upper(), by or whoami(), why)
     out().print(f"{id.upper()} is reverted", markup=False)

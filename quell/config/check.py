@@ -68,6 +68,10 @@ def items(value: object) -> list[Any]:
     return cast(list[Any], value) if isinstance(value, list) else []
 
 
+def texts(value: object) -> list[str]:
+    return [item for item in items(value) if isinstance(item, str)]
+
+
 def _check_services(source: Source) -> Iterator[Problem]:
     known = names(source, "services")
     owners: dict[str, str] = {}
@@ -117,10 +121,10 @@ def _check_signals(source: Source, services_file: Source) -> Iterator[Problem]:
 
 
 def _check_duplicate_playbooks(playbooks: Iterable[Source]) -> Iterator[Problem]:
-    first: dict[object, str] = {}
+    first: dict[str, str] = {}
     for source in playbooks:
         name = source.data.get("name")
-        if name in first:
+        if isinstance(name, str) and name in first:
             yield source.problem(("name",), f'playbook "{name}" is already defined in {first[name]}')
         elif isinstance(name, str):
             first[name] = source.file
@@ -136,10 +140,10 @@ def _check_playbook(source: Source, files: Sources) -> Iterator[Problem]:
 
 
 def _check_roles(source: Source, people: Source) -> Iterator[Problem]:
-    held = {role for person in at(people.data, "people").values() for role in items(at(person).get("roles"))}
+    held = {role for person in at(people.data, "people").values() for role in texts(at(person).get("roles"))}
     for index, role in enumerate(items(at(source.data, "approval").get("roles"))):
-        if role not in held:
-            yield source.problem(("approval", "roles", index), not_defined("role", str(role), map(str, held)))
+        if isinstance(role, str) and role not in held:
+            yield source.problem(("approval", "roles", index), not_defined("role", role, held))
 
 
 def _check_step(

@@ -22,6 +22,7 @@ from quell.incidents.alert import Alert, AlertOutcome, AlertStatus, alert_id
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.labels import fingerprint
 from quell.incidents.suspect import Suspect
+from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.incidents.timeline import Event
 
 pytestmark = pytest.mark.integration
@@ -91,15 +92,22 @@ def fails(result: Result, text: str) -> None:
     assert "Traceback" not in result.output and "Traceback" not in result.stderr
 
 
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "('prefect', 'sqlalchemy', 'numpy', 'httpx', 'pydantic', 'yaml')"
+    program = f"import sys, deployments.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_help_answers_within_half_a_second() -> None:
-    """Best of three: what is measured is what gets imported, not how busy the machine is."""
+    """Best of five: what is measured is what gets imported, not how busy the machine is."""
 
     def seconds() -> float:
         started = time.monotonic()
         subprocess.run([sys.executable, "-m", "deployments.cli.main", "--help"], check=True, capture_output=True)
         return time.monotonic() - started
 
-    assert min(seconds() for _ in range(3)) < 0.5
+    assert min(seconds() for _ in range(5)) < 0.5
 
 
 def test_check_says_what_a_good_folder_holds(folder: Path) -> None:
@@ -258,6 +266,34 @@ def test_an_unknown_playbook_names_the_nearest(folder: Path, store: SqlStore) ->
 def test_without_thresholds_the_list_says_how_to_get_some(folder: Path, store: SqlStore) -> None:
     result = quell(folder, "threshold", "list")
     assert result.exit_code == 0 and "no threshold version" in result.stdout
+
+
+@pytest.fixture
+def proposal(store: SqlStore) -> ThresholdVersion:
+    made = ThresholdVersion(
+        id="THR-1", signal="shop-error-ratio", state=ThresholdState.PROPOSED, upper=0.02, lower=None, created_at=NOW,
+        updated_at=NOW, evidence={"backtest": "2 false alarms fewer"}, rule="groups: []",
+    )  # fmt: skip
+    with store.writing() as tx:
+        tx.thresholds.add(made)
+    return made
+
+
+def test_thresholds_are_listed_with_their_evidence(folder: Path, proposal: ThresholdVersion) -> None:
+    out = quell(folder, "threshold", "list", "--signal", "shop-error-ratio").stdout
+    assert "THR-1" in out and "0.02" in out and "backtest: 2 false alarms fewer" in out
+
+
+def test_a_threshold_that_nobody_approved_is_not_promoted(folder: Path, proposal: ThresholdVersion) -> None:
+    fails(quell(folder, "threshold", "promote", "thr-1"), "threshold THR-1 is not approved")
+
+
+def test_a_proposal_is_declined(folder: Path, store: SqlStore, proposal: ThresholdVersion) -> None:
+    result = quell(folder, "threshold", "revert", "THR-1", "--why", "too tight", "--by", "alice")
+    assert result.exit_code == 0, result.output
+    with store.reading() as tx:
+        version = tx.thresholds.get("THR-1")
+    assert version is not None and version.state is ThresholdState.REVERTED
 
 
 class Door(BaseHTTPRequestHandler):
