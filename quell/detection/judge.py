@@ -108,8 +108,8 @@ def _warming_up(columns: Judgement, place: int, baseline: Baseline | None) -> st
 def _anomalous(columns: Judgement, place: int, baseline: Baseline | None, signal: Signal) -> str:
     said = (
         f"{_show(columns.value[place], signal)} {_against_band(columns, place, signal)}, "
-        f"{columns.score[place]:.1f} times the margin, as were {columns.outside[place]} of the last "
-        f"{columns.recent[place]} samples"
+        f"{columns.score[place]:.1f} times the margin ({columns.outside[place]} of the last {columns.recent[place]} "
+        "samples are outside)"
     )
     if baseline is None:
         return said
