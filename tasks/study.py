@@ -9,9 +9,9 @@ from quell.incidents.chart import format_value, signal_chart, svg_data_url
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Signal
 from quell.incidents.threshold import ThresholdState, ThresholdVersion
-from quell.prevention.backtest import Backtest, Trouble
+from quell.prevention.backtest import Backtest, Trouble, backtest_limits
 from quell.prevention.history import mask_periods
-from quell.prevention.threshold import Budget, Proposal
+from quell.prevention.threshold import Budget, Proposal, propose_limits
 from tasks.artifacts import table
 from tasks.history import fetch_history, past_troubles
 from tasks.resources import Resources

@@ -4,6 +4,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -85,7 +86,8 @@ class RuleFolder:
             self.reload()
         except Unavailable:
             place_file(path, before)
-            self._post_reload()
+            with suppress(Unavailable):  # what is wrong was said already, and the folder is right again
+                self._post_reload()
             raise
         return before
 
