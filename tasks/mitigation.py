@@ -214,7 +214,9 @@ def mitigate_run_name(parameters: Mapping[str, Any]) -> str:
         with resources().store.reading() as tx:
             known = tx.mitigations.get(request.mitigation)
         return f"mitigate {short_title(known.plan) if known else request.mitigation}"
-    words = ("dry run" if request.dry_run else "", "mitigate", request.incident, request.playbook, request.target)
+    playbook = resources().config.playbooks.get(request.playbook)
+    action = "+".join(dict.fromkeys(step.action for step in playbook.steps)) if playbook else request.playbook
+    words = ("dry run" if request.dry_run else "", "mitigate", request.incident, action, request.target)
     return " ".join(word for word in words if word)
 
 

@@ -1,0 +1,298 @@
+"""The response flows on a real Prefect server, a real store and a real HAProxy."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import numpy as np
+import pyotp
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.exceptions import Pause
+from prefect.flow_engine import run_flow
+from prefect.states import State
+from prefect.testing.utilities import prefect_test_harness
+
+import tasks.mitigation
+from deployments.sandbox.trial_proxy import TrialProxy
+from flows.response import mitigate, release, respond
+from flows.upkeep import reconcile
+from quell.adapters.actuators.haproxy import HAProxyActuator
+from quell.adapters.store.memory import MemoryStore
+from quell.config.load import load_config
+from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
+from quell.incidents.mitigation import Mitigation, MitigationState
+from quell.incidents.series import SeriesMatrix
+from quell.incidents.suspect import Suspect
+from quell.response.playbook import ApprovalPolicy
+from tasks.approval import decide
+from tasks.forms import MitigationRequest, ReleaseRequest
+from tasks.resources import Resources, utc_now
+
+pytestmark = pytest.mark.integration
+EXAMPLE = Path(__file__).parents[2] / "deployments" / "config.example"
+SERVER = "be_checkout/checkout-2"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+class UsersSignal:
+    """The users' error ratio: bad in the first half of whatever is asked for, then `after`."""
+
+    after = 0.0
+
+    def range(self, query: str, *, start: datetime, end: datetime, step: timedelta) -> SeriesMatrix:
+        times = np.arange(start.timestamp(), end.timestamp() + 0.001, step.total_seconds())
+        values = np.full((len(times), 1), self.after)
+        values[: len(times) // 2] = 0.3
+        return SeriesMatrix(timestamps=times, values=values, labels=({},))
+
+    def instant(self, query: str, *, at: datetime | None = None) -> SeriesMatrix:
+        raise NotImplementedError
+
+
+@dataclass
+class World:
+    res: Resources
+    actuator: HAProxyActuator
+    signal: UsersSignal
+    secrets: dict[str, str]
+
+    @property
+    def is_drained(self) -> bool:
+        return self.actuator.capacity([SERVER])[SERVER] == 0.0
+
+    def code(self, person: str) -> str:
+        return pyotp.TOTP(self.secrets[person]).at(datetime.now(UTC))
+
+    def only(self) -> Mitigation:
+        with self.res.store.reading() as tx:
+            (found,) = tx.mitigations.find()
+        return found
+
+    def incident(self) -> Incident:
+        with self.res.store.reading() as tx:
+            found = tx.incidents.get("INC-1")
+        assert found is not None
+        return found
+
+    def automatic(self) -> None:
+        """Let the playbook act without asking."""
+        book = self.res.config.playbooks["isolate-bad-instance"]
+        free = replace(book, approval=ApprovalPolicy(above_capacity_share=1.0))
+        self.res = replace(self.res, config=replace(self.res.config, playbooks={free.name: free}))
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    secrets = {name: pyotp.random_base32() for name in ("alice", "bob")}
+    for name, secret in secrets.items():
+        (tmp_path / f"{name}.totp").write_text(secret)
+    config = load_config(EXAMPLE)
+    people = {n: replace(p, totp_secret=f"file:{tmp_path / n}.totp") for n, p in config.people.items()}
+    book = config.playbooks["isolate-bad-instance"]
+    quick = replace(book, recovery=replace(book.recovery, hold=timedelta(seconds=5), deadline=timedelta(seconds=8)))
+    with TrialProxy(tmp_path / "proxy") as proxy:
+        actuator = HAProxyActuator(socket=proxy.socket, maps=proxy.maps, state_file=proxy.state_file)
+        signal = UsersSignal()
+        res = Resources(
+            config=replace(config, people=people, playbooks={quick.name: quick}),
+            store=MemoryStore(),
+            metrics=signal,
+            actuators={"haproxy": actuator},
+            clock=utc_now,
+        )
+        world = World(res=res, actuator=actuator, signal=signal, secrets=secrets)
+        monkeypatch.setattr(tasks.mitigation, "resources", lambda: world.res)
+        _open_incident(res)
+        yield world
+
+
+def _open_incident(res: Resources) -> None:
+    now = res.clock()
+    incident = Incident(
+        id=IncidentId("INC-1"),
+        state=IncidentState.TRIAGED,
+        severity=Severity.CRITICAL,
+        title="checkout-2 fails",
+        service="checkout",
+        onset_at=now - timedelta(seconds=30),
+        opened_at=now,
+        updated_at=now,
+        opened_because="test",
+        opened_by="sweep",
+        suspects=(Suspect(node="checkout-2", metric="errors", score=0.9, reason="its errors rose first"),),
+    )
+    with res.store.writing() as tx:
+        tx.incidents.add(incident)
+
+
+class DeployedRun:
+    """A run of the deployed `mitigate` flow, executed here as a worker would: it may be suspended and come back."""
+
+    def __init__(self, request: MitigationRequest) -> None:
+        self.parameters = {"request": request.model_dump()}
+        with get_client(sync_client=True) as client:
+            flow_id = client.create_flow(mitigate)
+            deployment = client.create_deployment(flow_id, "mitigate")
+            self.id = client.create_flow_run_from_deployment(deployment, parameters=self.parameters).id
+
+    def go(self) -> State[Any]:
+        """Execute the run from its beginning until it ends or waits."""
+        with get_client(sync_client=True) as client:
+            run = client.read_flow_run(self.id)
+            try:
+                return cast(State[Any], run_flow(mitigate, run, self.parameters, return_type="state"))
+            except Pause:
+                state = client.read_flow_run(self.id).state
+                assert state is not None
+                return state
+
+    def resume(self, answer: str, person: str, code: str) -> str:
+        values = {"answer": answer, "person": person, "one_time_code": code, "comment": "from the test"}
+        with get_client(sync_client=True) as client:
+            return client.resume_flow_run(UUID(str(self.id)), run_input=values).status.value
+
+    def name(self) -> str:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(self.id).name
+
+    def artifacts(self) -> str:
+        wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[self.id]))
+        with get_client(sync_client=True) as client:
+            return "\n".join(str(a.data) for a in client.read_artifacts(artifact_filter=wanted))
+
+
+def _manual(**fields: Any) -> MitigationRequest:
+    given = {
+        "service": "checkout",
+        "target": "checkout-2",
+        "incident": "INC-1",
+        "requested_by": "bob",
+        "reason": "test",
+    }
+    return MitigationRequest(**{**given, "dry_run": False, **fields})
+
+
+def test_what_is_allowed_is_done_in_the_same_run(world: World) -> None:
+    world.automatic()
+    assert "effective" in respond("INC-1")
+    assert world.only().state is MitigationState.EFFECTIVE and world.is_drained
+    assert world.incident().state is IncidentState.CONTAINED
+    assert world.incident().acknowledged_at is not None
+    assert "undone" in release(ReleaseRequest(mitigation="MIT-1", requested_by="bob"))
+    assert world.only().state is MitigationState.UNDONE and not world.is_drained
+
+
+def test_what_did_not_help_is_undone_and_the_run_says_so(world: World) -> None:
+    world.automatic()
+    world.signal.after = 0.3
+    assert "undone" in respond("INC-1")
+    assert world.only().state is MitigationState.UNDONE and not world.is_drained
+    assert world.incident().state is IncidentState.TRIAGED
+
+
+def test_an_incident_that_no_playbook_answers_gets_its_reason(world: World) -> None:
+    with world.res.store.writing() as tx:
+        tx.incidents.put(replace(world.incident(), suspects=()))
+    assert "nothing is planned" in respond("INC-1")
+    with world.res.store.reading() as tx:
+        assert "no playbook applies" in tx.timeline.of("INC-1")[-1].text
+
+
+def test_a_dry_run_shows_the_plan_and_touches_nothing(world: World) -> None:
+    run = DeployedRun(_manual(dry_run=True))
+    assert run.go().is_completed()
+    assert not world.is_drained
+    assert "would be allowed" in run.artifacts() and "drain be_checkout/checkout-2" in run.artifacts()
+    with world.res.store.reading() as tx:
+        assert tx.mitigations.find() == []
+
+
+def test_a_run_waits_for_a_person_and_goes_on_after_the_right_answer_only(world: World) -> None:
+    run = DeployedRun(_manual())
+    assert run.go().is_paused() and world.only().state is MitigationState.AWAITING_APPROVAL
+    assert run.name() == "mitigate INC-1 isolate checkout-2"
+    for answer, person, code in (
+        ("approve", "alice", "000000"),
+        ("approve", "bob", world.code("bob")),
+        ("approve", "mallory", "123456"),
+    ):
+        assert run.resume(answer, person, code) == "ACCEPT"  # Prefect takes it, Quell does not
+        assert run.go().is_paused()
+        assert not world.is_drained
+    assert run.resume("approve", "alice", world.code("alice")) == "ACCEPT"
+    assert run.go().is_completed()
+    assert world.only().state is MitigationState.EFFECTIVE and world.is_drained
+    assert world.only().approved_by == "alice"
+    assert "mermaid" in run.artifacts() and "data:image/svg+xml" in run.artifacts()
+
+
+def test_a_refusal_ends_the_run_completed_and_untouched(world: World) -> None:
+    run = DeployedRun(_manual())
+    run.go()
+    run.resume("refuse", "alice", world.code("alice"))
+    state = run.go()
+    assert state.is_completed() and "refused" in str(state.result())
+    assert world.only().state is MitigationState.REFUSED and not world.is_drained
+    assert world.incident().state is IncidentState.TRIAGED
+
+
+def test_an_answer_given_on_the_page_counts_when_the_run_wakes(world: World) -> None:
+    run = DeployedRun(_manual())
+    run.go()
+    decide(
+        world.res,
+        subject="MIT-1",
+        plan_hash=world.only().plan_hash,
+        person="alice",
+        code=world.code("alice"),
+        answer="approve",
+        comment="",
+        channel="page",
+    )
+    assert run.resume("approve", "alice", "") == "ACCEPT"
+    assert run.go().is_completed() and world.only().state is MitigationState.EFFECTIVE
+
+
+def test_the_resume_button_without_a_decision_goes_nowhere(world: World) -> None:
+    run = DeployedRun(_manual())
+    run.go()
+    run.resume("approve", "alice", "")
+    assert run.go().is_paused() and not world.is_drained
+
+
+def test_a_question_that_nobody_answered_is_ended_by_reconcile_and_its_run_completes(world: World) -> None:
+    run = DeployedRun(_manual())
+    run.go()
+    world.res = replace(world.res, clock=lambda: utc_now() + timedelta(minutes=16))
+    assert "expired" in reconcile()
+    assert run.go().is_completed()
+    assert world.only().state is MitigationState.EXPIRED and not world.is_drained
+
+
+def test_a_run_that_is_stopped_while_it_judges_takes_its_effect_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.automatic()
+
+    def stopped(*_: object) -> Mitigation:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tasks.mitigation, "judge_recovery", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        respond("INC-1")
+    assert world.only().state is MitigationState.UNDONE and not world.is_drained
+
+
+def test_a_target_outside_the_configuration_is_said_clearly(world: World) -> None:
+    state = DeployedRun(_manual(target="checkout-9")).go()
+    assert state.is_failed() and "no instance of checkout" in str(state.message)
