@@ -1,4 +1,6 @@
 """The user's files, parsed once into domain types; every error names file, line and key.
 
-Read `config` (what comes out), then `load` (how), then `check` (what `quell check` says).
+Read `config` (what comes out), `load` (how), `schema` (the shape of each file) and `value` (durations, references), then
+`check` (what must agree between files), `source` (files with line numbers), `parse` and `problem` (how errors are told),
+`build` (into types), `query` (the metrics that a query names).
 """

@@ -1,7 +1,7 @@
 """What a configuration folder says, as types."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from quell.response.playbook import Playbook
 class Connections:
     """Where things are. Times are limits of one call."""
 
-    store: str  # sqlite:///PATH or postgresql+psycopg://...
+    store: str = field(repr=False)  # sqlite:///PATH or postgresql+psycopg://..., which may hold a password
     prometheus: str
     prometheus_rules: Path | None = None  # where accepted rule files go
     alertmanager: str | None = None

@@ -338,7 +338,9 @@ def test_a_connection_by_reference_is_looked_up_only_when_it_is_used(
     ):
         load_config(folder)
     monkeypatch.setenv("QUELL_TEST_STORE", "postgresql+psycopg://quell:hunter2@db/quell")
-    assert load_config(folder).connections.store == "postgresql+psycopg://quell:hunter2@db/quell"
+    config = load_config(folder)
+    assert config.connections.store == "postgresql+psycopg://quell:hunter2@db/quell"
+    assert "hunter2" not in repr(config)
 
 
 @pytest.mark.parametrize(
