@@ -16,15 +16,17 @@ def guard(files: Sequence[Path], *, guards: Path | None = None) -> list[str]:
     """One line per finding, `file:line: ...`; empty when every file keeps to every guard that covers it.
 
     Guards are taken from `guards`, or from the nearest `guards` folder above each file; their globs are relative to
-    that folder's parent. A guard or a file that cannot be read is a finding: the gate fails closed.
+    that folder's parent. A guard or a file that cannot be read is a finding: the gate fails closed. A file without
+    any such folder above it passes.
     """
     lines: list[str] = []
     for file in files:
         folder = guards or find_guards(file)
+        if folder is None:  # no incident has taught anything here yet
+            continue
         try:
-            if folder is None or not folder.is_dir():
-                where = folder or f"above {file}"
-                raise InvalidInput(f"{file}:1: there is no folder of guards ({where}); name it with --guards")
+            if not folder.is_dir():
+                raise InvalidInput(f"{file}:1: {folder} is no folder of guards; correct --guards")
             rules = load_guards(folder)
             root = folder.resolve().parent
             if not file.resolve().is_relative_to(root):
