@@ -202,7 +202,7 @@ class Triage:
         if case.incident.state is IncidentState.OPEN:
             best = case.incident.suspects[0] if case.incident.suspects else None
             why = (
-                f"first suspect {best.node}: {best.reason}" if best else "nothing stands out yet: a person has to look"
+                f"first suspect {best.node}, score {best.score:.2f}" if best else "nothing stands out yet: a person has to look"
             )
             case.incident, move = move_incident(case.incident, IncidentState.TRIAGED, now=self._now, by=BY, why=why)
             self._tx.timeline.append(event_of(move))

@@ -11,10 +11,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from quell.gateway.deps import GatewayDeps
+from quell.gateway.main_chart import MainChart
 from quell.gateway.problems import status_of
 from quell.gateway.view import IncidentView, in_words, read_incident, read_rows, since
-from quell.incidents.chart import signal_chart
-from quell.incidents.errors import NotFound, QuellError, Refused, Unavailable
+from quell.incidents.errors import NotFound, QuellError, Refused
 from quell.incidents.labels import format_labels
 
 _HERE = Path(__file__).parent
@@ -28,12 +28,12 @@ SAFE_HEADERS = {
     "Cache-Control": "no-store",
 }
 _ASSETS = {"quell.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"}
-_EVENTS_ON_CHART = {"mitigation applied": "applied", "mitigation undone": "undone", "incident resolved": "resolved"}
 
 
 def page_routes(deps: GatewayDeps) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     templates = _templates(deps)
+    charts = MainChart(deps.series_for)
 
     @router.get("/")
     def incidents() -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -89,7 +89,7 @@ def page_routes(deps: GatewayDeps) -> APIRouter:
         request: Request, view: IncidentView, refused: tuple[str, str] | None = None, status: int = 200
     ) -> Response:
         token = request.cookies.get(CSRF_COOKIE) or secrets.token_urlsafe(24)
-        chart, chart_problem = _chart(deps, view)
+        chart, chart_problem = charts.draw(view, deps.clock())
         html = templates.get_template("incident.html").render(
             view=view,
             incident=view.incident,
@@ -113,31 +113,6 @@ def _check_origin(request: Request, token: str) -> None:
     known = request.cookies.get(CSRF_COOKIE, "")
     if not known or not secrets.compare_digest(known.encode(), token.encode()):
         raise Refused("the form is not from this page or is too old: answer again")
-
-
-def _chart(deps: GatewayDeps, view: IncidentView) -> tuple[str, str]:
-    """The chart as SVG, or why there is none."""
-    try:
-        data = deps.series_for(view.incident)
-    except (Unavailable, QuellError) as error:
-        return "", str(error)
-    if data is None or not len(data.timestamps):
-        return "", "no series is known for this incident"
-    events = [(view.incident.onset_at, "onset")]
-    events += [(change.at, f"change {(change.commit or change.id)[:7]}") for change in view.changes[:2]]
-    events += [(e.at, _EVENTS_ON_CHART[e.kind]) for e in view.timeline if e.kind in _EVENTS_ON_CHART]
-    first, last = data.timestamps[0], data.timestamps[-1]
-    shown = sorted(event for event in events if first <= event[0].timestamp() <= last)
-    svg = signal_chart(
-        title=data.title,
-        unit=data.unit,
-        timestamps=data.timestamps,
-        values=data.values,
-        lower=data.lower,
-        upper=data.upper,
-        events=shown,
-    )
-    return svg, ""
 
 
 def _templates(deps: GatewayDeps) -> Environment:

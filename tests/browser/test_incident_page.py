@@ -164,7 +164,7 @@ def tell_the_story(shop: Shop) -> None:
     shop.send(
         InboxKind.ALERT, "alertmanager", alert("InstanceErrors", 20, "checkout-2 error ratio above 20 %", None, **bad)
     )
-    for who, text in (("eve", "Payment fails, third try"), ("frank", "“Something went wrong” at checkout")):
+    for who, text in (("eve", "Payment fails, third try"), ("frank", "Something went wrong at checkout")):
         shop.send(
             InboxKind.REPORT, "api", {"text": text, "service": "storefront", "reporter": who, "at": T0.isoformat()}
         )
