@@ -201,9 +201,7 @@ class Triage:
         self._assessment.assess(case)
         if case.incident.state is IncidentState.OPEN:
             best = case.incident.suspects[0] if case.incident.suspects else None
-            why = (
-                f"first suspect {best.node}, score {best.score:.2f}" if best else "nothing stands out yet: a person has to look"
-            )
+            why = f"first suspect {best.node}, score {best.score:.2f}" if best else "nothing stands out: look yourself"
             case.incident, move = move_incident(case.incident, IncidentState.TRIAGED, now=self._now, by=BY, why=why)
             self._tx.timeline.append(event_of(move))
         self._tx.incidents.put(replace(case.incident, updated_at=self._now))

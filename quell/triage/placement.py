@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from quell.incidents.alert import Alert, AlertOutcome, AlertStatus
 from quell.incidents.incident import Incident, IncidentId, IncidentState
+from quell.incidents.labels import SIGNAL
 from quell.incidents.report import Report
 from quell.incidents.service import Catalog
 from quell.triage.relation import UNKNOWN_SERVICE, Relation, relate, service_of
@@ -126,14 +127,19 @@ def _as_over(alert: Alert) -> Placement | None:
 
 
 def _as_reopening(alert: Alert, ended: Sequence[Candidate], catalog: Catalog, reopen: timedelta) -> Placement | None:
-    """The trouble came back: same service, and an alert of the same name, soon after the incident was resolved."""
+    """The trouble came back: same service, and the same alert or signal, soon after the incident was resolved."""
     service = service_of(alert, catalog)
     for candidate in sorted(ended, key=lambda c: c.incident.resolved_at or c.incident.updated_at, reverse=True):
         incident = candidate.incident
         resolved_at = incident.resolved_at
         if incident.state not in REOPENABLE or resolved_at is None or alert.starts_at > resolved_at + reopen:
             continue
-        is_alike = any(known.name == alert.name and service_of(known, catalog) == service for known in candidate.alerts)
+        is_alike = any(
+            known.name == alert.name
+            and known.labels.get(SIGNAL) == alert.labels.get(SIGNAL)  # the sweep's alerts all have one name
+            and service_of(known, catalog) == service
+            for known in candidate.alerts
+        )
         if is_alike:
             return Placement(
                 outcome=AlertOutcome.JOINED,

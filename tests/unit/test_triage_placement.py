@@ -199,6 +199,13 @@ def test_trouble_of_another_name_does_not_reopen() -> None:
     assert place(other, ended=(ended,)).outcome is AlertOutcome.OPENED
 
 
+def test_another_signal_of_the_sweep_does_not_reopen_though_the_alerts_share_a_name() -> None:
+    known = alert("Anomaly", signal="errors", service="checkout", ends=20)
+    ended = incident(known, state=IncidentState.RESOLVED)
+    assert place(alert("Anomaly", signal="errors", service="checkout", at=60), ended=(ended,)).reopens
+    assert not place(alert("Anomaly", signal="traffic", service="checkout", at=60), ended=(ended,)).reopens
+
+
 def report(service: str | None) -> Report:
     return Report(id="r", text="cannot pay", service=service, at=NOW)
 
