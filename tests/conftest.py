@@ -20,9 +20,11 @@ import pyotp
 import pytest
 
 from deployments.sandbox.sandbox import Sandbox
+from quell.adapters.store.memory import MemoryStore
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config
 from quell.config.load import load_config
+from quell.ports import Store
 
 _names = count(1)
 
@@ -59,6 +61,28 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     _administer(postgres_server, f"CREATE DATABASE {name}")
     yield f"{postgres_server}/{name}"
     _administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, once in SQLite and once in PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/record.db"
+    return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def every_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store of each sort: they are held to the same promises."""
+    match request.param:
+        case "memory":
+            opened: Store = MemoryStore()
+        case "sqlite":
+            opened = SqlStore(f"sqlite:///{tmp_path}/record.db")
+        case _:
+            opened = SqlStore(request.getfixturevalue("postgres_url"))
+    yield opened
+    opened.close()
 
 
 def _administer(server: str, statement: str) -> None:
