@@ -14,7 +14,7 @@ from tasks.resources import Resources
 _COARSE_POINTS = 2000
 _MOST_POINTS = 8000
 # An incident is seen a little before its onset is dated, and its last samples linger in the queries' windows.
-_MARGIN = timedelta(seconds=60)
+_MARGIN = timedelta(seconds=30)
 
 
 def fetch_history(res: Resources, signal: Signal, now: datetime) -> SeriesMatrix:

@@ -36,6 +36,8 @@ class Rate:
         return self.count / self.weeks if self.weeks else float("nan")
 
     def __str__(self) -> str:
+        if not self.weeks:
+            return "unknown, as there is no history"
         return (
             f"{self.per_week:.3g} per week ({self.low:.2g} to {self.high:.2g}; {self.count} in {self.weeks:.3g} weeks)"
         )

@@ -19,6 +19,7 @@ _ACTION_DAYS = 14
 _MOST_EVENTS = 14
 # What the picture of the timeline shows; the table below it has everything.
 _MILESTONES: Mapping[str, str] = {
+    "alert opened": "Detect",
     "incident open": "Detect",
     "incident triaged": "Detect",
     "report": "Detect",
@@ -129,7 +130,9 @@ def mermaid_timeline(incident: Incident, entries: Sequence[TimelineEntry]) -> st
         if phase and key not in seen and len(rows) < _MOST_EVENTS:
             seen.add(key)
             label = f"{entry.kind} {entry.subject}" if entry.subject and entry.subject != incident.id else entry.kind
-            rows.append((phase, f"+{format_span(entry.at - incident.onset_at)} : {_plain(label).capitalize()}"))
+            rows.append(
+                (phase, f"+{format_span(entry.at - incident.onset_at)} : {_plain(label[0].upper() + label[1:])}")
+            )
     lines = ["```mermaid", "timeline", f"    title {incident.id} from onset"]
     for phase in ("Detect", "Respond", "Resolve"):
         of_phase = [text for where, text in rows if where == phase]
