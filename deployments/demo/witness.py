@@ -146,7 +146,7 @@ class Witness:
     def audit_faults(self) -> list[str]:
         """What is wrong with the hash chain over all entries."""
         with self.store.reading() as tx:
-            return verify_chain(tx.timeline.entries())
+            return verify_chain(tx.timeline.entries(), written=tx.timeline.written())
 
     def _haproxy(self, command: str) -> str:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -7,7 +7,7 @@ normal shape is assumed and Student's t pays for the uncertain spread; from 500 
 from datetime import timedelta
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from quell.detection.columns import IntArray, quantile_of_sorted, robust_spread, sort_columns
 from quell.incidents.series import FloatArray
@@ -68,7 +68,7 @@ def _student_margin(counts: IntArray, scale: FloatArray, share: float) -> FloatA
     """
     number, place = np.unique(np.maximum(counts, 1), return_inverse=True)
     freedom = np.maximum(0.6 * (number - 1), 2.0)
-    factor = stats.t.isf(share, freedom) * np.sqrt(1.0 + 1.0 / number)
+    factor = -stdtrit(freedom, share) * np.sqrt(1.0 + 1.0 / number)
     return np.asarray(factor)[place] * scale
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
-from scipy import stats
+from scipy.special import chdtri
 
 from quell.incidents.series import FloatArray, SeriesMatrix
 
@@ -92,6 +92,6 @@ def alarm_rate(count: int, weeks: float, *, confidence: float = 0.95) -> Rate:
     if weeks <= 0:
         return Rate(count=count, weeks=0.0, low=0.0, high=float("inf"))
     tail = (1 - confidence) / 2
-    low = float(stats.chi2.ppf(tail, 2 * count)) / 2 if count else 0.0
-    high = float(stats.chi2.ppf(1 - tail, 2 * (count + 1))) / 2
+    low = float(chdtri(2 * count, 1 - tail)) / 2 if count else 0.0
+    high = float(chdtri(2 * (count + 1), tail)) / 2
     return Rate(count=count, weeks=weeks, low=low / weeks, high=high / weeks)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
-from scipy import stats
+from scipy.special import chdtri
 
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
@@ -138,7 +138,7 @@ def _observed(history: SeriesMatrix, budget: Budget, weeks: float, steps: int, *
     while low < high:
         at = (low + high) // 2
         count = len(find_episodes(history, sign * float(levels[at]), steps=steps, is_upper=is_upper))
-        bound = float(stats.chi2.ppf(CONFIDENCE, 2 * (count + 1))) / 2 / weeks
+        bound = float(chdtri(2 * (count + 1), 1 - CONFIDENCE)) / 2 / weeks
         low, high = (low, at) if bound <= budget.alarms_per_week else (at + 1, high)
     return sign * float(levels[low])
 
@@ -150,7 +150,7 @@ def _extrapolated(known: FloatArray, weeks: float, budget: Budget) -> float:
     if not excess.size:
         return float(known.max())
     # upper bound of the mean excess: 2 n mean / chi2 quantile (exponential samples)
-    mean = 2 * float(excess.sum()) / float(stats.chi2.ppf(1 - CONFIDENCE, 2 * excess.size))
+    mean = 2 * float(excess.sum()) / float(chdtri(2 * excess.size, CONFIDENCE))
     rate = excess.size / max(weeks, 1e-9)  # each tail sample counted as its own alarm: errs on the wide side
     return max(base + mean * math.log(max(rate / budget.alarms_per_week, 1.0)), float(known.max()))
 
