@@ -81,7 +81,7 @@ class Responder:
     def _respond(self, incident_id: str) -> None:
         try:
             respond(incident_id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one incident that cannot be answered must not silence the others
             _LOG.exception("respond for %s failed; a person can start it again from the Prefect UI", incident_id)
         finally:
             self.answering.discard(incident_id)
