@@ -72,7 +72,8 @@ def draw_signal(res: Resources, incident: Incident, entries: tuple[TimelineEntry
     start, end = incident.onset_at - _BEFORE, min((incident.resolved_at or res.clock()) + _AFTER, res.clock())
     step = max(signal.step, timedelta(seconds=np.ceil((end - start).total_seconds() / _MOST_POINTS)))
     try:
-        matrix = res.metrics.range(signal.query, start=start, end=end, step=step)
+        steps = (end - start) // step  # the grid ends at the end, so that the last event is on it
+        matrix = res.metrics.range(signal.query, start=end - steps * step, end=end, step=step)
     except QuellError:
         return Picture()
     if not matrix.labels:

@@ -19,10 +19,9 @@ _ACTION_DAYS = 14
 _MOST_EVENTS = 14
 # What the picture of the timeline shows; the table below it has everything.
 _MILESTONES: Mapping[str, str] = {
-    "alert opened": "Detect",
-    "incident open": "Detect",
+    "incident opened": "Detect",
+    "change linked": "Detect",
     "incident triaged": "Detect",
-    "report": "Detect",
     "decision approve": "Respond",
     "decision refuse": "Respond",
     "mitigation applied": "Respond",
