@@ -42,7 +42,7 @@ def past_troubles(res: Resources, signal: Signal, now: datetime) -> tuple[Troubl
     with res.store.reading() as tx:
         incidents = tx.incidents.find()
     return tuple(
-        Trouble(incident=i.id, start=i.onset_at - _MARGIN, end=(i.resolved_at or now) + _MARGIN)
+        Trouble(incident=i.id, start=i.onset_at, end=i.resolved_at or now, margin=_MARGIN)
         for i in incidents
         if i.state is not IncidentState.DISMISSED and _concerns(res, signal, i)
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.fix import Fix, FixState
@@ -206,7 +207,13 @@ def _get(res: Resources, fix_id: str) -> Fix:
         return get_fix(tx, fix_id)
 
 
-@task
+@task(cache_policy=NO_CACHE)
+def settle_fixes() -> list[str]:
+    """Finish or take back the fixes that a dead process left; one sentence for each."""
+    return reconcile_fixes(resources())
+
+
+@task(cache_policy=NO_CACHE)
 def prepare_fix(incident: str) -> str | None:
     """Find the commit behind the incident, undo it on a branch, prove the guard, validate. The fix's id."""
     fix = prepare_fix_of(resources(), incident)
@@ -215,32 +222,32 @@ def prepare_fix(incident: str) -> str | None:
     return fix.id if fix else None
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def apply_fix(fix: str) -> bool:
     """Commit, merge, reload, confirm. Whether the fix is in force."""
     return apply_fix_of(resources(), fix).state in (FixState.VALIDATED, FixState.CANARY, FixState.PROMOTED)
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def judge_fix(fix: str) -> tuple[str, str]:
     """Run the canary: its verdict and the reason."""
     result = judge_fix_of(resources(), fix)
     return result.verdict.value, result.reason
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def promote_fix(fix: str, why: str) -> None:
     """Release the containment; the mended instance serves fully again."""
     promote_fix_of(resources(), fix, why)
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def roll_back_fix(fix: str, why: str) -> None:
     """Contain again, take the fix back, hand over."""
     roll_back_of(resources(), fix, why)
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def close_incident(fix: str) -> str:
     """Judge by what users see; the incident's state."""
     res = resources()

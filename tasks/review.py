@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from quell.incidents.chart import format_value, signal_chart, svg_data_url
 from quell.incidents.errors import QuellError
@@ -166,7 +167,7 @@ def _impact(signal: Signal, matrix: SeriesMatrix, worst: FloatArray, incident: I
     return text
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def write_review(incident: str) -> None:
     """Write, store and publish the post-mortem."""
     review = write_review_of(resources(), incident)

@@ -45,7 +45,7 @@ def study_of(res: Resources, signal: Signal) -> Study:
     now = res.clock()
     matrix = fetch_history(res, signal, now)
     troubles = past_troubles(res, signal, now)
-    quiet = mask_periods(matrix, [(t.start, t.end) for t in troubles])
+    quiet = mask_periods(matrix, [t.period for t in troubles])
     budget = Budget(alarms_per_week=res.config.detection.false_alarms_per_week, hold=hold_of(signal))
     proposal = propose_limits(signal, quiet, budget)
     with res.store.reading() as tx:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from quell.adapters.rules import RuleFolder, place_file, write_rules
 from quell.incidents.decision import Answer
@@ -196,7 +197,7 @@ def _proposed_file(version: ThresholdVersion) -> str:
     return f"{version.id}-{version.signal}.yml"
 
 
-@task
+@task(cache_policy=NO_CACHE)
 def recompute(incident: str | None = None) -> list[str]:
     """Recompute every limit, propose what differs. The ids of the proposals that wait for a person."""
     res = resources()

@@ -10,11 +10,19 @@ from quell.prevention.history import Episode, Period, Rate, alarm_rate, find_epi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """A past incident as the backtest sees it: from its onset until it was resolved."""
+    """A past incident as the backtest sees it: from its onset until it was resolved.
+
+    Within `margin` before and after it samples count as trouble too: an onset is dated by the first evidence.
+    """
 
     incident: str
     start: datetime
     end: datetime
+    margin: timedelta = timedelta(0)
+
+    @property
+    def period(self) -> Period:
+        return self.start - self.margin, self.end + self.margin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +62,7 @@ def backtest_limits(
     A run of samples that began before an incident counts there from the incident's start on.
     """
     whole = mask_periods(matrix, excluded)
-    quiet = mask_periods(whole, [(t.start, t.end) for t in troubles])
+    quiet = mask_periods(whole, [t.period for t in troubles])
     false_alarms = _alarms(quiet, upper, lower, steps)
     catches = [_catch(whole, trouble, upper, lower, steps) for trouble in troubles if _covers(whole, trouble)]
     return Backtest(rate=alarm_rate(len(false_alarms), observed_weeks(quiet)), catches=tuple(catches))
@@ -73,11 +81,11 @@ def _covers(matrix: SeriesMatrix, trouble: Trouble) -> bool:
 
 
 def _catch(matrix: SeriesMatrix, trouble: Trouble, upper: float | None, lower: float | None, steps: int) -> Catch:
-    start, end = trouble.start.timestamp(), trouble.end.timestamp()
+    start, end = (at.timestamp() for at in trouble.period)
     inside = (matrix.timestamps >= start) & (matrix.timestamps <= end)
     during = SeriesMatrix(timestamps=matrix.timestamps[inside], values=matrix.values[inside], labels=matrix.labels)
     alarms = _alarms(during, upper, lower, steps)
     if not alarms:
         return Catch(incident=trouble.incident, after=None)
     first = datetime.fromtimestamp(min(alarm.at for alarm in alarms), UTC)
-    return Catch(incident=trouble.incident, after=first - trouble.start)
+    return Catch(incident=trouble.incident, after=max(first - trouble.start, timedelta(0)))

@@ -118,7 +118,8 @@ def _limit(
         basis, reason = "extrapolated", f"{lack} (needs {_span(needed)}): its tail is extrapolated, review again later"
     if sign * (value - middle) < signal.min_effect:
         value = middle + sign * signal.min_effect
-        basis, reason = "effect", f"{middle:.3g} is usual, and less than {signal.min_effect:g} off is of no concern"
+        usual = f"{middle:.3g} is usual, and less than {signal.min_effect:g} off is of no concern"
+        basis, reason = "effect", f"{usual}; {reason}"
     value = _short(value, is_upper=is_upper)
     if sign * (value - middle) <= 0:
         return "history has no spread and min_effect is 0: set the signal's min_effect"
