@@ -19,6 +19,7 @@ from quell.incidents.next_step import NextStep, next_step, step_key
 from tasks.intake import drain_inbox
 from tasks.resources import Resources, resources
 from tasks.runs import resume_run, run_state, start_run
+from tasks.thresholds import promote_decided
 
 _LOG = logging.getLogger("quell.responder")
 _WAITING = (IncidentState.TRIAGED, IncidentState.CONTAINED, IncidentState.RESOLVED, IncidentState.REVIEWED)
@@ -70,6 +71,11 @@ class Responder:
                 except Refused as error:  # somebody was faster; the flow reads the decision from the store
                     _LOG.info("%s: %s", mitigation.id, error)
 
+    def promote(self) -> None:
+        """Carry out what people decided about proposed thresholds."""
+        for version in promote_decided(self.res):
+            _LOG.info("%s: its decision is carried out", version)
+
     def _answer(self, incident: Incident) -> None:
         """`respond` runs in this process: a polled run would begin seconds later."""
         if incident.id in self.answering:
@@ -118,6 +124,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
                 if responder.drain() or since_slow_round >= _SLOW_ROUND_SECONDS:
                     responder.advance()
                     responder.resume()
+                    responder.promote()
                     since_slow_round = 0.0
                 failures = 0
             except QuellError as error:

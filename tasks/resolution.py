@@ -39,7 +39,7 @@ from tasks.resources import Resources, resources
 from tasks.rollback import hand_over, holding, merge_fix, move_to, reload_instance, take_back
 from tasks.users import watch_users
 
-_ABANDONED_AFTER = timedelta(seconds=45)
+_ABANDONED_AFTER = timedelta(seconds=20)  # with the lease (20 s) and the next reconcile (15 s) within a minute
 
 
 def prepare_fix_of(res: Resources, incident_id: str) -> Fix | None:

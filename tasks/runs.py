@@ -43,8 +43,8 @@ def start_run(
             )
     except ObjectNotFound as error:
         raise Unavailable(
-            f'deployment "{deployment}" is not registered at the Prefect server: run "quell up", or '
-            '"prefect deploy --all --prefect-file deployments/prefect.yaml"'
+            f'run of "{deployment}" could not be started: the Prefect server does not know this deployment; run '
+            '"quell up", or "prefect deploy --all --prefect-file deployments/prefect.yaml"'
         ) from error
     except (PrefectException, httpx.HTTPError, OSError, RuntimeError) as error:
         raise Unavailable(f'run of "{deployment}" could not be started: {error}') from error

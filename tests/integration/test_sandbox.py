@@ -113,6 +113,16 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, gateway: Gateway) -> Itera
         shop.down()
 
 
+@pytest.fixture(autouse=True)
+def _calm_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that fails leaves its fault behind; the next one shall not pay for it."""
+    yield
+    if "sandbox" in request.fixturenames:
+        shop: Sandbox = request.getfixturevalue("sandbox")
+        for fault in shop.faults():
+            shop.clear(fault["name"])
+
+
 def test_it_is_up_within_ten_seconds_and_requests_flow(sandbox: Sandbox) -> None:
     assert sandbox.seconds_to_start < 10  # type: ignore[attr-defined]
     wait_for("healthy load", lambda: is_well(sandbox))
@@ -220,8 +230,12 @@ def test_a_noisy_client_hurts_the_others_raises_an_alert_and_can_be_limited(sand
         admin.sendall(f"add map {sandbox.layout.haproxy}/maps/limits.map batch-importer 20\n".encode())
         assert admin.recv(1000).strip() == b""
     wait_for("others are served well", lambda: sandbox.load_seen(1)["clients"]["web"]["p99_ms"] < 300)
-    noisy = wait_for("denied", lambda: sandbox.load_seen(2)["clients"]["batch-importer"])
-    assert noisy["denied"] > 5 * noisy["ok"]
+
+    def mostly_denied() -> bool:
+        noisy = sandbox.load_seen(2)["clients"]["batch-importer"]
+        return bool(noisy["denied"] > 5 * noisy["ok"])
+
+    wait_for("the noisy client is mostly denied", mostly_denied)
     sandbox.clear("noisy-client")
     wait_for("well again", lambda: is_well(sandbox) and len(sandbox.load_seen(1)["clients"]) == 3)
 

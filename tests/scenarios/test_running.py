@@ -21,8 +21,8 @@ def runs_of(quell: Any, flow: str, *states: str) -> list[dict[str, Any]]:
 def test_a_scheduled_sweep_really_runs(running_quell: Any) -> None:
     """Health stays green when Prefect's scheduler fails in every loop: only a finished, scheduled run proves it."""
 
-    def finished() -> list[dict[str, Any]]:
-        return [run for run in runs_of(running_quell, "detection-sweep", "COMPLETED") if run["auto_scheduled"]]
+    def finished() -> list[dict[str, Any]] | None:
+        return [r for r in runs_of(running_quell, "detection-sweep", "COMPLETED") if r["auto_scheduled"]] or None
 
     assert running_quell.wait_for("a scheduled sweep", finished, within=90)
     with running_quell.store.reading() as tx:
