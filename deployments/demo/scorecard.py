@@ -55,7 +55,8 @@ class Scorecard:
     def alert_path(self) -> timedelta | None:
         return self.since("surge injected", "alert path: contained")
 
-    def table(self) -> Table:
+    def table(self, *, with_promises: bool = True) -> Table:
+        """`with_promises` adds the measured times to containment; a replay measures none."""
         table = Table(title="Scorecard", title_justify="left", header_style="bold")
         table.add_column("milestone")
         table.add_column("after", justify="right")
@@ -66,6 +67,8 @@ class Scorecard:
                 after = f"{passed.total_seconds():.1f} s" if passed is not None else "[red]missing[/red]"
                 table.add_row(name, after, self.evidence.get(name) or witness)
             table.add_section()
+        if not with_promises:
+            return table
         for title, value, limit in (
             ("fault to contained, sweep path, without the approver's time", self.sweep_path(), 45),
             ("fault to contained, Alertmanager path", self.alert_path(), 10),
