@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import httpx
 import psycopg
-import pyotp
 import pytest
+from pyotp.totp import TOTP
 
 from deployments.sandbox.sandbox import Sandbox
 from quell.adapters.store.memory import MemoryStore
@@ -162,7 +162,7 @@ class RunningQuell:
 
     def code(self, person: str) -> str:
         """The person's one-time code of this moment."""
-        return pyotp.TOTP((self.sandbox.layout.folder / "secrets" / f"{person}.totp").read_text().strip()).now()
+        return TOTP((self.sandbox.layout.folder / "secrets" / f"{person}.totp").read_text().strip()).now()
 
     def prefect(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Ask the Prefect server's REST interface."""

@@ -13,16 +13,19 @@ import httpx
 
 from deployments.demo.account import Account, StepMissing
 from deployments.demo.scorecard import Scorecard
+from deployments.sandbox.programs import program_environment
 from deployments.sandbox.sandbox import Sandbox
 
 _PROGRAMS = ("haproxy", "prometheus", "promtool", "prometheus-alertmanager", "git")
 _UP_SECONDS = 120
+_MARKER = "quell-demo"
 
 
 def main() -> int:
     """0 when every milestone was witnessed, 1 when one is missing, 2 when the sandbox cannot run here."""
     options = _options()
     account = Account()
+    os.environ["PATH"] = program_environment()["PATH"]  # Debian keeps haproxy where users do not look
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if missing:
         from deployments.demo.recording import play
@@ -31,8 +34,15 @@ def main() -> int:
         return play(account)
     folder = options.folder.resolve()
     if folder.exists():
+        if any(folder.iterdir()) and not (folder / _MARKER).exists():
+            account.say(f"{folder} is not empty and not from an earlier demo: name another --folder, or empty it")
+            return 2
         shutil.rmtree(folder)
-    account.chapter("A shop is set up: HAProxy, nine service instances, Prometheus, Alertmanager, a git repository")
+    folder.mkdir(parents=True)
+    (folder / _MARKER).write_text("made by the demo, which empties this folder when it runs again\n")
+    account.chapter(
+        "A shop is set up: HAProxy, four services in eight instances, Prometheus, Alertmanager, a git repository"
+    )
     gateway = f"http://127.0.0.1:{options.base_port + 60}"
     with Sandbox(folder / "sandbox", base_port=options.base_port, gateway_url=gateway) as sandbox:
         began = time.monotonic()

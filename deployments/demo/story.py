@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pyotp
+from pyotp.totp import TOTP
 
 from deployments.demo.account import Account, StepMissing
 from deployments.demo.scorecard import Scorecard
@@ -241,7 +241,7 @@ class Story:
         self.account.say(f"Or: quell approve {mitigation} --person {APPROVER} --code CODE")
 
     def _code(self, person: str) -> str:
-        return pyotp.TOTP((self.secrets / f"{person}.totp").read_text().strip()).now()
+        return TOTP((self.secrets / f"{person}.totp").read_text().strip()).now()
 
     def _fault(self, name: str) -> datetime:
         """Switch a fault on; returns when it began."""
