@@ -40,9 +40,7 @@ def main() -> int:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     (folder / _MARKER).write_text("made by the demo, which empties this folder when it runs again\n")
-    account.chapter(
-        "A shop is set up: HAProxy, four services in eight instances, Prometheus, Alertmanager, a git repository"
-    )
+    account.chapter("A shop is set up: HAProxy, eight service instances, Prometheus, Alertmanager, a git repository")
     gateway = f"http://127.0.0.1:{options.base_port + 60}"
     with Sandbox(folder / "sandbox", base_port=options.base_port, gateway_url=gateway) as sandbox:
         began = time.monotonic()
