@@ -3,10 +3,11 @@
 from prefect import flow
 
 from tasks.resolution import apply_fix, close_incident, judge_fix, prepare_fix, promote_fix, roll_back_fix
+from tasks.runs import State, ended
 
 
 @flow(name="resolve", flow_run_name="resolve {incident}")
-def resolve(incident: str) -> str:
+def resolve(incident: str) -> State[str]:
     """Removes the cause of a contained incident: undoes the configuration commit behind it, as a validated diff with a
     guard that would have caught it; puts it into force on the isolated instance; compares the instance with its
     siblings under a tenth of the traffic; then promotes it and releases the containment, or takes everything back and
@@ -14,12 +15,12 @@ def resolve(incident: str) -> str:
     """
     fix = prepare_fix(incident)
     if fix is None:
-        return "handed to a person: no commit could be undone"
+        return ended("handed to a person: no commit could be undone")
     if not apply_fix(fix):
-        return f"{fix} was taken back: it could not be put into force"
+        return ended(f"{fix} was taken back: it could not be put into force")
     verdict, reason = judge_fix(fix)
     if verdict != "promote":
         roll_back_fix(fix, f"canary {verdict}: {reason}")
-        return f"{fix} was taken back: {reason}"
+        return ended(f"{fix} was taken back: {reason}")
     promote_fix(fix, reason)
-    return f"{incident} is {close_incident(fix)}"
+    return ended(f"{incident} is {close_incident(fix)}")

@@ -13,35 +13,41 @@ from tasks.mitigation import (
     open_question,
     plan_request,
     plan_response,
+    release_run_name,
     start_mitigate_run,
     take_answer,
     tell,
     undo,
     undo_now,
 )
+from tasks.runs import State, ended, run_url
 
 
 def _mitigate_name() -> str:
     return mitigate_run_name(flow_run.get_parameters())
 
 
+def _release_name() -> str:
+    return release_run_name(flow_run.get_parameters())
+
+
 @flow(name="respond", flow_run_name="respond {incident}")
-def respond(incident: str) -> str:
+def respond(incident: str) -> State[str]:
     """Answer an incident: plan what its playbook says, and either do it or ask a person.
 
     What is allowed automatically happens in this run. What needs approval starts a `mitigate` run that waits in the
-    UI. Where no playbook applies or a guardrail objects, the incident's timeline says why.
+    UI. Where no playbook applies or a guardrail objects, this run's artifact and the incident's timeline say why.
     """
     planned = plan_response(incident)
     if planned is None:
-        return f"{incident}: nothing is planned, its timeline says why"
+        return ended(f"{incident}: nothing is planned, its timeline says why")
     if planned.state is MitigationState.AWAITING_APPROVAL:
-        return f"{planned.id} waits for a person in run {start_mitigate_run(planned.id)}"
-    return mitigate(MitigationRequest(mitigation=planned.id, dry_run=False))
+        return ended(f"{planned.id} waits for a person: {run_url(start_mitigate_run(planned.id))}")
+    return ended(mitigate(MitigationRequest(mitigation=planned.id, dry_run=False)))
 
 
 @flow(name="mitigate", flow_run_name=_mitigate_name)
-def mitigate(request: MitigationRequest) -> str:
+def mitigate(request: MitigationRequest) -> State[str]:
     """Isolate or throttle, with approval, verification and undo. It is a dry run unless you switch that off.
 
     The plan is an artifact of this run. When the policy asks for a person, the run waits, and the answer may also be
@@ -50,12 +56,12 @@ def mitigate(request: MitigationRequest) -> str:
     """
     planned = plan_request(request)
     if planned is None:
-        return "dry run: nothing was changed, the plan is this run's artifact"
+        return ended("dry run: nothing was changed, the plan is this run's artifact")
     while (question := open_question(planned)) is not None:
         form = ApprovalForm.with_initial_data(description=question.text)
         take_answer(planned, suspend_flow_run(form, timeout=question.timeout_seconds, key=question.key))
     _apply_and_judge(planned)
-    return tell(planned)
+    return ended(tell(planned))
 
 
 def _apply_and_judge(mitigation: str) -> None:
@@ -71,8 +77,8 @@ def _apply_and_judge(mitigation: str) -> None:
         raise
 
 
-@flow(name="release", flow_run_name="release {request.mitigation}")
-def release(request: ReleaseRequest) -> str:
+@flow(name="release", flow_run_name=_release_name)
+def release(request: ReleaseRequest) -> State[str]:
     """Undo a mitigation and verify the undo. It works while automation is switched off."""
     undo(request.mitigation, request.requested_by, request.reason)
-    return tell(request.mitigation)
+    return ended(tell(request.mitigation, title="release"))

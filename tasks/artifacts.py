@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 
+from quell.config.config import Config
+from quell.incidents.incident import Incident
 from tasks.runs import log
 
 
@@ -32,6 +34,15 @@ def publish(key: str, markdown: str, description: str = "") -> None:
         log().warning("artifact %s could not be stored: %s", name, error)
     else:
         log().info("artifact %s: see the Artifacts tab of this run", name)
+
+
+def incident_link(config: Config, incident: Incident | str | None) -> str:
+    """The incident as a link to its page, with its title where that is known; empty without an incident."""
+    if incident is None:
+        return ""
+    id, title = (incident, "") if isinstance(incident, str) else (incident.id, incident.title)
+    words = f"{id}: {title}" if title else id
+    return f"[{words.replace('[', '(').replace(']', ')').replace('<', '&lt;')}]({config.gateway_url}/incidents/{id})"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -138,11 +138,28 @@ def _shows_in(res: Resources, incident: Incident, signal: Signal) -> bool:
 def refreshes_markdown(refreshes: list[Refresh]) -> str:
     """What a person reads of a refresh."""
     rows = [
-        [r.signal, r.series, r.ready, r.seasonal, r.points, r.excluded, r.error or r.note or r.version]
+        [r.signal, r.series, r.ready, r.seasonal, r.points, r.excluded, r.error or r.note or f"fitted {_fitted_at(r)}"]
         for r in sorted(refreshes, key=lambda r: (not r.error, r.signal))
     ]
-    header = ["signal", "series", "ready", "seasonal", "points", "periods left out", "version or error"]
-    return f"## Baselines\n\n{table(header, rows)}\n"
+    header = ["signal", "series", "ready", "seasonal", "points", "periods left out", "result"]
+    series, ready = sum(r.series for r in refreshes), sum(r.ready for r in refreshes)
+    failed = sum(bool(r.error) for r in refreshes)
+    head = f"**{ready} of {series} series of {len(refreshes)} signals can be judged"
+    head += f"; {failed} signals could not be fitted.**" if failed else ".**"
+    note = (
+        "_Ready: enough samples to be judged. Seasonal: with a day or a week that repeats. Points: the length of the"
+        " history grid. Periods left out: incidents, from which nothing is learned._"
+    )
+    return f"## Baselines\n\n{head}\n\n{table(header, rows)}\n\n{note}\n"
+
+
+def _fitted_at(refresh: Refresh) -> str:
+    """The time in a version: `errors@20261123T155500Z` becomes `2026-11-23 15:55`."""
+    stamp = refresh.version.rpartition("@")[2]
+    try:
+        return f"{datetime.strptime(stamp, '%Y%m%dT%H%M%SZ'):%Y-%m-%d %H:%M} UTC"  # noqa: DTZ007 - only shown
+    except ValueError:
+        return refresh.version
 
 
 def report_refreshes(refreshes: list[Refresh]) -> dict[str, str]:

@@ -14,7 +14,6 @@ from quell.detection.episode import Finding, deserves_alert
 from quell.detection.finding import describe_finding
 from quell.detection.judge import judge_with_onset
 from quell.incidents.errors import QuellError, Unavailable
-from quell.incidents.labels import format_labels
 from quell.incidents.verdict import Verdict, VerdictKind
 from quell.ports import Document
 from tasks.artifacts import publish, table
@@ -192,21 +191,41 @@ def _keep_last(res: Resources, report: SweepReport) -> None:
 
 def sweep_markdown(report: SweepReport) -> str:
     """What a person reads of a sweep: what could not be judged, the series in trouble, and the counts by signal."""
-    parts = [f"## Sweep of {report.at:%Y-%m-%d %H:%M:%S} UTC, {report.seconds:.2f} s"]
+    totals = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.totals.items() if count)
+    parts = [f"## Sweep of {report.at:%Y-%m-%d %H:%M:%S} UTC", f"**{sum(report.totals.values())} series: {totals}.**"]
     if report.errors:
         parts += ["### Not judged", table(["signal", "why"], list(report.errors.items()))]
     troubles = sorted(report.troubles, key=lambda verdict: (-verdict.score, verdict.id))
-    rows = [[v.signal, format_labels(v.labels), v.kind, _show(v.value), _band(v), v.reason] for v in troubles[:SHOWN]]
+    rows = [
+        [v.signal, _series(v), v.kind.replace("_", " "), _show(v.value), _band(v), v.reason] for v in troubles[:SHOWN]
+    ]
     parts += ["### In trouble", table(["signal", "series", "verdict", "value", "band", "reason"], rows)]
     if len(troubles) > SHOWN:
         parts.append(f"... and {len(troubles) - SHOWN} more.")
     counts = [[name, *(kinds.get(kind, 0) for kind in VerdictKind)] for name, kinds in sorted(report.kinds.items())]
-    parts += ["### Verdicts", table(["signal", *VerdictKind], counts)]
+    parts += ["### Verdicts", table(["signal", *(kind.replace("_", " ") for kind in VerdictKind)], counts)]
+    parts += [f"_Judged and stored {report.seconds:.1f} s after the moment that it judges._"]
     return "\n\n".join(parts) + "\n"
 
 
 def _band(verdict: Verdict) -> str:
-    return f"{_show(verdict.lower)} .. {_show(verdict.upper)}"
+    match verdict.lower, verdict.upper:
+        case None, None:
+            return ""
+        case None, upper:
+            return f"up to {_show(upper)}"
+        case lower, None:
+            return f"from {_show(lower)}"
+        case lower, upper:
+            return f"{_show(lower)} to {_show(upper)}"
+
+
+def _series(verdict: Verdict) -> str:
+    """`checkout-2 (service checkout)`: what a person calls the series; all labels where there is no instance."""
+    instance = verdict.labels.get("instance")
+    rest = {name: value for name, value in verdict.labels.items() if name != "instance"}
+    words = ", ".join(f"{name} {value}" for name, value in sorted(rest.items()))
+    return f"{instance} ({words})" if instance and words else instance or words or "the whole"
 
 
 def _show(number: float | None) -> str:

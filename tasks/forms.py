@@ -12,20 +12,22 @@ class MitigationRequest(BaseModel):
     playbook: str = Field(
         "isolate-bad-instance", description="A playbook of the configuration, e.g. isolate-bad-instance"
     )
-    service: str = Field("", description="The service that is in trouble, e.g. checkout")
-    target: str = Field("", description="The instance or client to act on, e.g. checkout-2")
+    service: str = Field("", description="Needed: the service that is in trouble, e.g. checkout")
+    target: str = Field("", description="Needed: the instance or client to act on, e.g. checkout-2")
+    requested_by: str = Field(
+        "", description="Needed unless it is a dry run: your name as in people.yaml; whoever asks cannot approve"
+    )
+    reason: str = Field("", description="Why; it goes on the timeline and above the approver's form")
     incident: str = Field("", description="The incident it belongs to, e.g. INC-42; may stay empty")
-    reason: str = Field("", description="Why; it goes on the timeline")
-    requested_by: str = Field("", description="Your name as in people.yaml; whoever asks cannot approve")
-    dry_run: bool = Field(True, description="Only show the plan")
-    mitigation: str = Field("", description="Leave empty. The responder names a plan here that is already stored")
+    dry_run: bool = Field(True, description="On: only show the plan. Off: do it, after approval where one is needed")
+    mitigation: str = Field("", description="Leave empty; Quell names a plan here that it has stored itself")
 
 
 class ReleaseRequest(BaseModel):
     """Take a mitigation back and verify that everything is as it was before."""
 
-    mitigation: str = Field(description="The mitigation to undo, e.g. MIT-7")
-    requested_by: str = Field(description="Your name; it goes on the timeline")
+    mitigation: str = Field(description="The mitigation to undo, e.g. MIT-7: see the incident's page")
+    requested_by: str = Field(description="Your name as in people.yaml; it goes on the timeline")
     reason: str = Field("released by hand", description="Why; it goes on the timeline")
 
 
@@ -33,6 +35,6 @@ class ApprovalForm(RunInput):
     """Your answer to the plan above. The one-time code proves who you are and works once."""
 
     answer: Answer = Field(description="approve or refuse")
-    person: str = Field(description="Your name as in people.yaml")
-    one_time_code: str = Field(description="Six digits from your authenticator")
+    person: str = Field(description="Your name as in people.yaml, not the requester's")
+    one_time_code: str = Field(description="Six digits from your authenticator; each works once")
     comment: str = Field("", description="May stay empty; it goes on the timeline")

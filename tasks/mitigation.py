@@ -14,20 +14,27 @@ from prefect.cache_policies import NO_CACHE
 
 from quell.incidents.decision import Answer
 from quell.incidents.errors import Conflict, Refused
-from quell.incidents.mitigation import Mitigation, MitigationState, Plan, plan_hash
-from quell.incidents.timeline import NO_INCIDENT
-from quell.response.refusal import Refusal
-from quell.response.story import short_title, tell_outcome, tell_plan
+from quell.incidents.mitigation import PENDING_STATES, Mitigation, MitigationState
+from quell.response.story import short_title
 from tasks.approval import decide, rejections
 from tasks.artifacts import publish
 from tasks.effect import apply_mitigation, undo_mitigation
 from tasks.forms import ApprovalForm, MitigationRequest
-from tasks.planning import ask_guardrails, draft_manual, get_actuator, plan_for_incident, plan_manual
+from tasks.planning import plan_for_incident, plan_manual
 from tasks.reconciliation import end_pending, reconcile_all
 from tasks.record import QUELL, get_decision, get_incident, get_mitigation
-from tasks.recovery import draw_recovery, judge_recovery
+from tasks.recovery import judge_recovery
 from tasks.resources import Resources, resources
 from tasks.runs import current_run_id, log, resume_run, start_run
+from tasks.story import (
+    mitigate_title,
+    question_text,
+    release_title,
+    show_dry_run,
+    show_outcome,
+    show_plan,
+    show_response,
+)
 
 __all__ = [
     "apply_mitigation",
@@ -51,15 +58,18 @@ class OpenQuestion:
     timeout_seconds: int
 
 
-@task(name="plan", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=2)  # HAProxy may be reloading
+# Retries: HAProxy may be reloading.
+@task(name="plan", task_run_name="plan {incident}", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=2)
 def plan_response(incident: str) -> Mitigation | None:
     """Plan what the playbooks say about the incident, or say on its timeline why nothing may be done."""
-    planned = plan_for_incident(resources(), incident)
+    res = resources()
+    planned = plan_for_incident(res, incident)
     log().info("%s: %s", incident, f"{planned.id} is {planned.state}" if planned else "nothing is planned")
+    show_response(res, incident, planned)
     return planned
 
 
-@task(name="plan request", cache_policy=NO_CACHE)
+@task(name="plan request", task_run_name="plan", cache_policy=NO_CACHE)
 def plan_request(request: MitigationRequest) -> str | None:
     """The mitigation that the request is about, planned and shown; None for a dry run."""
     res = resources()
@@ -67,35 +77,43 @@ def plan_request(request: MitigationRequest) -> str | None:
         with res.store.reading() as tx:
             mitigation = get_mitigation(tx, request.mitigation)
     elif request.dry_run:
-        _show_dry_run(res, request)
+        show_dry_run(res, request)
         return None
     else:
         asked = (request.playbook, request.service, request.target, request.incident or None)
         mitigation = plan_manual(res, *asked, request.requested_by, request.reason, flow_run=current_run_id())
     _remember_run(res, mitigation.id, current_run_id())
-    publish(f"plan {mitigation.id}", tell_plan(mitigation.plan, mitigation.plan_hash, _effects(res, mitigation.plan)))
+    if mitigation.state in PENDING_STATES and not rejections(res, mitigation.id, _PREFECT):  # not shown before
+        show_plan(res, mitigation)
     return mitigation.id
 
 
-@task(name="ask in a run of its own", cache_policy=NO_CACHE, retries=5, retry_delay_seconds=2)  # Prefect may restart
+# Retries: Prefect may restart.
+@task(
+    name="ask in a run of its own",
+    task_run_name="ask about {mitigation_id} in a run of its own",
+    cache_policy=NO_CACHE,
+    retries=5,
+    retry_delay_seconds=2,
+)
 def start_mitigate_run(mitigation_id: str) -> str:
     """Start the run that waits for a person; only a deployment's run can be suspended."""
     res = resources()
     with res.store.reading() as tx:
         mitigation = get_mitigation(tx, mitigation_id)
-        severity = get_incident(tx, mitigation.incident).severity if mitigation.incident else "none"
+        incident = get_incident(tx, mitigation.incident) if mitigation.incident else None
     run = start_run(
         "mitigate/mitigate",
         {"request": {"mitigation": mitigation_id, "dry_run": False}},
         key=f"mitigate {mitigation_id}",
         name=f"mitigate {short_title(mitigation.plan)}",
-        tags=[mitigation.incident or "no-incident", mitigation.service, severity, "response"],
+        tags=[mitigation.service, *([incident.id, incident.severity] if incident else []), "response"],
     )
     _remember_run(res, mitigation_id, run)
     return run
 
 
-@task(name="what is to be asked", cache_policy=NO_CACHE)
+@task(name="what is to be asked", task_run_name="is {mitigation_id} decided?", cache_policy=NO_CACHE)
 def open_question(mitigation_id: str) -> OpenQuestion | None:
     """The question that a person has to answer now; None when it is answered, too late, or nobody needs to be asked."""
     res = resources()
@@ -110,14 +128,13 @@ def open_question(mitigation_id: str) -> OpenQuestion | None:
         return None
     failed = rejections(res, mitigation_id, _PREFECT)
     return OpenQuestion(
-        text=f"{tell_plan(mitigation.plan, mitigation.plan_hash, _effects(res, mitigation.plan))}\n\n"
-        f"Decide until {deadline:%H:%M:%S} UTC." + (f" {failed} answers were not accepted." if failed else ""),
+        text=question_text(res, mitigation, deadline, failed),
         key=f"ask-{failed + 1}",
         timeout_seconds=int(left) + _LATE_SECONDS,
     )
 
 
-@task(name="take the answer", cache_policy=NO_CACHE)
+@task(name="take the answer", task_run_name="take the answer to {mitigation_id}", cache_policy=NO_CACHE)
 def take_answer(mitigation_id: str, form: ApprovalForm) -> bool:
     """Check the answer; one that is not accepted is logged with its reason, and the question stays open."""
     res = resources()
@@ -140,7 +157,7 @@ def take_answer(mitigation_id: str, form: ApprovalForm) -> bool:
     return True
 
 
-@task(name="apply", cache_policy=NO_CACHE)
+@task(name="apply", task_run_name="apply {mitigation_id}", cache_policy=NO_CACHE)
 def apply_plan(mitigation_id: str) -> MitigationState:
     """Carry out the plan when it may be; a refused or late one ends here without touching anything."""
     res = resources()
@@ -154,7 +171,7 @@ def apply_plan(mitigation_id: str) -> MitigationState:
     return apply_mitigation(res, mitigation_id).state
 
 
-@task(name="judge recovery", cache_policy=NO_CACHE)
+@task(name="judge recovery", task_run_name="judge recovery of {mitigation_id}", cache_policy=NO_CACHE)
 def judge(mitigation_id: str) -> MitigationState:
     """Watch the users' signal until the mitigation is effective, ineffective or inconclusive."""
     judged = judge_recovery(resources(), mitigation_id)
@@ -162,7 +179,7 @@ def judge(mitigation_id: str) -> MitigationState:
     return judged.state
 
 
-@task(name="undo", cache_policy=NO_CACHE)
+@task(name="undo", task_run_name="undo {mitigation_id}", cache_policy=NO_CACHE)
 def undo(mitigation_id: str, by: str, why: str) -> MitigationState:
     """Put everything back and read it back."""
     return undo_mitigation(resources(), mitigation_id, by, why).state
@@ -179,17 +196,10 @@ def undo_now(mitigation_id: str, error: BaseException) -> None:
     undo_mitigation(resources(), mitigation_id, QUELL, f"the run was stopped: {type(error).__name__} {error}".strip())
 
 
-@task(name="tell the outcome", cache_policy=NO_CACHE)
-def tell(mitigation_id: str) -> str:
-    """Leave the story as an artifact and return its first sentence, for the run's state."""
-    res = resources()
-    with res.store.reading() as tx:
-        mitigation = get_mitigation(tx, mitigation_id)
-        entries = tx.timeline.of(mitigation.incident or NO_INCIDENT)
-    chart = "" if mitigation.applied_at is None else draw_recovery(res, mitigation)
-    publish(f"mitigation {mitigation_id}", "\n\n".join((tell_outcome(mitigation, entries), chart)))
-    last = next((e.text for e in reversed(entries) if e.subject == mitigation_id), "")
-    return f"{mitigation_id} is {mitigation.state.replace('_', ' ')}: {last}"
+@task(name="tell the outcome", task_run_name="tell the outcome of {mitigation_id}", cache_policy=NO_CACHE)
+def tell(mitigation_id: str, title: str = "mitigation") -> str:
+    """Leave the story as an artifact `title MIT-1`, and return its first sentence, for the run's state."""
+    return show_outcome(resources(), mitigation_id, title)
 
 
 @task(name="reconcile", cache_policy=NO_CACHE)
@@ -203,43 +213,19 @@ def reconcile_everything() -> list[str]:
         if mitigation.flow_run and any(s.startswith(f"{mitigation.id} ") for s in sentences):
             _wake(mitigation.flow_run)
     if sentences:
-        publish("reconcile", "\n".join(f"- {sentence}" for sentence in sentences))
+        text = "\n".join(f"- {sentence}" for sentence in sentences)
+        publish("reconcile", f"## Settled\n\n{text}", "What a dead process left, or what ran out")
     return sentences
 
 
 def mitigate_run_name(parameters: Mapping[str, Any]) -> str:
-    """`mitigate INC-42 isolate checkout-2`, from the request's fields or the stored plan."""
-    request = MitigationRequest.model_validate(parameters["request"])
-    if request.mitigation:
-        with resources().store.reading() as tx:
-            known = tx.mitigations.get(request.mitigation)
-        return f"mitigate {short_title(known.plan) if known else request.mitigation}"
-    playbook = resources().config.playbooks.get(request.playbook)
-    action = "+".join(dict.fromkeys(step.action for step in playbook.steps)) if playbook else request.playbook
-    words = ("dry run" if request.dry_run else "", "mitigate", request.incident, action, request.target)
-    return " ".join(word for word in words if word)
+    """`mitigate INC-42 isolate checkout-2`, for a run with these parameters."""
+    return mitigate_title(resources(), parameters)
 
 
-def _show_dry_run(res: Resources, request: MitigationRequest) -> None:
-    draft = draft_manual(
-        res,
-        request.playbook,
-        request.service,
-        request.target,
-        request.incident or None,
-        request.requested_by or "dry run",
-        request.reason,
-    )
-    with res.store.reading() as tx:
-        answer = ask_guardrails(res, tx, draft, now=res.clock())
-    verdict = f"refused by {answer.sentence}" if isinstance(answer, Refusal) else f"allowed: {answer.reason}"
-    log().info("dry run: %s on %s would be %s", request.playbook, draft.plan.target, verdict)
-    text = tell_plan(draft.plan, plan_hash(draft.plan), _effects(res, draft.plan))
-    publish(f"dry run {request.playbook} {request.target}", f"**Dry run; it would be {verdict}.**\n\n{text}")
-
-
-def _effects(res: Resources, plan: Plan) -> list[str]:
-    return [get_actuator(res, step.actuator).describe(step) for step in plan.steps]
+def release_run_name(parameters: Mapping[str, Any]) -> str:
+    """`release INC-42 isolate checkout-2`, for a run with these parameters."""
+    return release_title(resources(), parameters)
 
 
 def _remember_run(res: Resources, mitigation_id: str, run: str | None) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from quell.incidents.alert import Alert
 from quell.incidents.errors import InvalidInput, Refused
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.labels import format_labels
@@ -42,16 +43,17 @@ def plan_for_incident(res: Resources, incident_id: str) -> Mitigation | None:
     with res.store.reading() as tx:
         incident = get_incident(tx, incident_id)
         known = _active_of(tx, incident.id)
-        alerts = [alert.labels for alert in tx.alerts.find({"incident": incident.id})]
+        alerts = tx.alerts.find({"incident": incident.id})
         summaries = [c.summary for id in incident.changes if (c := tx.changes.get(id)) is not None]
     if known is not None or incident.state is not IncidentState.TRIAGED:
         return known
-    found = choose(res.config.playbooks.values(), incident, alerts, res.config.catalog, res.config.signals)
+    labels = [alert.labels for alert in alerts]
+    found = choose(res.config.playbooks.values(), incident, labels, res.config.catalog, res.config.signals)
     if isinstance(found, NoChoice):
         _say_no(res, incident.id, "no playbook applies: " + "; ".join(found.reasons))
         return None
     evidence = (
-        *(f"alert {format_labels(labels)}" for labels in alerts[:5]),
+        *(_in_words(alert) for alert in alerts[:5]),
         *(f"change: {summary}" for summary in summaries[:5]),
     )
     draft = draft_plan(res, found.playbook, found.target, incident.id, evidence)
@@ -215,6 +217,12 @@ def _write_plan(
     if not plan.needs_approval:
         return mitigation
     return move(tx, mitigation, MitigationState.AWAITING_APPROVAL, now=now, by=requested_by, why=plan.approval_reason)
+
+
+def _in_words(alert: Alert) -> str:
+    where = alert.instance or alert.labels.get("client") or alert.service
+    text = alert.annotations.get("summary") or format_labels(alert.labels)
+    return f"alert {alert.name} on {where}: {text}" if where else f"alert {alert.name}: {text}"
 
 
 def _active_of(tx: Transaction, incident: str) -> Mitigation | None:

@@ -16,7 +16,7 @@ from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Recovery
 from quell.resolution.canary import CanaryPolicy, CanaryResult, CanaryVerdict
-from tasks.artifacts import publish, table
+from tasks.artifacts import publish
 from tasks.canary import lane_of, no_verdict, run_canary, widen_lane
 from tasks.effect import undo_mitigation
 from tasks.fix import (
@@ -35,6 +35,7 @@ from tasks.fix import (
 )
 from tasks.lease import hold
 from tasks.record import get_incident
+from tasks.resolution_report import show_fix, show_resolution
 from tasks.resources import Resources, resources
 from tasks.rollback import hand_over, holding, merge_fix, move_to, reload_instance, take_back
 from tasks.users import watch_users
@@ -186,71 +187,68 @@ def reconcile_fixes(res: Resources) -> list[str]:
     return done
 
 
-def report_of(res: Resources, fix_id: str) -> str:
-    """The fix as people read it: what is undone, the diff, the guard's proof, the canary."""
-    fix = _get(res, fix_id)
-    rows = [
-        ("incident", fix.incident),
-        ("undoes", f"`{fix.bad_commit[:12]}` in `{fix.file}`"),
-        ("state", fix.state),
-        ("commit", f"`{fix.fix_commit[:12]}`" if fix.fix_commit else "not yet"),
-        ("guard", fix.guard or "none"),
-        ("proof", fix.guard_proof or "none yet"),
-        ("canary", fix.canary_result or "none yet"),
-    ]
-    title = f"# {fix.id} for {fix.instance or fix.service}"
-    return f"{title}\n\n{table(('', ''), rows)}\n\n```diff\n{fix.diff.rstrip()}\n```\n"
-
-
 def _get(res: Resources, fix_id: str) -> Fix:
     with res.store.reading() as tx:
         return get_fix(tx, fix_id)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="settle fixes", task_run_name="settle fixes", cache_policy=NO_CACHE)
 def settle_fixes() -> list[str]:
     """Finish or take back the fixes that a dead process left; one sentence for each."""
-    return reconcile_fixes(resources())
+    sentences = reconcile_fixes(resources())
+    if sentences:
+        text = "\n".join(f"- {sentence}" for sentence in sentences)
+        publish("reconcile fixes", f"## Settled\n\n{text}", "Fixes that a dead process left")
+    return sentences
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="prepare the fix", task_run_name="prepare the fix of {incident}", cache_policy=NO_CACHE)
 def prepare_fix(incident: str) -> str | None:
     """Find the commit behind the incident, undo it on a branch, prove the guard, validate. The fix's id."""
-    fix = prepare_fix_of(resources(), incident)
-    if fix is not None:
-        publish(f"{fix.id} diff", report_of(resources(), fix.id), "What is undone, and the guard")
-    return fix.id if fix else None
+    res = resources()
+    fix = prepare_fix_of(res, incident)
+    if fix is None:
+        show_resolution(res, incident)
+        return None
+    show_fix(res, fix)
+    return fix.id
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="apply the fix", task_run_name="apply {fix}", cache_policy=NO_CACHE)
 def apply_fix(fix: str) -> bool:
     """Commit, merge, reload, confirm. Whether the fix is in force."""
-    return apply_fix_of(resources(), fix).state in (FixState.VALIDATED, FixState.CANARY, FixState.PROMOTED)
+    res = resources()
+    applied = apply_fix_of(res, fix)
+    is_in_force = applied.state in (FixState.VALIDATED, FixState.CANARY, FixState.PROMOTED)
+    if not is_in_force:
+        show_resolution(res, applied.incident, fix)
+    return is_in_force
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="judge the canary", task_run_name="judge the canary of {fix}", cache_policy=NO_CACHE)
 def judge_fix(fix: str) -> tuple[str, str]:
     """Run the canary: its verdict and the reason."""
     result = judge_fix_of(resources(), fix)
     return result.verdict.value, result.reason
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="promote the fix", task_run_name="promote {fix}", cache_policy=NO_CACHE)
 def promote_fix(fix: str, why: str) -> None:
     """Release the containment; the mended instance serves fully again."""
     promote_fix_of(resources(), fix, why)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="take the fix back", task_run_name="take {fix} back", cache_policy=NO_CACHE)
 def roll_back_fix(fix: str, why: str) -> None:
     """Contain again, take the fix back, hand over."""
-    roll_back_of(resources(), fix, why)
+    res = resources()
+    show_resolution(res, roll_back_of(res, fix, why).incident, fix)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="close the incident", task_run_name="close the incident of {fix}", cache_policy=NO_CACHE)
 def close_incident(fix: str) -> str:
     """Judge by what users see; the incident's state."""
     res = resources()
     incident = close_of(res, fix)
-    publish(f"{fix} result", report_of(res, fix), "The fix, its guard and its canary")
+    show_resolution(res, incident.id, fix)
     return incident.state.value

@@ -15,10 +15,11 @@ from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Signal, SignalKind
 from quell.incidents.timeline import TimelineEntry
 from quell.prevention.postmortem import Facts, involved_teams, plan_actions, plan_sign_offs, write_postmortem
-from tasks.artifacts import publish
+from tasks.artifacts import incident_link, publish
 from tasks.record import get_incident
 from tasks.resources import Resources, resources
 from tasks.rollback import move_to
+from tasks.runs import tag_run
 from tasks.users import recovery_rule
 
 _BEFORE, _AFTER = timedelta(minutes=3), timedelta(minutes=1)
@@ -167,8 +168,13 @@ def _impact(signal: Signal, matrix: SeriesMatrix, worst: FloatArray, incident: I
     return text
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write the post-mortem", task_run_name="write the post-mortem of {incident}", cache_policy=NO_CACHE)
 def write_review(incident: str) -> None:
     """Write, store and publish the post-mortem."""
-    review = write_review_of(resources(), incident)
-    publish(f"postmortem {incident}", review.markdown, f"Post-mortem of {incident}")
+    res = resources()
+    review = write_review_of(res, incident)
+    with res.store.reading() as tx:
+        record = get_incident(tx, incident)
+    tag_run(record.id, record.service, record.severity, "prevention")
+    link = incident_link(res.config, incident)
+    publish(f"postmortem {incident}", f"{link}\n\n{review.markdown}", f"Post-mortem of {incident}")

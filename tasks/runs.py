@@ -7,10 +7,12 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import MissingContextError, ObjectNotFound, PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run as current_run
 from prefect.settings import PREFECT_UI_URL
+from prefect.states import Completed
 
 from quell.incidents.errors import Refused, Unavailable
 
@@ -72,6 +74,29 @@ def run_state(flow_run_id: str) -> str | None:
     except ObjectNotFound:
         return None
     return run.state.type.value.lower() if run.state else None
+
+
+def ended(sentence: str) -> State[str]:
+    """The end of a run: the sentence is its state's message, which the UI shows, and its result for callers."""
+    return Completed(message=sentence, data=sentence)
+
+
+def tag_run(*tags: str | None) -> None:
+    """Add tags to the current run, which learns only from the store what it is about. Outside a run nothing happens.
+
+    A server that does not take them must not fail the work: the failure is logged.
+    """
+    run_id = current_run_id()
+    if run_id is None:
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            known = client.read_flow_run(UUID(run_id)).tags
+            wanted = list(dict.fromkeys((*known, *(tag for tag in tags if tag))))
+            if wanted != known:
+                client.update_flow_run(UUID(run_id), tags=wanted)
+    except Exception as error:  # noqa: BLE001 - whatever the server says, the incident goes on
+        log().warning("run %s could not be tagged: %s", run_id, error)
 
 
 def current_run_id() -> str | None:

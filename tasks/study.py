@@ -12,7 +12,7 @@ from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.prevention.backtest import Backtest, Trouble, backtest_limits
 from quell.prevention.history import mask_periods
 from quell.prevention.threshold import Budget, Proposal, propose_limits
-from tasks.artifacts import table
+from tasks.artifacts import incident_link, table
 from tasks.history import fetch_history, past_troubles
 from tasks.resources import Resources
 
@@ -65,25 +65,45 @@ def hold_of(signal: Signal) -> timedelta:
     return (_HOLD_STEPS - 1) * signal.step
 
 
-def report_of(res: Resources, studies: list[Study]) -> str:
-    """Every signal with its old and new limit, the backtest, and a chart where something is proposed."""
+def report_of(res: Resources, studies: list[Study], incident: str | None = None) -> str:
+    """Every proposal with its backtest and chart, then why other signals get none."""
     with res.store.reading() as tx:
         waiting = {v.signal: v.id for v in tx.thresholds.find({"state": WAITING})}
+    proposed = [s for s in studies if s.proposal.upper or s.proposal.lower]
     rows = [
         (
+            waiting.get(s.signal.name, "in force"),
             s.signal.name,
-            waiting.get(s.signal.name, "-"),
-            limits_in_words(s.signal, s.old.upper if s.old else None, s.old.lower if s.old else None),
+            _old_limit(s),
             limits_in_words(s.signal, s.upper, s.lower),
-            s.old_backtest or "no limit before",
-            s.new_backtest if s.proposal.upper or s.proposal.lower else "-",
-            "; ".join(s.proposal.reasons),
         )
-        for s in studies
+        for s in proposed
     ]
-    head = ("signal", "proposal", "old limit", "new limit", "old would have", "new would have", "why")
-    charts = [f"## {s.signal.name}\n\n{_chart(s)}" for s in studies if s.proposal.upper or s.proposal.lower]
-    return "\n\n".join(["# Limits from history", table(head, rows), *charts]) + "\n"
+    others = [(s.signal.name, "; ".join(s.proposal.reasons)) for s in studies if s not in proposed]
+    after = f" after {incident_link(res.config, incident)}" if incident else ""
+    parts = [
+        f"# Limits from history{after}",
+        "Nothing here is in force before a person approves it.",
+        table(("proposal", "signal", "old limit", "new limit"), rows),
+        *(_study_markdown(s, waiting.get(s.signal.name, "in force")) for s in proposed),
+        *(["## No limit can be proposed", table(("signal", "why"), others)] if others else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _old_limit(study: Study) -> str:
+    old = study.old
+    return limits_in_words(study.signal, old.upper if old else None, old.lower if old else None)
+
+
+def _study_markdown(study: Study, proposal: str) -> str:
+    lines = [
+        f"## {study.signal.name}: {limits_in_words(study.signal, study.upper, study.lower)} ({proposal})",
+        f"- **New limit** {study.new_backtest}",
+        f"- **Old limit** {study.old_backtest or 'there was none'}",
+        *(f"- **Why** {reason}" for reason in study.proposal.reasons),
+    ]
+    return f"{lines[0]}\n\n" + "\n".join(lines[1:]) + f"\n\n{_chart(study)}"
 
 
 def _replay(

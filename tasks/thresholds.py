@@ -197,11 +197,11 @@ def _proposed_file(version: ThresholdVersion) -> str:
     return f"{version.id}-{version.signal}.yml"
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="recompute limits", task_run_name="recompute limits", cache_policy=NO_CACHE)
 def recompute(incident: str | None = None) -> list[str]:
     """Recompute every limit, propose what differs. The ids of the proposals that wait for a person."""
     res = resources()
     studies = recompute_of(res, incident)
-    publish("thresholds", report_of(res, studies), "Old and new limits with their backtests")
+    publish("thresholds", report_of(res, studies, incident), "Old and new limits with their backtests")
     with res.store.reading() as tx:
         return [version.id for version in tx.thresholds.find({"state": WAITING})]

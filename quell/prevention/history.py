@@ -1,5 +1,6 @@
 """History: the stretch of a signal that limits may be learned from, and its alarms under a limit."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from quell.incidents.series import FloatArray, SeriesMatrix
 
 Period = tuple[datetime, datetime]
 WEEK = timedelta(weeks=1)
+_RATE_NEEDS_WEEKS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +40,26 @@ class Rate:
     def __str__(self) -> str:
         if not self.weeks:
             return "unknown, as there is no history"
+        if self.weeks < _RATE_NEEDS_WEEKS:
+            return f"{self.count} in {span_in_words(self.weeks)} of history, too short to tell a rate per week"
         return (
             f"{self.per_week:.3g} per week ({self.low:.2g} to {self.high:.2g}; {self.count} in {self.weeks:.3g} weeks)"
         )
+
+
+def span_in_words(weeks: float) -> str:
+    """A length of history, added up over the series.
+
+    >>> span_in_words(2.5), span_in_words(0.5), span_in_words(0.0005), span_in_words(math.inf)
+    ('2.5 weeks', '3.5 days', '5.04 minutes', 'endless history')
+    """
+    if math.isinf(weeks):
+        return "endless history"
+    seconds = weeks * WEEK.total_seconds()
+    for size, unit in ((WEEK.total_seconds(), "weeks"), (86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def mask_periods(matrix: SeriesMatrix, periods: Sequence[Period]) -> SeriesMatrix:

@@ -1,12 +1,12 @@
 """A post-mortem: one incident as people read it, written from the record alone, without blame."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from quell.incidents.change import Change
 from quell.incidents.fix import Fix, FixState
+from quell.incidents.gantt import Bar, gantt
 from quell.incidents.incident import Incident, Severity, incident_times
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.incidents.review import ActionItem, SignOff
@@ -102,7 +102,7 @@ def write_postmortem(facts: Facts) -> str:
         f"# {incident.id}: {incident.title}",
         _summary(facts),
         "## Facts\n\n" + _facts_table(facts),
-        "## Timeline\n\n" + mermaid_timeline(incident, facts.entries) + "\n\n" + _timeline_table(facts),
+        "## Timeline\n\n" + milestones_drawn(incident, facts.entries) + "\n\n" + _timeline_table(facts),
         "## Signal\n\n" + facts.chart if facts.chart else "",
         "## What helped, and what did not\n\n" + _mitigations(facts),
         "## Contributing change\n\n" + _changes(facts),
@@ -119,24 +119,18 @@ def write_postmortem(facts: Facts) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def mermaid_timeline(incident: Incident, entries: Sequence[TimelineEntry]) -> str:
-    """The milestones as a mermaid timeline, by phase, with the time since the onset."""
+def milestones_drawn(incident: Incident, entries: Sequence[TimelineEntry]) -> str:
+    """The milestones by phase on one axis of time, as mermaid, each with the time since the onset."""
     seen: set[tuple[str, str]] = set()
-    rows: list[tuple[str, str]] = [("Detect", f"+0 s : Trouble began in {_plain(incident.service)}")]
+    rows = [("Detect", Bar(label=f"trouble begins in {incident.service}", start=incident.onset_at, is_bad=True))]
     for entry in sorted(entries, key=lambda e: e.id):
         phase = _MILESTONES.get(entry.kind)
         key = (entry.kind, entry.subject or "")
         if phase and key not in seen and len(rows) < _MOST_EVENTS:
             seen.add(key)
             label = f"{entry.kind} {entry.subject}" if entry.subject and entry.subject != incident.id else entry.kind
-            rows.append(
-                (phase, f"+{format_span(entry.at - incident.onset_at)} : {_plain(label[0].upper() + label[1:])}")
-            )
-    lines = ["```mermaid", "timeline", f"    title {incident.id} from onset"]
-    for phase in ("Detect", "Respond", "Resolve"):
-        of_phase = [text for where, text in rows if where == phase]
-        lines += [f"    section {phase}", *(f"        {text}" for text in of_phase)] if of_phase else []
-    return "\n".join([*lines, "```"])
+            rows.append((phase, Bar(label=f"+{format_span(entry.at - incident.onset_at)} {label}", start=entry.at)))
+    return gantt([(name, [bar for phase, bar in rows if phase == name]) for name in ("Detect", "Respond", "Resolve")])
 
 
 def format_span(span: timedelta | None) -> str:
@@ -234,11 +228,6 @@ def _time(at: datetime) -> str:
 
 def _short(text: str, most: int = 200) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _plain(text: str) -> str:
-    """Text without what mermaid reads as its own syntax."""
-    return " ".join(re.sub(r"[:;#{}<>\"`]", " ", text).split())
 
 
 def _s(count: int) -> str:

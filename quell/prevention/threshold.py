@@ -9,7 +9,7 @@ from scipy.special import chdtri
 
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
-from quell.prevention.history import WEEK, find_episodes, observed_weeks, sustained
+from quell.prevention.history import find_episodes, observed_weeks, span_in_words, sustained
 
 CONFIDENCE = 0.95
 MINIMUM_SAMPLES = 30
@@ -114,8 +114,11 @@ def _limit(
         basis, reason = "observed", f"history of {weeks:.3g} series-weeks shows the budget"
     else:
         value = sign * _extrapolated(sign * known, weeks, budget)
-        lack = f"history of {_span(weeks)} is too short to show {budget.alarms_per_week:g} alarms per week"
-        basis, reason = "extrapolated", f"{lack} (needs {_span(needed)}): its tail is extrapolated, review again later"
+        lack = f"history of {span_in_words(weeks)} is too short to show {budget.alarms_per_week:g} alarms per week"
+        basis, reason = (
+            "extrapolated",
+            f"{lack} (needs {span_in_words(needed)}): its tail is extrapolated, review again later",
+        )
     if sign * (value - middle) < signal.min_effect:
         value = middle + sign * signal.min_effect
         usual = f"{middle:.3g} is usual, and less than {signal.min_effect:g} off is of no concern"
@@ -162,13 +165,3 @@ def _short(value: float, *, is_upper: bool) -> float:
         return 0.0
     scale = 10 ** (2 - math.floor(math.log10(abs(value))))
     return (math.ceil(value * scale - 1e-9) if is_upper else math.floor(value * scale + 1e-9)) / scale
-
-
-def _span(weeks: float) -> str:
-    if math.isinf(weeks):
-        return "endless history"
-    seconds = weeks * WEEK.total_seconds()
-    for size, unit in ((WEEK.total_seconds(), "weeks"), (86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -18,6 +18,7 @@ from prefect.states import State
 from prefect.testing.utilities import prefect_test_harness
 
 import tasks.mitigation
+import tasks.resolution
 from deployments.sandbox.trial_proxy import TrialProxy
 from flows.response import mitigate, release, respond
 from flows.upkeep import reconcile
@@ -111,7 +112,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             clock=utc_now,
         )
         world = World(res=res, actuator=actuator, signal=signal, secrets=secrets)
-        monkeypatch.setattr(tasks.mitigation, "resources", lambda: world.res)
+        for module in (tasks.mitigation, tasks.resolution):
+            monkeypatch.setattr(module, "resources", lambda: world.res)
         _open_incident(res)
         yield world
 

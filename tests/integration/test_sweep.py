@@ -214,7 +214,7 @@ def test_the_artifact_shows_the_troubled_series_with_value_band_and_reason(res: 
     report = sweep(res, BROKEN + timedelta(seconds=30))
     assert report is not None
     text = sweep_markdown(report)
-    assert '{instance="checkout-2", service="checkout"}' in text
+    assert "checkout-2 (service checkout)" in text
     assert "0.6" in text and "is above" in text
     assert "| instance-error-ratio | 2 | 1 |" in text
 

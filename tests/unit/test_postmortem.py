@@ -123,14 +123,15 @@ def test_every_table_has_as_many_cells_in_each_row_as_in_its_head() -> None:
         assert re.fullmatch(r"\|( --- \|)+", lines[1])
 
 
-def test_the_mermaid_timeline_keeps_to_its_syntax() -> None:
+def test_the_drawn_milestones_keep_to_mermaids_syntax() -> None:
     text = write_postmortem(facts())
     (block,) = re.findall(r"```mermaid\n(.*?)```", text, re.DOTALL)
     lines = block.splitlines()
-    assert lines[0] == "timeline"
-    for line in lines[2:]:
-        assert re.fullmatch(r"    section \w+|        \+[^:;#]+ : [^:;#]+", line), line
-    assert [line.split()[1] for line in lines if "section" in line] == ["Detect", "Respond", "Resolve"]
+    assert lines[1] == "gantt"
+    for line in lines[5:]:
+        milestone = r"        [^:;#,]+ :(crit, )?milestone, [0-9T:-]+, 0s"
+        assert re.fullmatch(rf"    section \w+|{milestone}", line), line
+    assert [line.split()[1] for line in lines[5:] if "section" in line] == ["Detect", "Respond", "Resolve"]
 
 
 def test_markup_from_outside_stays_text() -> None:
