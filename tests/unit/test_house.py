@@ -36,7 +36,7 @@ def test_every_import_contract_holds() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("path", pure_files(), ids=lambda path: str(path.relative_to(TREE)))
+@pytest.mark.parametrize("path", sorted(pure_files()), ids=lambda path: str(path.relative_to(TREE)))
 def test_the_phases_ask_no_clock_file_or_environment(path: Path) -> None:
     assert impure_calls(path.read_text()) == []
 
