@@ -150,7 +150,8 @@ def _intend(res: Resources, lease: Hold, mitigation: Mitigation, position: int, 
             intended_at=known.intended_at if known else now,
         )
         tx.journal.put(entry)
-        text = f"{step.action} {step.target}, state before: {dict(before) or 'none'}"
+        known_before = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in before.items())
+        text = f"{step.action} {step.target}, state before: {known_before or 'none'}"
         note(tx, mitigation, "effect intended", now=now, by=QUELL, text=text)
     return entry
 

@@ -14,7 +14,8 @@ from prefect.cache_policies import NO_CACHE
 
 from quell.incidents.decision import Answer
 from quell.incidents.errors import Conflict, Refused
-from quell.incidents.mitigation import PENDING_STATES, Mitigation, MitigationState
+from quell.incidents.mitigation import Mitigation, MitigationState
+from quell.incidents.next_step import NextStep, step_key
 from quell.response.story import short_title
 from tasks.approval import decide, rejections
 from tasks.artifacts import publish
@@ -25,7 +26,7 @@ from tasks.reconciliation import end_pending, reconcile_all
 from tasks.record import QUELL, get_decision, get_incident, get_mitigation
 from tasks.recovery import judge_recovery
 from tasks.resources import Resources, resources
-from tasks.runs import current_run_id, log, resume_run, start_run
+from tasks.runs import current_run_id, has_waited, log, resume_run, start_run
 from tasks.story import (
     mitigate_title,
     question_text,
@@ -63,6 +64,7 @@ class OpenQuestion:
 def plan_response(incident: str) -> Mitigation | None:
     """Plan what the playbooks say about the incident, or say on its timeline why nothing may be done."""
     res = resources()
+    _remember_response(res, incident)
     planned = plan_for_incident(res, incident)
     log().info("%s: %s", incident, f"{planned.id} is {planned.state}" if planned else "nothing is planned")
     show_response(res, incident, planned)
@@ -83,7 +85,7 @@ def plan_request(request: MitigationRequest) -> str | None:
         asked = (request.playbook, request.service, request.target, request.incident or None)
         mitigation = plan_manual(res, *asked, request.requested_by, request.reason, flow_run=current_run_id())
     _remember_run(res, mitigation.id, current_run_id())
-    if mitigation.state in PENDING_STATES and not rejections(res, mitigation.id, _PREFECT):  # not shown before
+    if not has_waited():  # a run that comes back has shown it
         show_plan(res, mitigation)
     return mitigation.id
 
@@ -237,6 +239,17 @@ def _remember_run(res: Resources, mitigation_id: str, run: str | None) -> None:
         incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
         if incident is not None:
             tx.incidents.put(replace(incident, flow_runs={**incident.flow_runs, f"mitigate {mitigation_id}": run}))
+
+
+def _remember_response(res: Resources, incident_id: str) -> None:
+    """The incident's page links to this run; the responder only knew that it would begin."""
+    run = current_run_id()
+    if run is None:
+        return
+    with res.store.writing() as tx:
+        incident = get_incident(tx, incident_id)
+        runs = {**incident.flow_runs, step_key(incident, NextStep.RESPOND): run}
+        tx.incidents.put(replace(incident, flow_runs=runs))
 
 
 def _wake(flow_run: str) -> None:

@@ -222,7 +222,7 @@ def _write_plan(
 def _in_words(alert: Alert) -> str:
     where = alert.instance or alert.labels.get("client") or alert.service
     text = alert.annotations.get("summary") or format_labels(alert.labels)
-    return f"alert {alert.name} on {where}: {text}" if where else f"alert {alert.name}: {text}"
+    return f"alert {alert.name} on {where}: {text}" if where and where not in text else f"alert {alert.name}: {text}"
 
 
 def _active_of(tx: Transaction, incident: str) -> Mitigation | None:

@@ -17,7 +17,8 @@ def show_fix(res: Resources, fix: Fix) -> None:
     with res.store.reading() as tx:
         incident = get_incident(tx, fix.incident)
     tag_run(incident.id, incident.service, incident.severity, "resolution")
-    publish(f"{fix.id} diff", fix_markdown(fix, incident_link(res.config, incident)), "What is undone, and the guard")
+    text = fix_markdown(fix, incident_link(res.config, incident))
+    publish(f"{fix.id} diff", text, "What is undone, and the guard")
 
 
 def show_resolution(res: Resources, incident_id: str, fix_id: str | None = None) -> None:
@@ -27,8 +28,12 @@ def show_resolution(res: Resources, incident_id: str, fix_id: str | None = None)
         fix = get_fix(tx, fix_id) if fix_id else None
         entries = tx.timeline.of(incident_id)
     tag_run(incident.id, incident.service, incident.severity, "resolution")
-    link = incident_link(res.config, incident)
-    parts = [f"# {link}", _verdict(incident, entries), fix_markdown(fix, link) if fix else ""]
+    head = f"## {incident_link(res.config, incident)}"
+    parts = [
+        head,
+        _verdict(incident, entries),
+        fix_markdown(fix, incident_link(res.config, incident.id)) if fix else "",
+    ]
     markdown = "\n\n".join(part for part in parts if part)
     publish(f"resolve {incident_id}", markdown, "How it ended; the fix, its guard and its canary")
 
@@ -44,7 +49,7 @@ def fix_markdown(fix: Fix, incident: str) -> str:
         ("proof", fix.guard_proof or "none yet"),
         ("canary", fix.canary_result or "none yet"),
     ]
-    title = f"## {fix.id} for {fix.instance or fix.service}"
+    title = f"### {fix.id} for {fix.instance or fix.service}"
     return f"{title}\n\n{table(('', ''), rows)}\n\n````diff\n{fix.diff.rstrip()}\n````\n"
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.exceptions import MissingContextError, ObjectNotFound, PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run as current_run
@@ -15,6 +16,9 @@ from prefect.settings import PREFECT_UI_URL
 from prefect.states import Completed
 
 from quell.incidents.errors import Refused, Unavailable
+from quell.incidents.incident import Severity
+
+_SEVERITIES = frozenset[str](Severity)
 
 
 def log() -> logging.Logger | logging.LoggerAdapter[Any]:
@@ -84,6 +88,7 @@ def ended(sentence: str) -> State[str]:
 def tag_run(*tags: str | None) -> None:
     """Add tags to the current run, which learns only from the store what it is about. Outside a run nothing happens.
 
+    A severity takes the place of an older one.
     A server that does not take them must not fail the work: the failure is logged.
     """
     run_id = current_run_id()
@@ -92,11 +97,19 @@ def tag_run(*tags: str | None) -> None:
     try:
         with get_client(sync_client=True) as client:
             known = client.read_flow_run(UUID(run_id)).tags
-            wanted = list(dict.fromkeys((*known, *(tag for tag in tags if tag))))
+            outdated = _SEVERITIES if _SEVERITIES & set(tags) else frozenset[str]()
+            wanted = list(dict.fromkeys((*(t for t in known if t not in outdated), *(t for t in tags if t))))
             if wanted != known:
                 client.update_flow_run(UUID(run_id), tags=wanted)
     except Exception as error:  # noqa: BLE001 - whatever the server says, the incident goes on
         log().warning("run %s could not be tagged: %s", run_id, error)
+
+
+def has_waited() -> bool:
+    """Whether the current run was suspended before and now begins from the top again."""
+    context = FlowRunContext.get()
+    policy = context.flow_run.empirical_policy if context and context.flow_run else None
+    return bool(policy and policy.pause_keys)
 
 
 def current_run_id() -> str | None:

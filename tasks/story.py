@@ -45,7 +45,7 @@ def show_response(res: Resources, incident_id: str, planned: Mitigation | None) 
     else:
         fate = "needs a person's approval" if planned.plan.needs_approval else "goes ahead without approval"
         text = f"**{planned.id} {fate}:** {planned.plan.approval_reason}.\n\n{_plan_text(res, planned)}"
-    markdown = f"# {incident_link(res.config, incident)}\n\n{text}"
+    markdown = f"## {incident_link(res.config, incident)}\n\n{text}"
     publish(f"respond {incident_id}", markdown, "What Quell does about the incident, and why")
 
 

@@ -99,9 +99,9 @@ def _old_limit(study: Study) -> str:
 def _study_markdown(study: Study, proposal: str) -> str:
     lines = [
         f"## {study.signal.name}: {limits_in_words(study.signal, study.upper, study.lower)} ({proposal})",
-        f"- **New limit** {study.new_backtest}",
-        f"- **Old limit** {study.old_backtest or 'there was none'}",
-        *(f"- **Why** {reason}" for reason in study.proposal.reasons),
+        f"- **New limit:** {study.new_backtest}",
+        f"- **Old limit:** {study.old_backtest or 'there was none'}",
+        *(f"- **Why:** {reason}" for reason in study.proposal.reasons),
     ]
     return f"{lines[0]}\n\n" + "\n".join(lines[1:]) + f"\n\n{_chart(study)}"
 

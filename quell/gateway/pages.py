@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.main_chart import MainChart
+from quell.gateway.postmortem_html import postmortem_html
 from quell.gateway.problems import status_of
 from quell.gateway.view import IncidentView, in_words, read_incident, read_rows, since
 from quell.incidents.errors import NotFound, QuellError, Refused
@@ -130,6 +131,7 @@ def _templates(deps: GatewayDeps) -> Environment:
         "iso": datetime.isoformat,
         "labels": format_labels,
         "percent": _percent,
+        "postmortem_html": postmortem_html,
         "web_address": _web_address,
     }
     cast(dict[str, Any], environment.filters).update(filters)  # pyright: ignore[reportUnknownMemberType] - no types in jinja2

@@ -17,6 +17,7 @@ from quell.prevention.table import markdown_table
 REVIEW_DAYS: Mapping[Severity, int] = {Severity.CRITICAL: 3, Severity.MAJOR: 5, Severity.MINOR: 10}
 _ACTION_DAYS = 14
 _MOST_EVENTS = 14
+_NAMED = ("MIT-", "FIX-")  # what people call by its number; other ids say nothing to them
 # What the picture of the timeline shows; the table below it has everything.
 _MILESTONES: Mapping[str, str] = {
     "incident opened": "Detect",
@@ -128,8 +129,9 @@ def milestones_drawn(incident: Incident, entries: Sequence[TimelineEntry]) -> st
         key = (entry.kind, entry.subject or "")
         if phase and key not in seen and len(rows) < _MOST_EVENTS:
             seen.add(key)
-            label = f"{entry.kind} {entry.subject}" if entry.subject and entry.subject != incident.id else entry.kind
-            rows.append((phase, Bar(label=f"+{format_span(entry.at - incident.onset_at)} {label}", start=entry.at)))
+            about = f" {entry.subject}" if (entry.subject or "").startswith(_NAMED) else ""
+            label = f"+{format_span(entry.at - incident.onset_at)} {entry.kind}{about}"
+            rows.append((phase, Bar(label=label, start=entry.at)))
     return gantt([(name, [bar for phase, bar in rows if phase == name]) for name in ("Detect", "Respond", "Resolve")])
 
 

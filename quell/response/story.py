@@ -8,7 +8,7 @@ from quell.incidents.mitigation import Mitigation, MitigationState, Plan, Step
 from quell.incidents.timeline import TimelineEntry
 
 _MAX_STATES_DRAWN = 30
-_LONGEST_REASON = 260
+_LONGEST_REASON = 200  # the form must stay above the fold
 _BAD = (MitigationState.INEFFECTIVE, MitigationState.INCONCLUSIVE, MitigationState.UNDO_FAILED)
 
 
@@ -27,11 +27,11 @@ def tell_plan(plan: Plan, plan_hash: str, effects: Sequence[str], incident: str 
     ]
     return "\n\n".join(
         (
-            f"## Plan: {_action(plan)}",
+            f"### Plan: {_action(plan)}",
             _table(("", ""), rows),
-            "### What it does\n\n" + _numbered(effects or [step_text(step) for step in plan.steps]),
-            "### How it is undone\n\n" + _numbered(plan.undo),
-            "### Evidence\n\n" + _bullets(plan.evidence),
+            "#### What it does\n\n" + _numbered(effects or [step_text(step) for step in plan.steps]),
+            "#### How it is undone\n\n" + _numbered(plan.undo),
+            "#### Evidence\n\n" + _bullets(plan.evidence),
         )
     )
 
@@ -48,8 +48,8 @@ def tell_question(
         f"**{mitigation.id}: {what}**",
         f"- **For** {incident or plan.incident or 'no incident'}, asked by {_plain(mitigation.requested_by)}",
         f"- **Why** {_short(why)}",
-        f"- **Takes** {radius.capacity_share:.0%} of the live capacity of {radius.service};"
-        f" {radius.capacity_left:.0%} of its full capacity stays",
+        f"- **Takes** {radius.capacity_share:.0%} of the live capacity of {radius.service}, leaves"
+        f" {radius.capacity_left:.0%} of all",
         f"- **Undo** {'; '.join(_plain(text) for text in plan.undo) or 'nothing to undo'}; by itself after"
         f" {plan.expires_after.total_seconds() / 60:g} min",
         f"- **Until** {deadline:%H:%M:%S} UTC; plan `{mitigation.plan_hash[:16]}`",

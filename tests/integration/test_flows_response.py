@@ -236,6 +236,7 @@ def test_a_run_waits_for_a_person_and_goes_on_after_the_right_answer_only(world:
     assert world.only().state is MitigationState.EFFECTIVE and world.is_drained
     assert world.only().approved_by == "alice"
     assert "mermaid" in run.artifacts() and "data:image/svg+xml" in run.artifacts()
+    assert run.artifacts().count("### Plan: isolate checkout-2") == 1  # however often the run began from the top
 
 
 def test_a_refusal_ends_the_run_completed_and_untouched(world: World) -> None:
