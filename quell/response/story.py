@@ -8,7 +8,7 @@ from quell.incidents.mitigation import Mitigation, MitigationState, Plan, Step
 from quell.incidents.timeline import TimelineEntry
 
 _MAX_STATES_DRAWN = 30
-_LONGEST_REASON = 200  # the form must stay above the fold
+_LONGEST_REASON = 240  # the form must stay above the fold
 _BAD = (MitigationState.INEFFECTIVE, MitigationState.INCONCLUSIVE, MitigationState.UNDO_FAILED)
 
 
@@ -139,7 +139,7 @@ def _bullets(lines: Sequence[str]) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 1] + "…"
+    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON].rpartition(" ")[0] + " …"
 
 
 def _plain(text: str) -> str:
