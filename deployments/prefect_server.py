@@ -83,7 +83,6 @@ def register(intervals: Intervals, env: Mapping[str, str]) -> None:
     with get_client(sync_client=True) as client:
         _set_interval(client, "detection-sweep/detection-sweep", intervals.sweep)
         _set_interval(client, "refresh-baselines/refresh-baselines", intervals.refresh_baselines)
-        _set_interval(client, "reconcile/reconcile", intervals.reconcile)
 
 
 def prove_scheduling() -> None:

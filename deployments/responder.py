@@ -7,11 +7,13 @@ and several may run (runs are started under a key that Prefect accepts once, the
 import logging
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from flows.response import respond
+from flows.upkeep import reconcile
 from quell.incidents.errors import QuellError, Refused
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import HOLDING_STATES, MitigationState
@@ -33,6 +35,7 @@ class Responder:
     res: Resources
     pool: ThreadPoolExecutor
     answering: set[str] = field(default_factory=set)
+    reconciling: Future[object] | None = None
 
     def drain(self) -> bool:
         """Deal with everything in the inbox; whether there was anything."""
@@ -76,6 +79,17 @@ class Responder:
         for version in promote_decided(self.res):
             _LOG.info("%s: its decision is carried out", version)
 
+    def reconcile(self) -> None:
+        """Settle what dead processes left, in this process: a polled run would cost seconds of processor each time."""
+        if self.reconciling is None or self.reconciling.done():
+            self.reconciling = self.pool.submit(self._reconcile)
+
+    def _reconcile(self) -> None:
+        try:
+            reconcile()
+        except Exception:  # noqa: BLE001 - the next round tries again, and so does the scheduled deployment
+            _LOG.exception("reconcile failed; it is tried again")
+
     def _answer(self, incident: Incident) -> None:
         """`respond` runs in this process: a polled run would begin seconds later."""
         if incident.id in self.answering:
@@ -116,6 +130,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
     """Rounds until `stopping`; trouble (database away, Prefect away) is logged and tried again with growing pauses."""
     pause = res.config.intervals.responder_poll.total_seconds()
     since_slow_round = _SLOW_ROUND_SECONDS
+    reconcile_at = time.monotonic()  # at once: whatever died before this process started
     failures = 0
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="respond") as pool:
         responder = Responder(res, pool)
@@ -126,6 +141,9 @@ def run(res: Resources, stopping: threading.Event) -> None:
                     responder.resume()
                     responder.promote()
                     since_slow_round = 0.0
+                if time.monotonic() >= reconcile_at:
+                    responder.reconcile()
+                    reconcile_at = time.monotonic() + res.config.intervals.reconcile.total_seconds()
                 failures = 0
             except QuellError as error:
                 failures += 1

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import MissingContextError, ObjectNotFound, PrefectException
 from prefect.logging import get_run_logger
@@ -110,6 +112,18 @@ def has_waited() -> bool:
     context = FlowRunContext.get()
     policy = context.flow_run.empirical_policy if context and context.flow_run else None
     return bool(policy and policy.pause_keys)
+
+
+def resumed_at(flow_run_id: str) -> datetime | None:
+    """When the suspended run was last answered and accepted, by Prefect's own history; None while it was not."""
+    with get_client(sync_client=True) as client:
+        states = sorted(client.read_flow_run_states(UUID(flow_run_id)), key=lambda state: state.timestamp)
+    answered = [
+        after.timestamp
+        for before, after in pairwise(states)
+        if before.type is StateType.PAUSED and after.type is StateType.SCHEDULED
+    ]
+    return answered[-1] if answered else None
 
 
 def current_run_id() -> str | None:

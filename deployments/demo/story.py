@@ -14,7 +14,7 @@ from deployments.demo.scorecard import Scorecard
 from deployments.demo.witness import Witness
 from quell.incidents.incident import Incident
 from quell.incidents.mitigation import MitigationState
-from tasks.runs import resume_run, run_state, run_url, start_run
+from tasks.runs import resume_run, resumed_at, run_state, run_url, start_run
 
 BAD_INSTANCE = "checkout-2"
 BAD_SERVER = "be_checkout/checkout-2"
@@ -130,7 +130,8 @@ class Story:
             lambda: self._approved(incident),
             within=900 if self.is_interactive else 45,
         )
-        card.mark("approval given", self._approved_at(incident), f"by {self._approver(incident)}")
+        given = resumed_at(run) or self._approved_at(incident)
+        card.mark("approval given", given, f"by {self._approver(incident)}, accepted by Prefect")
         account.wait_for(
             f"{BAD_SERVER} drained", lambda: witness.server_state(BAD_SERVER).startswith("drain"), within=45, every=0.1
         )
