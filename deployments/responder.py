@@ -5,6 +5,7 @@ and several may run (runs are started under a key that Prefect accepts once, the
 """
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -26,6 +27,7 @@ from tasks.thresholds import promote_decided
 _LOG = logging.getLogger("quell.responder")
 _WAITING = (IncidentState.TRIAGED, IncidentState.CONTAINED, IncidentState.RESOLVED, IncidentState.REVIEWED)
 _SLOW_ROUND_SECONDS = 1.0
+_RETRY_SECONDS = 10
 
 
 @dataclass(slots=True)
@@ -34,7 +36,7 @@ class Responder:
 
     res: Resources
     pool: ThreadPoolExecutor
-    answering: set[str] = field(default_factory=set)
+    answering: dict[str, float] = field(default_factory=dict)  # incident -> when it may be tried again
     reconciling: Future[object] | None = None
 
     def drain(self) -> bool:
@@ -92,19 +94,23 @@ class Responder:
 
     def _answer(self, incident: Incident) -> None:
         """`respond` runs in this process: a polled run would begin seconds later."""
-        if incident.id in self.answering:
+        if self.answering.get(incident.id, 0.0) > time.monotonic():
             return
-        self.answering.add(incident.id)
-        self._remember(incident, NextStep.RESPOND, "in process")
-        self.pool.submit(self._respond, incident.id)
+        self.answering[incident.id] = math.inf
+        self.pool.submit(self._respond, incident)
 
-    def _respond(self, incident_id: str) -> None:
+    def _respond(self, incident: Incident) -> None:
+        """Remembered only when it is through: whoever dies in between leaves the incident waiting for the next one.
+
+        Planning twice gives the same mitigation, so a second answer does no harm.
+        """
         try:
-            respond(incident_id)
+            respond(incident.id)
+            self._remember(incident, NextStep.RESPOND, "in process")
+            self.answering.pop(incident.id, None)
         except Exception:  # noqa: BLE001 - one incident that cannot be answered must not silence the others
-            _LOG.exception("respond for %s failed; a person can start it again from the Prefect UI", incident_id)
-        finally:
-            self.answering.discard(incident_id)
+            _LOG.exception("respond for %s failed; it is tried again in %d s", incident.id, _RETRY_SECONDS)
+            self.answering[incident.id] = time.monotonic() + _RETRY_SECONDS
 
     def _start(self, incident: Incident, step: NextStep) -> None:
         key = step_key(incident, step)
