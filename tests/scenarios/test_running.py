@@ -1,7 +1,11 @@
 """`quell up` beside a real shop: what a user gets from one command."""
 
+import os
+import re
+import signal
 from typing import Any
 
+import httpx
 import pytest
 
 pytestmark = pytest.mark.scenario
@@ -47,3 +51,28 @@ def test_every_deployment_of_the_design_is_registered(running_quell: Any) -> Non
     intervals = {name: d["schedules"][0]["schedule"].get("interval") for name, d in found.items() if d["schedules"]}
     assert intervals["detection-sweep"] == running_quell.config.intervals.sweep.total_seconds()
     assert found["detection-sweep"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+
+
+def test_a_killed_responder_comes_back_and_answers_what_came_in_meanwhile(running_quell: Any) -> None:
+    """Acknowledged means durable: the alert is taken by the gateway while nobody is there to answer it."""
+    pid = int(re.search(r"responder +process (\d+)", running_quell.log.read_text()).group(1))
+    os.kill(pid, signal.SIGKILL)
+    alert = {
+        "labels": {"alertname": "DiskFull", "service": "catalog", "instance": "catalog-1", "severity": "minor"},
+        "annotations": {"summary": "the disk of catalog-1 is nearly full"},
+    }
+    url = f"{running_quell.config.gateway_url}/api/v1/alerts"
+    assert httpx.post(url, json=[alert], timeout=10).is_success
+
+    def answered() -> Any:
+        with running_quell.store.reading() as tx:
+            return next((i for i in tx.incidents.find({"service": "catalog"}) if "respond" in i.flow_runs), None)
+
+    incident = running_quell.wait_for("an answer from the new responder", answered, within=60)
+    with running_quell.store.reading() as tx:
+        kinds = [entry.kind for entry in tx.timeline.of(incident.id)]
+        assert tx.mitigations.count({"incident": incident.id}) == 0, "no playbook of the shop answers a full disk"
+    assert kinds[0] == "incident opened" and kinds[-1] == "plan", kinds
+    assert f"starting it again in 1 s (log: {running_quell.log.parent}/quell/logs/responder.log)" in (
+        running_quell.log.read_text().replace("\n", "")
+    )
