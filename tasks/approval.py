@@ -19,6 +19,7 @@ from tasks.resources import Resources
 
 _REJECTED = "decision rejected"
 _FAILED_CODES_COUNT_FOR = timedelta(minutes=10)
+_LONGEST_WAY = timedelta(minutes=5)  # a resumed run waits for a worker and its own start
 _DEFAULT_ROLES = ("approver",)
 
 
@@ -32,8 +33,11 @@ def decide(
     answer: str,
     comment: str,
     channel: str,
+    given_at: datetime | None = None,
 ) -> Decision:
     """Record the answer of a person who proved with a one-time code who they are.
+
+    `given_at` is when the person sent it, where a channel needs time to bring it: the code counts from then.
 
     `subject` is a mitigation, a fix or a threshold version, `plan_hash` the hash that the person was shown. Raises
     Refused (rule, value, limit), InvalidInput (the answer is neither approve nor refuse) or NotFound. What is
@@ -44,7 +48,8 @@ def decide(
     with res.store.writing() as tx:
         now = res.clock()
         question = question_about(res, tx, subject)
-        step = code_step(found, code, now) if found else None
+        is_fresh = given_at is not None and now - _LONGEST_WAY <= given_at <= now
+        step = code_step(found, code, given_at if given_at and is_fresh else now) if found else None
         verdict = check(
             question,
             plan_hash=plan_hash,

@@ -15,7 +15,6 @@ from prefect.cache_policies import NO_CACHE
 from quell.incidents.decision import Answer
 from quell.incidents.errors import Conflict, Refused
 from quell.incidents.mitigation import Mitigation, MitigationState
-from quell.incidents.next_step import NextStep, step_key
 from quell.response.story import short_title
 from tasks.approval import decide, rejections
 from tasks.artifacts import publish
@@ -26,7 +25,7 @@ from tasks.reconciliation import end_pending, reconcile_all
 from tasks.record import QUELL, get_decision, get_incident, get_mitigation
 from tasks.recovery import judge_recovery
 from tasks.resources import Resources, resources
-from tasks.runs import current_run_id, has_waited, log, resume_run, start_run
+from tasks.runs import current_run_id, has_waited, log, resume_run, resumed_at, start_run
 from tasks.story import (
     mitigate_title,
     question_text,
@@ -64,10 +63,10 @@ class OpenQuestion:
 def plan_response(incident: str) -> Mitigation | None:
     """Plan what the playbooks say about the incident, or say on its timeline why nothing may be done."""
     res = resources()
-    _remember_response(res, incident)
     planned = plan_for_incident(res, incident)
     log().info("%s: %s", incident, f"{planned.id} is {planned.state}" if planned else "nothing is planned")
     show_response(res, incident, planned)
+    _remember_response(res, incident, planned)
     return planned
 
 
@@ -139,7 +138,7 @@ def open_question(mitigation_id: str) -> OpenQuestion | None:
 @task(name="take the answer", task_run_name="take the answer to {mitigation_id}", cache_policy=NO_CACHE)
 def take_answer(mitigation_id: str, form: ApprovalForm) -> bool:
     """Check the answer; one that is not accepted is logged with its reason, and the question stays open."""
-    res = resources()
+    res, run = resources(), current_run_id()
     with res.store.reading() as tx:
         shown = get_mitigation(tx, mitigation_id).plan_hash
     try:
@@ -152,6 +151,7 @@ def take_answer(mitigation_id: str, form: ApprovalForm) -> bool:
             answer=form.answer,
             comment=form.comment,
             channel=_PREFECT,
+            given_at=resumed_at(run) if run else None,
         )
     except Refused as error:
         log().warning("%s", error)
@@ -241,14 +241,14 @@ def _remember_run(res: Resources, mitigation_id: str, run: str | None) -> None:
             tx.incidents.put(replace(incident, flow_runs={**incident.flow_runs, f"mitigate {mitigation_id}": run}))
 
 
-def _remember_response(res: Resources, incident_id: str) -> None:
-    """The incident's page links to this run; the responder only knew that it would begin."""
+def _remember_response(res: Resources, incident_id: str, planned: Mitigation | None) -> None:
+    """The incident's page links to this run. Not under the step's own key: that says that the answer is through."""
     run = current_run_id()
     if run is None:
         return
     with res.store.writing() as tx:
         incident = get_incident(tx, incident_id)
-        runs = {**incident.flow_runs, step_key(incident, NextStep.RESPOND): run}
+        runs = {**incident.flow_runs, f"respond {planned.id if planned else 'without a plan'}": run}
         tx.incidents.put(replace(incident, flow_runs=runs))
 
 

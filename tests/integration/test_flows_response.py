@@ -249,6 +249,15 @@ def test_a_refusal_ends_the_run_completed_and_untouched(world: World) -> None:
     assert world.incident().state is IncidentState.TRIAGED
 
 
+def test_a_code_counts_from_when_it_was_sent_however_long_the_run_takes_to_wake(world: World) -> None:
+    """A loaded worker took 40 s to start the resumed run, and the approver's good code was refused as too old."""
+    run = DeployedRun(_manual())
+    run.go()
+    run.resume("refuse", "alice", world.code("alice"))
+    world.res = replace(world.res, clock=lambda: utc_now() + timedelta(minutes=2))
+    assert run.go().is_completed() and world.only().state is MitigationState.REFUSED
+
+
 def test_an_answer_given_on_the_page_counts_when_the_run_wakes(world: World) -> None:
     run = DeployedRun(_manual())
     run.go()
