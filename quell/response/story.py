@@ -101,17 +101,17 @@ def _agreed(mitigation: Mitigation) -> str:
 
 
 def _states(own: Sequence[TimelineEntry]) -> list[Bar]:
-    """How long it was in each state; a state of less than a second is a moment that only the table has."""
+    """How long it was in each state; of states of less than a second only the bad ones are shown, as moments."""
     moves = [e for e in own if e.kind.startswith("mitigation ")][-_MAX_STATES_DRAWN:]
     bars: list[Bar] = []
     for move, after in zip(moves, [*moves[1:], None], strict=True):
         state = move.evidence.get("to", "") or move.kind.removeprefix("mitigation ")
         name, is_bad = state.replace("_", " "), state in _BAD
-        if after is None:
-            bars.append(Bar(label=name, start=move.at, is_bad=is_bad))
-        elif after.at - move.at >= timedelta(seconds=1):
+        if after is not None and after.at - move.at >= timedelta(seconds=1):
             label = f"{name} {_span(after.at - move.at)}"
             bars.append(Bar(label=label, start=move.at, end=after.at, is_bad=is_bad))
+        elif after is None or is_bad:
+            bars.append(Bar(label=name, start=move.at, is_bad=is_bad))
     return bars
 
 

@@ -107,7 +107,7 @@ def test_the_outcome_begins_with_the_end() -> None:
 def test_states_are_drawn_by_how_long_they_lasted() -> None:
     text = told(*LIFE)
     assert "applied 20 s :2026-11-23T15:55:30, 2026-11-23T15:55:50" in text
-    assert "undone :milestone" in text
+    assert "undone :milestone" in text and "inconclusive :crit, milestone" in text
     assert "applying" not in text.split("```")[1]  # shorter than a second
 
 

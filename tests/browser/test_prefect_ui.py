@@ -1,0 +1,249 @@
+"""The Prefect UI in a real browser: a person asks for a mitigation, another one approves it, and HAProxy obeys.
+
+Nothing here goes round the UI: what is started, shown and answered is started, shown and answered in its pages.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from deployments.demo.witness import Witness
+from quell.incidents.mitigation import Mitigation, MitigationState
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+SHOTS = os.environ.get("QUELL_SHOTS")  # a folder: the pages are kept there as pictures
+PLAYBOOK = "isolate-for-a-moment"
+SERVER = "be_checkout/checkout-3"
+PATIENCE_MS = 30_000
+T = TypeVar("T")
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    # The UI asks a host of its makers' for flags; nothing but this machine is needed.
+    page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def quick_playbook(running_quell: Any) -> Iterator[str]:
+    """`isolate-bad-instance`, judged after seconds instead of minutes; runs read the folder when they start."""
+    folder: Path = running_quell.sandbox.config_folder / "playbooks"
+    text = (folder / "isolate-bad-instance.yaml").read_text()
+    for old, new in (
+        ("name: isolate-bad-instance", f"name: {PLAYBOOK}"),
+        ("match: '{service=~\".+\"}'", "match: '{alertname=\"none\"}'"),  # no incident is answered by it
+        ("hold: 15s", "hold: 5s"),
+        ("deadline: 2m", "deadline: 12s"),
+    ):
+        assert text.count(old) == 1, f"{old} in {folder}"
+        text = text.replace(old, new)
+    file = folder / f"{PLAYBOOK}.yaml"
+    file.write_text(text)
+    yield PLAYBOOK
+    file.unlink()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A person in front of the Prefect UI, and the witnesses of what it did."""
+
+    quell: Any
+    page: Page
+
+    @property
+    def witness(self) -> Witness:
+        return Witness(config=self.quell.config, store=self.quell.store, sandbox=self.quell.sandbox)
+
+    def shoot(self, name: str) -> None:
+        if SHOTS:
+            self.page.screenshot(path=f"{SHOTS}/{name}.png")
+
+    def open_run_form(self, deployment: str) -> None:
+        """From the list of deployments to the form of a custom run, click by click."""
+        self.page.goto(f"{self.quell.prefect_url}/v2/deployments")
+        self.page.get_by_role("link", name=deployment, exact=True).first.click()
+        self.page.get_by_role("button", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Custom run").click()
+        expect(self.page.get_by_text("Parameters", exact=True)).to_be_visible()
+
+    def submit_run(self) -> None:
+        self.page.get_by_role("button", name="Submit").click()
+        expect(self.page.get_by_text("scheduled to start now")).to_be_visible()
+
+    def run(self, name: str) -> dict[str, Any] | None:
+        found = self.quell.prefect("POST", "/flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
+        return found[0] if found else None
+
+    def waits(self, name: str, asked: int) -> dict[str, Any] | None:
+        """The run, once it is suspended with its question for the n-th time."""
+        run = self.run(name)
+        if run is None or run["state_type"] != "PAUSED":
+            return None
+        return run if run["state"]["state_details"]["pause_key"] == f"ask-{asked}" else None
+
+    def wait_for(self, what: str, name: str, ask: Callable[[], T | None]) -> T:
+        """Wait for something that the run of this name brings about; a failure tells what the run has logged."""
+        try:
+            return self.quell.wait_for(what, ask, within=60)
+        except pytest.fail.Exception:
+            run = self.run(name) or {"id": None, "state": None}
+            logs = self.quell.prefect("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
+            told = "\n".join(f"{line['timestamp'][11:19]} {line['message']}" for line in logs[-40:])
+            pytest.fail(f"{what}: not in time; {name} is {run['state']} and logged\n{told}")
+
+    def open_dialog(self, run_id: str) -> Locator:
+        """The run's page, its menu, Resume."""
+        self.page.goto(f"{self.quell.prefect_url}/v2/runs/flow-run/{run_id}")
+        self.page.get_by_role("button", name="Open menu").click()
+        self.page.get_by_role("menuitem", name="Resume").click()
+        return self.page.get_by_role("dialog")
+
+    def answer(self, run_id: str, *, person: str, code: str, comment: str) -> None:
+        dialog = self.open_dialog(run_id)
+        dialog.get_by_role("button", name="Select Answer").click()
+        self.page.get_by_role("option", name="approve").click()
+        dialog.get_by_label("Person").fill(person)
+        dialog.get_by_label("One Time Code").fill(code)
+        dialog.get_by_label("Comment").fill(comment)
+        self.shoot("dialog-filled")
+        dialog.get_by_role("button", name="Resume").click()
+        expect(dialog).to_be_hidden()
+
+    def mitigation(self) -> Mitigation | None:
+        with self.quell.store.reading() as tx:
+            return next(iter(tx.mitigations.find({"playbook": PLAYBOOK})), None)
+
+
+def test_the_run_form_says_what_each_field_is_for(running_quell: Any, page: Page) -> None:
+    desk = Desk(running_quell, page)
+    desk.open_run_form("mitigate")
+    expect(page.get_by_text("nothing is touched")).to_be_visible()
+    for label, about in (
+        ("Service", "Needed: the service"),
+        ("Target", "Needed: the instance or client"),
+        ("Requested By", "whoever asks cannot approve"),
+        ("Dry Run", "only show the plan"),
+    ):
+        expect(page.get_by_label(re.compile(f"^{label}"))).to_be_visible()
+        expect(page.get_by_text(about)).to_be_visible()
+    expect(page.get_by_role("switch", name=re.compile("^Dry Run"))).to_be_checked()
+    desk.shoot("run-form")
+
+
+def test_one_person_asks_another_approves_and_what_did_not_help_is_undone(
+    running_quell: Any, page: Page, quick_playbook: str
+) -> None:
+    """The server was well, so nobody can say that isolating it helped: inconclusive, and everything is put back."""
+    desk, quell = Desk(running_quell, page), running_quell
+    name = "mitigate isolate checkout-3"
+    ask_for_it(desk, quick_playbook)
+    run = desk.wait_for("the run that asks", name, lambda: desk.waits(name, 1))
+    assert {"checkout", "response"} <= set(run["tags"])
+    the_dialog_tells_the_plan(desk, run["id"])
+
+    desk.answer(run["id"], person="bob", code=a_wrong_code(quell), comment="oops")
+    run = desk.wait_for("the run to ask again", name, lambda: desk.waits(name, 2))
+    assert desk.witness.server_state(SERVER).startswith("ready")
+    expect(desk.open_dialog(run["id"])).to_contain_text("Not accepted so far: 1")
+
+    desk.answer(run["id"], person="bob", code=quell.code("bob"), comment="go ahead")
+    desk.wait_for(f"{SERVER} drained", name, lambda: desk.witness.server_state(SERVER).startswith("drain"))
+    desk.wait_for("the run's end", name, lambda: (desk.run(name) or {}).get("state_type") == "COMPLETED")
+
+    assert desk.witness.server_state(SERVER).startswith("ready 100")
+    the_record_says_who_and_how(desk)
+    the_outcome_can_be_read(desk, run["id"])
+
+
+def ask_for_it(desk: Desk, playbook: str) -> None:
+    desk.open_run_form("mitigate")
+    for label, value in (
+        ("Playbook", playbook),
+        ("Service", "checkout"),
+        ("Target", "checkout-3"),
+        ("Requested By", "carol"),
+        ("Reason", "it answers slowly in the evening"),
+    ):
+        desk.page.get_by_label(re.compile(f"^{label}")).fill(value)
+    desk.page.get_by_role("switch", name=re.compile("^Dry Run")).click()
+    desk.submit_run()
+
+
+def the_dialog_tells_the_plan(desk: Desk, run_id: str) -> None:
+    dialog = desk.open_dialog(run_id)
+    for text in (
+        "drain be_checkout/checkout-3",
+        "asked by carol",
+        "it answers slowly",
+        "33%",
+        "67%",
+        "by itself after",
+    ):
+        expect(dialog).to_contain_text(text)
+    for label in ("Person", "One Time Code", "Comment"):
+        expect(dialog.get_by_label(label)).to_be_visible()
+    expect(dialog.get_by_role("button", name="Select Answer")).to_be_in_viewport()  # the form is not below the fold
+    desk.shoot("dialog")
+    dialog.get_by_role("button", name="Cancel").click()
+
+
+def a_wrong_code(quell: Any) -> str:
+    """Six digits that are none of bob's codes around now."""
+    return f"{(int(quell.code('bob')) + 500_000) % 1_000_000:06}"
+
+
+def the_record_says_who_and_how(desk: Desk) -> None:
+    mitigation = desk.mitigation()
+    assert mitigation is not None
+    assert (mitigation.state, mitigation.requested_by, mitigation.approved_by) == (
+        MitigationState.UNDONE,
+        "carol",
+        "bob",
+    )
+    with desk.quell.store.reading() as tx:
+        (decision,) = tx.decisions.find({"subject": mitigation.id})
+        entries = [entry for entry in tx.timeline.of("-") if entry.subject == mitigation.id]
+    assert (decision.person, decision.channel, decision.comment) == ("bob", "prefect", "go ahead")
+    kinds = [entry.kind for entry in entries]
+    assert "decision rejected" in kinds and "mitigation inconclusive" in kinds
+    assert kinds.index("decision rejected") < kinds.index("decision approve") < kinds.index("mitigation applied")
+
+
+def the_outcome_can_be_read(desk: Desk, run_id: str) -> None:
+    """The run's artifact: the states as a drawn diagram, the signal as a picture, nothing wider than the page."""
+    mitigation = desk.mitigation()
+    assert mitigation is not None
+    page = desk.page
+    page.goto(f"{desk.quell.prefect_url}/v2/runs/flow-run/{run_id}?tab=Artifacts")
+    page.get_by_role("link", name=re.compile(f"mitigation-{mitigation.id.lower()}")).first.click()
+    page.locator("a[href*='/artifacts/artifact/']").first.click()  # the newest of its versions
+    expect(page.get_by_role("heading", name=f"{mitigation.id} (isolate checkout-3) is undone")).to_be_visible()
+    expect(page.locator("svg text").filter(has_text=re.compile(r"awaiting approval \d+")).first).to_be_visible()
+    picture = page.get_by_role("img", name=re.compile(f"around {mitigation.id}"))
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 500
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    desk.shoot("outcome")
