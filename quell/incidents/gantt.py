@@ -54,6 +54,7 @@ def gantt(sections: Sequence[tuple[str, Sequence[Bar]]]) -> str:
         f"%%{{init: {json.dumps(_INIT)}}}%%",
         "gantt",
         "    dateFormat YYYY-MM-DDTHH:mm:ss",
+        "    todayMarker off",
         f"    axisFormat {'%H:%M:%S' if max(times) - min(times) < timedelta(hours=1) else '%H:%M'}",
         f"    tickInterval {_tick(max(times) - min(times))}",
     ]

@@ -71,7 +71,7 @@ def tell_outcome(
         f"## {mitigation.id} ({_action(mitigation.plan)}) is {mitigation.state.replace('_', ' ')}",
         " · ".join(part for part in (incident, f"playbook {mitigation.playbook}", _agreed(mitigation)) if part),
         f"{last[:1].upper()}{last[1:]}." if last else "",
-        f"Users: {_plain(judged)}." if judged and judged not in last else "",
+        f"Judged: {_plain(judged)}." if judged and judged not in last else "",
         gantt([(mitigation.id, _states(own))]),
         chart,
         "### Timeline\n\n" + _table(("time (UTC)", "what", "by", "why"), rows),

@@ -128,10 +128,10 @@ def test_the_drawn_milestones_keep_to_mermaids_syntax() -> None:
     (block,) = re.findall(r"```mermaid\n(.*?)```", text, re.DOTALL)
     lines = block.splitlines()
     assert lines[1] == "gantt"
-    for line in lines[5:]:
+    for line in lines[6:]:
         milestone = r"        [^:;#,]+ :(crit, )?milestone, [0-9T:-]+, 0s"
         assert re.fullmatch(rf"    section \w+|{milestone}", line), line
-    assert [line.split()[1] for line in lines[5:] if "section" in line] == ["Detect", "Respond", "Resolve"]
+    assert [line.split()[1] for line in lines[6:] if "section" in line] == ["Detect", "Respond", "Resolve"]
 
 
 def test_markup_from_outside_stays_text() -> None:
