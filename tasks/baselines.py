@@ -13,6 +13,7 @@ from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Signal
 from quell.ports import Document, Transaction
+from tasks.anomalies import real_periods
 from tasks.artifacts import publish, table
 from tasks.resources import Resources, resources
 from tasks.runs import log
@@ -122,13 +123,17 @@ def _whole(span: timedelta, step: timedelta) -> timedelta:
 
 
 def trouble_periods(tx: Transaction, res: Resources, signal: Signal, now: datetime) -> tuple[Period, ...]:
-    """The times of incidents that may have shown in the signal; a dismissed incident was none."""
+    """The times of incidents that may have shown in the signal, and of anomalies that a person labelled real.
+
+    A dismissed incident was none.
+    """
     incidents = tx.incidents.find(after=("updated_at", now - signal.history))
-    return tuple(
+    periods = tuple(
         (i.onset_at - INCIDENT_MARGIN, (i.resolved_at or now) + INCIDENT_MARGIN)
         for i in incidents
         if i.state is not IncidentState.DISMISSED and _shows_in(res, i, signal)
     )
+    return periods + real_periods(tx, signal, now)
 
 
 def _shows_in(res: Resources, incident: Incident, signal: Signal) -> bool:

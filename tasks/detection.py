@@ -13,10 +13,12 @@ from quell.detection.archive import baseline_id
 from quell.detection.episode import Finding, deserves_alert
 from quell.detection.finding import describe_finding
 from quell.detection.judge import judge_with_onset
+from quell.detection.review import Candidate, review_candidates
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.labels import format_labels
 from quell.incidents.verdict import Verdict, VerdictKind
 from quell.ports import Document
+from tasks.anomalies import keep_candidates
 from tasks.artifacts import publish, table
 from tasks.baselines import load_baseline
 from tasks.episodes import record_failures, record_findings
@@ -37,6 +39,7 @@ class ShardReport:
     kinds: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     troubles: list[Verdict] = field(default_factory=list[Verdict])
     findings: list[Finding] = field(default_factory=list[Finding])
+    candidates: list[Candidate] = field(default_factory=list[Candidate])
     errors: dict[str, str] = field(default_factory=dict[str, str])
     is_unreachable: bool = False
 
@@ -120,6 +123,7 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
         kinds=report.kinds,
         troubles=report.troubles,
         findings=report.findings,
+        candidates=report.candidates,
         errors=report.errors,
         is_unreachable=unreachable,
     )
@@ -135,6 +139,7 @@ def _judge_signal(res: Resources, name: str, at: datetime) -> list[tuple[Verdict
 
 
 def _add_to(report: ShardReport, res: Resources, name: str, found: list[tuple[Verdict, float]]) -> None:
+    report.candidates.extend(review_candidates(found, res.config.signals[name], res.config.catalog))
     counts = report.kinds.setdefault(name, {})
     for verdict, since in found:
         counts[verdict.kind] = counts.get(verdict.kind, 0) + 1
@@ -168,6 +173,7 @@ def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, 
     findings = [finding for shard in shards for finding in shard.findings]
     record_findings(res, findings, at=at, judged=frozenset(report.kinds))
     record_failures(res, report.errors, at=at)
+    keep_candidates(res, [candidate for shard in shards for candidate in shard.candidates], at=at)
     _keep_last(res, report)
     publish("detection-sweep", sweep_markdown(report), "verdicts by signal, and every series in trouble")
     if report.errors:

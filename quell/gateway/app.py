@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from quell.gateway import problems
+from quell.gateway.anomalies import anomaly_routes
 from quell.gateway.body_limit import BodyLimit
 from quell.gateway.decisions import decision_routes
 from quell.gateway.deps import GatewayDeps
@@ -38,6 +39,7 @@ def create_app(deps: GatewayDeps) -> FastAPI:
     app.include_router(incident_routes(deps))
     app.include_router(health_routes(deps, measures))
     app.include_router(page_routes(deps))
+    app.include_router(anomaly_routes(deps))
     problems.install(app)
     app.middleware("http")(_timed(measures))
     app.add_middleware(BodyLimit)
