@@ -77,7 +77,7 @@ def read_anomaly(store: Store, id: str) -> AnomalyView | None:
 
 
 def _view(anomaly: Anomaly, said: list[Anomaly]) -> AnomalyView:
-    earlier = [a for a in said if a.series == anomaly.series and a.id != anomaly.id]
+    earlier = [a for a in said if a.series == anomaly.series and a.started_at < anomaly.started_at]
     return AnomalyView(anomaly=anomaly, earlier=tuple(earlier[:EARLIER_SHOWN]))
 
 
@@ -182,7 +182,10 @@ class _Pages:
 
 def draw(deps: GatewayDeps, anomaly: Anomaly) -> str:
     """The anomaly's chart; where metrics do not answer, a picture that says why there is none."""
-    events = [(anomaly.started_at, "began"), (anomaly.worst_at, f"worst: {anomaly.score:.2f} of the margin")]
+    worst = f"{anomaly.score:.3g} of the margin"
+    events = [(anomaly.started_at, "began"), (anomaly.worst_at, f"worst, {worst}")]
+    if anomaly.started_at == anomaly.worst_at:
+        events = [(anomaly.started_at, f"began, {worst}")]
     data, said = None, "the signal or the series is gone"
     try:
         data = deps.series_of(anomaly)
