@@ -9,6 +9,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from types import FrameType
 
 from flows.response import respond
@@ -20,10 +21,12 @@ from tasks.intake import drain_inbox
 from tasks.resources import Resources, resources
 from tasks.runs import resume_run, run_state, start_run
 from tasks.thresholds import promote_decided
+from tasks.watch import watch_sweeps
 
 _LOG = logging.getLogger("quell.responder")
 _WAITING = (IncidentState.TRIAGED, IncidentState.CONTAINED, IncidentState.RESOLVED, IncidentState.REVIEWED)
 _SLOW_ROUND_SECONDS = 1.0
+_WATCH_EVERY = timedelta(seconds=5)
 
 
 @dataclass(slots=True)
@@ -33,6 +36,11 @@ class Responder:
     res: Resources
     pool: ThreadPoolExecutor
     answering: set[str] = field(default_factory=set)
+    since: datetime = field(init=False)
+    watched_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.since = self.watched_at = self.res.clock()
 
     def drain(self) -> bool:
         """Deal with everything in the inbox; whether there was anything."""
@@ -75,6 +83,15 @@ class Responder:
         """Carry out what people decided about proposed thresholds."""
         for version in promote_decided(self.res):
             _LOG.info("%s: its decision is carried out", version)
+
+    def watch(self) -> None:
+        """Notice when sweeps stop: they depend on Prefect's server and worker, this process does not."""
+        now = self.res.clock()
+        if now - self.watched_at < _WATCH_EVERY:
+            return
+        self.watched_at = now
+        if (reason := watch_sweeps(self.res, since=self.since)) is not None:
+            _LOG.warning("sweeps: %s", reason)
 
     def _answer(self, incident: Incident) -> None:
         """`respond` runs in this process: a polled run would begin seconds later."""
@@ -122,6 +139,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
         while not stopping.is_set():
             try:
                 if responder.drain() or since_slow_round >= _SLOW_ROUND_SECONDS:
+                    responder.watch()  # first: the others need Prefect, whose absence this one has to report
                     responder.advance()
                     responder.resume()
                     responder.promote()

@@ -86,12 +86,15 @@ def refresh_signal(res: Resources, name: str) -> Refresh:
 
 
 def _lost_series(known: Baseline | None, fitted: Baseline) -> int:
-    """How many series could be judged before, are still there, and could not be judged by the new fit."""
+    """How many series could be judged before, are still there, and could not be judged by the new fit.
+
+    Where the query returns nothing at all, every series counts: a signal that is gone must not be forgotten.
+    """
     if known is None:
         return 0
     ready = {series_key(labels) for labels, ok in zip(known.labels, known.ready.tolist(), strict=True) if ok}
     short = {series_key(labels) for labels, ok in zip(fitted.labels, fitted.ready.tolist(), strict=True) if not ok}
-    return len(ready & short)
+    return len(ready & short) if fitted.labels else len(ready)
 
 
 def fetch_history(res: Resources, signal: Signal, now: datetime) -> SeriesMatrix:

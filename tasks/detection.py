@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 from quell.detection.archive import baseline_id
 from quell.detection.episode import Finding, deserves_alert
 from quell.detection.finding import describe_finding
+from quell.detection.health import LAST_SWEEP, budget, gather_vanished, is_vanished
 from quell.detection.judge import judge_with_onset
 from quell.detection.review import Candidate, review_candidates
 from quell.incidents.errors import QuellError, Unavailable
@@ -25,7 +26,7 @@ from tasks.episodes import record_failures, record_findings
 from tasks.resources import Resources, resources
 from tasks.runs import log
 
-SWEEP = "sweep:last"
+SWEEP = LAST_SWEEP
 JUDGED_POINTS = 5  # beyond the time after which a series counts as stale
 MOST_POINTS = 240
 WRITTEN_AT_ONCE = 500  # the store admits one writer: others get their turn in between
@@ -41,6 +42,7 @@ class ShardReport:
     findings: list[Finding] = field(default_factory=list[Finding])
     candidates: list[Candidate] = field(default_factory=list[Candidate])
     errors: dict[str, str] = field(default_factory=dict[str, str])
+    vanished: dict[str, int] = field(default_factory=dict[str, int])  # signals that are gone, with their known series
     is_unreachable: bool = False
 
 
@@ -53,6 +55,7 @@ class SweepReport:
     kinds: dict[str, dict[str, int]]
     troubles: list[Verdict]
     errors: dict[str, str]
+    vanished: dict[str, int] = field(default_factory=dict[str, int])
     is_unreachable: bool = False
 
     @property
@@ -102,11 +105,17 @@ def plan_shards(res: Resources, at: datetime) -> list[list[str]]:
 def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardReport:
     """Judge the signals of one shard and store their verdicts; a signal that cannot be asked does not stop the others.
 
-    No verdict is invented for a signal that could not be asked.
+    No verdict is invented for a signal that could not be asked. After three intervals the rest is left to the next
+    sweep, and said to be left.
     """
     report = ShardReport()
     unreachable = False
+    begun, allowed = res.clock(), budget(res.config.intervals.sweep)
     for name in signals:
+        if (spent := res.clock() - begun) > allowed:
+            seconds = f"{spent.total_seconds():.0f} s, {allowed.total_seconds():.0f} s are allowed"
+            report.errors[name] = f"left to the next sweep: the signals before it took {seconds}"
+            continue
         try:
             found = _judge_signal(res, name, at)
         except QuellError as error:
@@ -125,6 +134,7 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
         findings=report.findings,
         candidates=report.candidates,
         errors=report.errors,
+        vanished=report.vanished,
         is_unreachable=unreachable,
     )
 
@@ -141,13 +151,18 @@ def _judge_signal(res: Resources, name: str, at: datetime) -> list[tuple[Verdict
 def _add_to(report: ShardReport, res: Resources, name: str, found: list[tuple[Verdict, float]]) -> None:
     report.candidates.extend(review_candidates(found, res.config.signals[name], res.config.catalog))
     counts = report.kinds.setdefault(name, {})
+    findings: list[Finding] = []
     for verdict, since in found:
         counts[verdict.kind] = counts.get(verdict.kind, 0) + 1
         if verdict.kind.is_trouble:
             report.troubles.append(verdict)
         if deserves_alert(verdict):
             signal = res.config.signals[name]
-            report.findings.append(describe_finding(verdict, signal, res.config.catalog, since=since))
+            findings.append(describe_finding(verdict, signal, res.config.catalog, since=since))
+    if is_vanished([verdict for verdict, _ in found]):
+        report.vanished[name] = len(found)
+        findings = [gather_vanished(name, findings)] if len(findings) > 1 else findings
+    report.findings.extend(findings)
 
 
 def _store_verdicts(res: Resources, verdicts: list[Verdict]) -> None:
@@ -168,6 +183,7 @@ def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, 
         kinds={name: counts for shard in shards for name, counts in shard.kinds.items()},
         troubles=[verdict for shard in shards for verdict in shard.troubles],
         errors={name: error for shard in shards for name, error in shard.errors.items()},
+        vanished={name: series for shard in shards for name, series in shard.vanished.items()},
         is_unreachable=any(shard.is_unreachable for shard in shards),
     )
     findings = [finding for shard in shards for finding in shard.findings]
@@ -190,6 +206,7 @@ def _keep_last(res: Resources, report: SweepReport) -> None:
         "series": sum(report.totals.values()),
         "verdicts": report.totals,
         "errors": report.errors,
+        "vanished": sorted(report.vanished),
         "seconds": round(report.seconds, 3),
     }
     with res.store.writing() as tx:
@@ -201,6 +218,9 @@ def sweep_markdown(report: SweepReport) -> str:
     parts = [f"## Sweep of {report.at:%Y-%m-%d %H:%M:%S} UTC, {report.seconds:.2f} s"]
     if report.errors:
         parts += ["### Not judged", table(["signal", "why"], list(report.errors.items()))]
+    if report.vanished:
+        gone = [[name, series, "no sample of any of them"] for name, series in sorted(report.vanished.items())]
+        parts += ["### Vanished", table(["signal", "series known before", "now"], gone)]
     troubles = sorted(report.troubles, key=lambda verdict: (-verdict.score, verdict.id))
     rows = [[v.signal, format_labels(v.labels), v.kind, _show(v.value), _band(v), v.reason] for v in troubles[:SHOWN]]
     parts += ["### In trouble", table(["signal", "series", "verdict", "value", "band", "reason"], rows)]

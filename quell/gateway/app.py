@@ -32,7 +32,7 @@ def create_app(deps: GatewayDeps) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
-    measures = Measures(deps.store)
+    measures = Measures(deps.store, deps.clock)
     commit = GroupCommit(deps.store.receive)
     app.include_router(intake_routes(deps, commit, measures))
     app.include_router(decision_routes(deps))
