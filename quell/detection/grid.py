@@ -37,8 +37,8 @@ def lay_grid(timestamps: FloatArray, step_seconds: float) -> Grid:
         if i > 0:
             gap = timestamps[i] - timestamps[i - 1]
             if step_seconds <= 0.0 and gap > 0.0 and count < STEPS_LEARNED:
-                count = insert(seen, count, gap)
-                step = middle_of(seen, count)
+                count = insert(seen, 0, count, gap)
+                step = middle_of(seen, 0, count)
             moved = max(int(np.rint(gap / step)), 1) if step > 0.0 else 1
         periods[i] = max(int(np.rint(DAY_SECONDS / step)), 1) if step > 0.0 else 0
         if moved > 1 and periods[i] > 0:

@@ -1,6 +1,8 @@
-"""What the detector remembers of one series while it works on it: plain arrays, so that compiled loops can use them."""
+"""What the detector remembers of one series: one flat array, so that it is stored, copied and compiled as it is.
 
-from typing import NamedTuple
+The `*_AT` names say where each part begins. Everything before KEPT belongs to a baseline; what follows is work space
+that the next row fills anew. The tails' histograms lie in an array of their own: judging does without them.
+"""
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from quell.detection.streams import COUNT
 from quell.incidents.series import FloatArray
 
 RING = 64  # a power of two; holds the last rows
+MASK = RING - 1
 LAG_SHORT, LAG_LONG = 6, 30
 LONG_SAMPLES = 256
 FIRST_STRIDE, LAST_STRIDE = 8, 32
@@ -18,152 +21,117 @@ SPREADS = 4  # residuals that are divided by their spread: fluctuation, step, sh
 SHORT_SPREAD = 50
 SLOW_SPREAD = 1.0 / 700.0  # weight of a new square in the slow spread
 
-# Fields of `scalars`.
-ROWS, FIRST_SLOT, SCALE, LONG_COUNT, STRIDE, LONG, ERROR_NEAR, ERROR_PHASE, ZEROS, ANCHOR, PHASE = range(11)
-NEAR, SPREAD = 24, 25  # of the present row: median of the 30 rows before, spread of the residuals to it
-SHORT_SUM = 12  # and the next 3
-SLOW_MEAN = 16  # and the next 3
-SLOW_WEIGHT = 20  # and the next 3
-SCALARS = 26
-
-
-class Memory(NamedTuple):
-    """`ring`: the last present values; `squares`: the last squared residuals; the rest are sorted windows and tails."""
-
-    scalars: FloatArray  # (SCALARS,)
-    ring: FloatArray  # (RING,)
-    squares: FloatArray  # (SPREADS, RING)
-    short: FloatArray  # (LAG_SHORT + 1,) sorted: the 6 rows before
-    near: FloatArray  # (LAG_LONG + 1,) sorted: the 30 rows before
-    lagged: FloatArray  # (LAG_LONG + 1,) sorted: the 30 rows before the last two of them
-    long_ring: FloatArray  # (LONG_SAMPLES,)
-    long_sorted: FloatArray  # (LONG_SAMPLES + 1,)
-    tails: FloatArray  # (COUNT, tail.FIELDS)
-    histograms: FloatArray  # (COUNT, tail.BINS)
-    departures: FloatArray  # (COUNT,) of the present row
-    scratch: FloatArray  # (40,)
-    raised: FloatArray  # (RING,) decades of the last rows
+ROWS, FIRST_SLOT, SCALE, LONG_COUNT, STRIDE, LONG, ERROR_NEAR, ERROR_PHASE, ZEROS, ANCHOR, LAST_SLOT = range(11)
+NEAR, SPREAD, PHASE, HAS_SORTED = 11, 12, 13, 14  # the first three are of the present row
+SHORT_SUM, SLOW_MEAN = 16, 20  # and the next 3 each
+RING_AT = 24
+SQUARES_AT = RING_AT + RING
+RAISED_AT = SQUARES_AT + SPREADS * RING  # decades of the last rows
+SHORT_AT = RAISED_AT + RING  # sorted: the 6 rows before
+NEAR_AT = SHORT_AT + LAG_SHORT + 1  # sorted: the 30 rows before
+LAGGED_AT = NEAR_AT + LAG_LONG + 1  # sorted: the 30 rows that end three rows before the next one
+TAILS_AT = LAGGED_AT + LAG_LONG + 1
+LONG_AT = TAILS_AT + COUNT * tail.FIELDS
+KEPT = LONG_AT + LONG_SAMPLES
+SORTED_AT = KEPT  # the samples of the long median, sorted
+DEPARTURES_AT = SORTED_AT + LONG_SAMPLES + 1
+LOGS_AT = DEPARTURES_AT + COUNT  # their logarithms
+SCRATCH_AT = LOGS_AT + COUNT
+SIZE = SCRATCH_AT + 8
 
 
 @compiled
-def new_memory() -> Memory:
-    memory = Memory(
-        np.zeros(SCALARS),
-        np.zeros(RING),
-        np.zeros((SPREADS, RING)),
-        np.zeros(LAG_SHORT + 1),
-        np.zeros(LAG_LONG + 1),
-        np.zeros(LAG_LONG + 1),
-        np.zeros(LONG_SAMPLES),
-        np.zeros(LONG_SAMPLES + 1),
-        np.zeros((COUNT, tail.FIELDS)),
-        np.zeros((COUNT, tail.BINS)),
-        np.zeros(COUNT),
-        np.zeros(40),
-        np.zeros(RING),
-    )
-    forget(memory)
-    return memory
-
-
-@compiled
-def forget(memory: Memory) -> None:
+def forget(memory: FloatArray, bins: FloatArray) -> None:
     """Back to the state before the first row."""
-    memory.scalars[:] = 0.0
-    memory.scalars[FIRST_SLOT] = -1.0
-    memory.scalars[STRIDE] = FIRST_STRIDE
-    memory.scalars[LONG] = np.nan
-    memory.squares[:] = 0.0
-    memory.raised[:] = 0.0
+    memory[:] = 0.0
+    bins[:] = 0.0
+    memory[FIRST_SLOT] = memory[LAST_SLOT] = -1.0
+    memory[STRIDE] = FIRST_STRIDE
+    memory[LONG] = np.nan
     for stream in range(COUNT):
-        tail.clear(memory.tails[stream], memory.histograms[stream])
+        tail.clear(memory, TAILS_AT + stream * tail.FIELDS)
 
 
 @compiled
-def recent_mean(memory: Memory, rows: int, count: int) -> float:
+def recent_mean(memory: FloatArray, rows: int, count: int) -> float:
     """Mean of the last rows, of which there must be so many; NaN otherwise."""
     if rows < count:
         return np.nan
     total = 0.0
     for i in range(rows - count, rows):
-        total += memory.ring[i % RING]
+        total += memory[RING_AT + (i & MASK)]
     return total / count
 
 
 @compiled
-def push(memory: Memory, value: float) -> None:
+def push(memory: FloatArray, value: float) -> None:
     """Take the row into the ring and the sorted windows."""
-    rows = int(memory.scalars[ROWS])
-    ring = memory.ring
-    slide(memory.short, ring, rows, LAG_SHORT, value)
-    slide(memory.near, ring, rows, LAG_LONG, value)
+    rows = int(memory[ROWS])
+    slide(memory, SHORT_AT, rows, LAG_SHORT, value)
+    slide(memory, NEAR_AT, rows, LAG_LONG, value)
     if rows >= 2:
-        slide(memory.lagged, ring, rows - 2, LAG_LONG, ring[(rows - 2) % RING])
-    ring[rows % RING] = value
-    if rows % int(memory.scalars[STRIDE]) == 0:
+        slide(memory, LAGGED_AT, rows - 2, LAG_LONG, memory[RING_AT + ((rows - 2) & MASK)])
+    memory[RING_AT + (rows & MASK)] = value
+    if rows % int(memory[STRIDE]) == 0:
         sample_long(memory, value)
-    memory.scalars[ROWS] = rows + 1
+    memory[ROWS] = rows + 1
 
 
 @compiled
-def slide(ordered: FloatArray, ring: FloatArray, rows: int, width: int, value: float) -> None:
+def slide(memory: FloatArray, at: int, rows: int, width: int, value: float) -> None:
     """Move a sorted window of the last `width` rows on by one."""
     count = min(rows, width)
     if count == width:
-        count = remove(ordered, count, ring[(rows - width) % RING])
-    insert(ordered, count, value)
+        count = remove(memory, at, count, memory[RING_AT + ((rows - width) & MASK)])
+    insert(memory, at, count, value)
 
 
 @compiled
-def sample_long(memory: Memory, value: float) -> None:
+def sample_long(memory: FloatArray, value: float) -> None:
     """Take every 8th row into the long median, later every 16th and 32nd: about the last 8000 rows, in 256 samples."""
-    scalars, kept = memory.scalars, memory.long_ring
-    count = int(scalars[LONG_COUNT])
-    if count >= LONG_SAMPLES and scalars[STRIDE] < LAST_STRIDE:
+    count = int(memory[LONG_COUNT])
+    if count >= LONG_SAMPLES and memory[STRIDE] < LAST_STRIDE:
         for i in range(LONG_SAMPLES // 2):
-            kept[i] = kept[2 * i]
+            memory[LONG_AT + i] = memory[LONG_AT + 2 * i]
         count = LONG_SAMPLES // 2
-        memory.long_sorted[:count] = np.sort(kept[:count])
-        scalars[STRIDE] *= 2.0
+        memory[STRIDE] *= 2.0
+        memory[HAS_SORTED] = 0.0
     held = min(count, LONG_SAMPLES)
+    if memory[HAS_SORTED] == 0.0:
+        memory[SORTED_AT : SORTED_AT + held] = np.sort(memory[LONG_AT : LONG_AT + held])
+        memory[HAS_SORTED] = 1.0
     if held == LONG_SAMPLES:
-        held = remove(memory.long_sorted, held, kept[count % LONG_SAMPLES])
-    held = insert(memory.long_sorted, held, value)
-    kept[count % LONG_SAMPLES] = value
-    scalars[LONG_COUNT] = count + 1
+        held = remove(memory, SORTED_AT, held, memory[LONG_AT + count % LONG_SAMPLES])
+    held = insert(memory, SORTED_AT, held, value)
+    memory[LONG_AT + count % LONG_SAMPLES] = value
+    memory[LONG_COUNT] = count + 1
     if held >= 3:
-        scalars[LONG] = middle_of(memory.long_sorted, held)
+        memory[LONG] = middle_of(memory, SORTED_AT, held)
 
 
 @compiled
-def over_spread(memory: Memory, which: int, rows: int, residual: float, reference: float) -> float:
+def over_spread(memory: FloatArray, which: int, rows: int, residual: float, reference: float) -> float:
     """The residual over the larger of its spread in the last 50 rows and in the last 1000 or so; 0 before 20 rows."""
-    scalars = memory.scalars
-    spread = spread_of(memory, which, rows, reference)
-    value = residual / spread if rows >= 20 and not np.isnan(residual) else 0.0
-    square = 0.0 if np.isnan(residual) else residual * residual
-    squares = memory.squares[which]
-    scalars[SHORT_SUM + which] += square - squares[(rows - SHORT_SPREAD) % RING] * (rows >= SHORT_SPREAD)
-    squares[rows % RING] = square
-    if rows % RING == 0:  # against the rounding errors of a running sum
+    is_known = not np.isnan(residual)
+    value = residual / spread_of(memory, which, rows, reference) if rows >= 20 and is_known else 0.0
+    square = residual * residual if is_known else 0.0
+    squares = SQUARES_AT + which * RING
+    leaving = memory[squares + ((rows - SHORT_SPREAD) & MASK)] if rows >= SHORT_SPREAD else 0.0
+    memory[squares + (rows & MASK)] = square
+    memory[SHORT_SUM + which] += square - leaving
+    if rows & MASK == 0:  # against the rounding errors of a running sum
         total = 0.0
         for i in range(max(rows - SHORT_SPREAD + 1, 0), rows + 1):
-            total += squares[i % RING]
-        scalars[SHORT_SUM + which] = total
+            total += memory[squares + (i & MASK)]
+        memory[SHORT_SUM + which] = total
     weight = max(SLOW_SPREAD, 1.0 / (rows + 1.0))
-    scalars[SLOW_MEAN + which] += weight * (square - scalars[SLOW_MEAN + which])
+    memory[SLOW_MEAN + which] += weight * (square - memory[SLOW_MEAN + which])
     return value
 
 
 @compiled
-def spread_of(memory: Memory, which: int, rows: int, reference: float) -> float:
+def spread_of(memory: FloatArray, which: int, rows: int, reference: float) -> float:
     """The spread that a residual of the next row is divided by; never zero."""
-    scalars = memory.scalars
     count = max(min(rows, SHORT_SPREAD), 1)
-    square = max(scalars[SHORT_SUM + which] / count, scalars[SLOW_MEAN + which], 0.0)
-    return np.sqrt(square) + 0.001 * abs(reference) + 1e-9 * scalars[SCALE] + 1e-300
-
-
-@compiled
-def median_near(memory: Memory) -> float:
-    return middle_of(memory.near, min(int(memory.scalars[ROWS]), LAG_LONG))
+    square = max(memory[SHORT_SUM + which] / count, memory[SLOW_MEAN + which], 0.0)
+    return np.sqrt(square) + 0.001 * abs(reference) + 1e-9 * memory[SCALE] + 1e-300

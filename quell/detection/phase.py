@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quell.detection.compiled import compiled
-from quell.detection.order import median_of, median_of_three
+from quell.detection.order import median_of, median_of_seven, median_of_three
 from quell.incidents.series import FloatArray
 
 DAYS = 7
@@ -34,19 +34,6 @@ def is_kept(past: Past, day: int, slot: int) -> bool:
 
 
 @compiled
-def same_phase(past: Past, row: int, scratch: FloatArray) -> float:
-    """The median of the values at this phase and its neighbours on the seven days before; NaN for none."""
-    count = 0
-    for day in range(1, DAYS + 1):
-        middle = row + past.shift[day]
-        for slot in range(middle - 1, middle + 2):
-            if is_kept(past, day, slot) and not np.isnan(past.values[slot]):
-                scratch[count] = past.values[slot]
-                count += 1
-    return median_of(scratch, count)
-
-
-@compiled
 def nearest_of_week(past: Past, row: int, value: float) -> float:
     """The residual to the nearest of three values a week ago; NaN for none."""
     best = np.nan
@@ -60,7 +47,7 @@ def nearest_of_week(past: Past, row: int, value: float) -> float:
 
 
 @compiled
-def smoothed_phase(past: Past, data: FloatArray, days: int, row: int, scratch: FloatArray) -> float:
+def smoothed_phase(past: Past, data: FloatArray, days: int, row: int, scratch: FloatArray, at: int) -> float:
     """The median over the days of the middle of three entries around this phase; NaN for none."""
     count = 0
     for day in range(1, days + 1):
@@ -68,20 +55,21 @@ def smoothed_phase(past: Past, data: FloatArray, days: int, row: int, scratch: F
         if is_kept(past, day, slot - 1) and is_kept(past, day, slot + 1):
             value = median_of_three(data[slot - 1], data[slot], data[slot + 1])
             if not np.isnan(value):
-                scratch[count] = value
+                scratch[at + count] = value
                 count += 1
-    return median_of(scratch, count)
+    return median_of_seven(scratch, at) if count == DAYS else median_of(scratch, at, count)
 
 
 @compiled
 def nearest_mean(past: Past, row: int, mean: float) -> float:
-    """The residual to the nearest of 35 means around this phase; NaN for none."""
-    best = np.nan
+    """How far the nearest of 35 means around this phase is away; NaN for none."""
+    best = np.inf
     for day in range(1, DAYS + 1):
         middle = row + past.shift[day]
-        for slot in range(middle - 6, middle + 7, 3):
-            if is_kept(past, day, slot):
-                residual = mean - past.means[slot]
-                if not abs(residual) >= abs(best) and not np.isnan(residual):
-                    best = residual
-    return best
+        for slot in range(
+            max(middle - 6, past.low[day] + (middle - past.low[day]) % 3), min(middle + 7, past.high[day]), 3
+        ):
+            distance = abs(mean - past.means[slot])
+            if distance < best:  # never true for NaN
+                best = distance
+    return best if best < np.inf else np.nan

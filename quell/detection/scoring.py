@@ -19,7 +19,7 @@ CodeArray = NDArray[np.int8]
 
 VERDICTS: tuple[VerdictKind, ...] = tuple(VerdictKind)
 CODE = {kind: code for code, kind in enumerate(VERDICTS)}
-THRESHOLD_DECADES = 2.67  # where the score is 0.5
+THRESHOLD_DECADES = 2.69  # where the score is 0.5
 SOFTNESS = 0.3  # decades per unit of the score's logit
 RECOMMENDED = 0.5
 ZERO_NEVER_NORMAL = 0.005  # the share of zeros in the past above which a zero is nothing special

@@ -2,7 +2,8 @@
 
 A histogram over ln(u) holds the past with a half-life of 5000 samples; one cursor per quantile follows it, so that a
 sample costs the same however long the history. The record decays with a half-life of 30,000 samples. Assumption: rarity
-in the past is rarity to come. A tail says nothing below 100 samples. Zeros count as samples without a logarithm.
+in the past is rarity to come. A tail says nothing below 100 samples. Zeros count as samples
+without a logarithm. Tails lie in a flat array from place `at` on, their histograms in another from `bins_at` on.
 """
 
 import numpy as np
@@ -27,64 +28,70 @@ FIELDS = 11
 
 
 @compiled
-def clear(tail: FloatArray, histogram: FloatArray) -> None:
-    histogram[:] = 0.0
-    tail[:] = 0.0
-    tail[WEIGHT] = 1.0
-    tail[RECORD] = tail[Q99] = tail[Q999] = NOTHING
+def clear(tails: FloatArray, at: int) -> None:
+    for field in range(FIELDS):
+        tails[at + field] = 0.0
+    tails[at + WEIGHT] = 1.0
+    tails[at + RECORD] = tails[at + Q99] = tails[at + Q999] = NOTHING
 
 
 @compiled
-def learn(tail: FloatArray, histogram: FloatArray, log_value: float) -> None:
+def learn(tails: FloatArray, at: int, bins: FloatArray, bins_at: int, log_value: float) -> None:
     """Take one sample in; `log_value` is NOTHING for zero."""
     place = 0
     if log_value > NOTHING:
         place = min(max(int((log_value - LOWEST) / WIDTH), 1), BINS - 1)
-        tail[POSITIVE] += 1.0
-    weight = tail[WEIGHT]
-    histogram[place] += weight
-    tail[TOTAL] += weight
-    if place > tail[CURSOR_99]:
-        tail[ABOVE_99] += weight
-    if place > tail[CURSOR_999]:
-        tail[ABOVE_999] += weight
-    tail[COUNT] += 1.0
-    tail[WEIGHT] = weight * GROWTH
-    if tail[WEIGHT] > LARGEST_WEIGHT:
-        shrink(tail, histogram)
-    if tail[COUNT] >= FEWEST:
-        tail[Q99] = follow(tail, histogram, 0.01, CURSOR_99, ABOVE_99)
-        tail[Q999] = follow(tail, histogram, 0.001, CURSOR_999, ABOVE_999)
+        tails[at + POSITIVE] += 1.0
+    weight = tails[at + WEIGHT]
+    bins[bins_at + place] += weight
+    tails[at + TOTAL] += weight
+    if place > tails[at + CURSOR_99]:
+        tails[at + ABOVE_99] += weight
+    if place > tails[at + CURSOR_999]:
+        tails[at + ABOVE_999] += weight
+    tails[at + COUNT] += 1.0
+    tails[at + WEIGHT] = weight * GROWTH
+    if tails[at + WEIGHT] > LARGEST_WEIGHT:
+        shrink(tails, at, bins, bins_at)
+    count = int(tails[at + COUNT])
+    if count == FEWEST or (count > FEWEST and count & 7 == 0):  # they move slowly: every 8th sample is often enough
+        tails[at + Q99] = follow(tails, at, bins, bins_at, 0.01, CURSOR_99, ABOVE_99)
+        tails[at + Q999] = follow(tails, at, bins, bins_at, 0.001, CURSOR_999, ABOVE_999)
 
 
 @compiled
-def follow(tail: FloatArray, histogram: FloatArray, share: float, cursor: int, above: int) -> float:
+def follow(tails: FloatArray, at: int, bins: FloatArray, bins_at: int, share: float, cursor: int, above: int) -> float:
     """Move a cursor to the bin in which the quantile lies, and interpolate in it."""
-    place, over, wanted = int(tail[cursor]), tail[above], share * tail[TOTAL]
+    place, over, wanted = int(tails[at + cursor]), tails[at + above], share * tails[at + TOTAL]
     while place < BINS - 1 and over > wanted:
         place += 1
-        over -= histogram[place]
-    while place > 0 and over + histogram[place] <= wanted:
-        over += histogram[place]
+        over -= bins[bins_at + place]
+    while place > 0 and over + bins[bins_at + place] <= wanted:
+        over += bins[bins_at + place]
         place -= 1
-    tail[cursor], tail[above] = place, over
+    tails[at + cursor], tails[at + above] = place, over
     if place == 0:
         return NOTHING
-    part = (wanted - over) / histogram[place] if histogram[place] > 0.0 else 0.0
+    inside = bins[bins_at + place]
+    part = (wanted - over) / inside if inside > 0.0 else 0.0
     return LOWEST + WIDTH * (place + 1 - part)
 
 
 @compiled
-def shrink(tail: FloatArray, histogram: FloatArray) -> None:
+def shrink(tails: FloatArray, at: int, bins: FloatArray, bins_at: int) -> None:
     """Divide everything by the present weight, before it grows out of its type."""
-    histogram /= tail[WEIGHT]
-    tail[TOTAL] = histogram.sum()
-    tail[ABOVE_99] = histogram[int(tail[CURSOR_99]) + 1 :].sum()
-    tail[ABOVE_999] = histogram[int(tail[CURSOR_999]) + 1 :].sum()
-    tail[WEIGHT] = 1.0
+    weight = tails[at + WEIGHT]
+    tails[at + TOTAL] = tails[at + ABOVE_99] = tails[at + ABOVE_999] = 0.0
+    for place in range(BINS):
+        inside = bins[bins_at + place] / weight
+        bins[bins_at + place] = inside
+        tails[at + TOTAL] += inside
+        tails[at + ABOVE_99] += inside * (place > tails[at + CURSOR_99])
+        tails[at + ABOVE_999] += inside * (place > tails[at + CURSOR_999])
+    tails[at + WEIGHT] = 1.0
 
 
 @compiled
-def remember_record(tail: FloatArray, log_value: float) -> None:
+def remember_record(tails: FloatArray, at: int, log_value: float) -> None:
     """The largest sample so far, fading."""
-    tail[RECORD] = max(tail[RECORD] - RECORD_LOSS, log_value)
+    tails[at + RECORD] = max(tails[at + RECORD] - RECORD_LOSS, log_value)
