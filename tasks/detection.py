@@ -25,6 +25,7 @@ from tasks.baselines import load_baseline
 from tasks.episodes import record_failures, record_findings
 from tasks.resources import Resources, resources
 from tasks.runs import log
+from tasks.slo import judge_slo
 
 SWEEP = LAST_SWEEP
 JUDGED_POINTS = 5  # beyond the time after which a series counts as stale
@@ -42,6 +43,7 @@ class ShardReport:
     findings: list[Finding] = field(default_factory=list[Finding])
     candidates: list[Candidate] = field(default_factory=list[Candidate])
     errors: dict[str, str] = field(default_factory=dict[str, str])
+    budgets: list[Verdict] = field(default_factory=list[Verdict])  # on error budgets, of signals with an slo
     vanished: dict[str, int] = field(default_factory=dict[str, int])  # signals that are gone, with their known series
     is_unreachable: bool = False
 
@@ -56,6 +58,7 @@ class SweepReport:
     troubles: list[Verdict]
     errors: dict[str, str]
     vanished: dict[str, int] = field(default_factory=dict[str, int])
+    budgets: list[Verdict] = field(default_factory=list[Verdict])
     is_unreachable: bool = False
 
     @property
@@ -128,6 +131,7 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
             continue
         _store_verdicts(res, [verdict for verdict, _ in found])
         _add_to(report, res, name, found)
+        _judge_budget(report, res, name, at)
     return ShardReport(
         kinds=report.kinds,
         troubles=report.troubles,
@@ -135,6 +139,7 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
         candidates=report.candidates,
         errors=report.errors,
         vanished=report.vanished,
+        budgets=report.budgets,
         is_unreachable=unreachable,
     )
 
@@ -146,6 +151,22 @@ def _judge_signal(res: Resources, name: str, at: datetime) -> list[tuple[Verdict
     with res.store.reading() as tx:
         baseline = load_baseline(tx, name)
     return judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after)
+
+
+def _judge_budget(report: ShardReport, res: Resources, name: str, at: datetime) -> None:
+    """Judge the signal's error budget, if it has an objective; what fails here leaves the band's verdicts standing."""
+    signal = res.config.signals[name]
+    if signal.slo is None:
+        return
+    try:
+        verdicts, findings = judge_slo(res, signal, signal.slo, at)
+    except QuellError as error:
+        log().error("the error budget of %s could not be judged: %s", name, error)
+        report.errors[name] = f"error budget: {error}"
+        return
+    _store_verdicts(res, verdicts)
+    report.budgets.extend(verdicts)
+    report.findings.extend(findings)
 
 
 def _add_to(report: ShardReport, res: Resources, name: str, found: list[tuple[Verdict, float]]) -> None:
@@ -183,11 +204,12 @@ def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, 
         kinds={name: counts for shard in shards for name, counts in shard.kinds.items()},
         troubles=[verdict for shard in shards for verdict in shard.troubles],
         errors={name: error for shard in shards for name, error in shard.errors.items()},
+        budgets=[verdict for shard in shards for verdict in shard.budgets],
         vanished={name: series for shard in shards for name, series in shard.vanished.items()},
         is_unreachable=any(shard.is_unreachable for shard in shards),
     )
     findings = [finding for shard in shards for finding in shard.findings]
-    record_findings(res, findings, at=at, judged=frozenset(report.kinds))
+    record_findings(res, findings, at=at, judged=frozenset(report.kinds) - frozenset(report.errors))
     record_failures(res, report.errors, at=at)
     keep_candidates(res, [candidate for shard in shards for candidate in shard.candidates], at=at)
     _keep_last(res, report)
@@ -226,6 +248,9 @@ def sweep_markdown(report: SweepReport) -> str:
     parts += ["### In trouble", table(["signal", "series", "verdict", "value", "band", "reason"], rows)]
     if len(troubles) > SHOWN:
         parts.append(f"... and {len(troubles) - SHOWN} more.")
+    if report.budgets:
+        spent = [[v.signal, format_labels(v.labels), v.kind, v.reason] for v in report.budgets[:SHOWN]]
+        parts += ["### Error budgets", table(["signal", "series", "verdict", "reason"], spent)]
     counts = [[name, *(kinds.get(kind, 0) for kind in VerdictKind)] for name, kinds in sorted(report.kinds.items())]
     parts += ["### Verdicts", table(["signal", *VerdictKind], counts)]
     return "\n\n".join(parts) + "\n"

@@ -16,6 +16,7 @@ from deployments.cli import (
     report,
     score,
     simulate,
+    slo,
     threshold,
     why,
 )
@@ -59,6 +60,7 @@ app.command()(score.score)
 app.add_typer(automation.app, name="automation")
 app.add_typer(threshold.app, name="threshold")
 app.add_typer(anomaly.app, name="anomaly")
+app.add_typer(slo.app, name="slo")
 app.add_typer(audit.app, name="audit")
 
 

@@ -23,6 +23,7 @@ from quell.config.schema import (
 from quell.incidents.decision import Person
 from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import DIRECTION_OF_KIND, Signal
+from quell.incidents.slo import Slo
 from quell.response.playbook import ApprovalPolicy, Limits, Playbook, RecoveryRule, StepTemplate
 
 
@@ -80,11 +81,12 @@ def _repository(model: RepositoryModel) -> ConfigRepository:
 
 def _signal(name: str, model: SignalModel) -> Signal:
     return Signal(
-        **_given(model, without=("user_facing", "direction", "query")),
+        **_given(model, without=("user_facing", "direction", "query", "slo")),
         name=name,
         query=model.query.strip(),
         direction=model.direction or DIRECTION_OF_KIND[model.kind],
         is_user_facing=model.user_facing,
+        slo=None if model.slo is None else Slo(objective=model.slo.objective, period=model.slo.period),
     )
 
 

@@ -101,6 +101,11 @@ class ServicesFile(Model):
     services: Annotated[dict[Text, ServiceModel], Field(min_length=1)]
 
 
+class SloModel(Model):
+    objective: Annotated[float, Field(gt=0, lt=1)]
+    period: PositiveDuration
+
+
 class SignalModel(Model):
     query: Text
     kind: SignalKind
@@ -112,6 +117,7 @@ class SignalModel(Model):
     min_effect: Annotated[float, Field(ge=0)] = 0.0
     history: PositiveDuration | None = None
     description: str = ""
+    slo: SloModel | None = None
 
 
 class SignalsFile(Model):

@@ -3,6 +3,7 @@
 Reading order: `columns` (statistics per column that bear gaps), `season` (what repeats), `spread` (how wide the band
 must be), `baseline` (fitting), `archive` (storing a fit), `judgement` (columns of verdicts), `judge` (verdicts in
 words), `episode` (when trouble becomes an alert, and when it is over), `finding` (what that alert says), `review`
-(what a person should look at), `health` (whether the sweeps themselves are well). Fitting and judging are separate,
+(what a person should look at), `health` (whether the sweeps themselves are well), `burn_rate` and `burn_rules` (error
+budgets, here and as Prometheus rules). Fitting and judging are separate,
 pure and vectorised over a (time x series) matrix; another detector replaces `fit` and `band` and keeps the rest.
 """
