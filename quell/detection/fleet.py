@@ -7,13 +7,12 @@ and records move on. Series share one grid and are independent of each other, so
 
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from quell.detection import memory as m
 from quell.detection import tail
-from quell.detection.compiled import compiled, compiled_parallel
+from quell.detection.compiled import compiled, compiled_parallel, prange
 from quell.detection.passage import NO_VALUE, look_back, rate_next, take_next, whole_past
 from quell.detection.phase import Past
 from quell.detection.rating import learn_row
@@ -101,7 +100,7 @@ def _fit_columns(
     values: FloatArray, period: int, source: NDArray[np.int64], memory: SmallArray, past: SmallArray
 ) -> None:
     chunks = min(values.shape[1], CHUNKS)
-    for chunk in numba.prange(chunks):
+    for chunk in prange(chunks):
         _fit_chunk(values, period, source, memory, past, chunk, chunks)
 
 
@@ -123,7 +122,7 @@ def _fit_chunk(
 
 
 @compiled
-def _fit_one(values: FloatArray, period: int, memory: FloatArray, bins: FloatArray, past: Past) -> None:
+def _fit_one(values: FloatArray, period: int, memory: FloatArray, bins: tail.BinArray, past: Past) -> None:
     past.values[:] = past.means[:] = past.residuals[:] = np.nan
     out, recent = np.empty(4), len(values) - m.RING
     for row in range(len(values)):
@@ -150,7 +149,7 @@ def _judge(
     new_memory: SmallArray, new_past: SmallArray,
 ) -> None:  # fmt: skip
     chunks = min(values.shape[1], CHUNKS)
-    for chunk in numba.prange(chunks):
+    for chunk in prange(chunks):
         entries = past.shape[2]
         kept = Past(np.empty(entries), np.empty(entries), np.empty(entries), shift.copy(), low.copy(), high.copy())
         work = np.zeros(m.SIZE)

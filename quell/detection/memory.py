@@ -8,7 +8,7 @@ import numpy as np
 
 from quell.detection import tail
 from quell.detection.compiled import compiled
-from quell.detection.order import insert, middle_of, remove
+from quell.detection.order import insert, middle_of, swap
 from quell.detection.streams import COUNT
 from quell.incidents.series import FloatArray
 
@@ -23,14 +23,14 @@ SLOW_SPREAD = 1.0 / 700.0  # weight of a new square in the slow spread
 
 ROWS, FIRST_SLOT, SCALE, LONG_COUNT, STRIDE, LONG, ERROR_NEAR, ERROR_PHASE, ZEROS, ANCHOR, LAST_SLOT = range(11)
 NEAR, SPREAD, PHASE, HAS_SORTED = 11, 12, 13, 14  # the first three are of the present row
+NEAR_1, NEAR_2 = 15, 24  # NEAR of the row before and of the one before that
 SHORT_SUM, SLOW_MEAN = 16, 20  # and the next 3 each
-RING_AT = 24
+RING_AT = 25
 SQUARES_AT = RING_AT + RING
 RAISED_AT = SQUARES_AT + SPREADS * RING  # decades of the last rows
 SHORT_AT = RAISED_AT + RING  # sorted: the 6 rows before
 NEAR_AT = SHORT_AT + LAG_SHORT + 1  # sorted: the 30 rows before
-LAGGED_AT = NEAR_AT + LAG_LONG + 1  # sorted: the 30 rows that end three rows before the next one
-TAILS_AT = LAGGED_AT + LAG_LONG + 1
+TAILS_AT = NEAR_AT + LAG_LONG + 1
 LONG_AT = TAILS_AT + COUNT * tail.FIELDS
 KEPT = LONG_AT + LONG_SAMPLES
 SORTED_AT = KEPT  # the samples of the long median, sorted
@@ -41,7 +41,7 @@ SIZE = SCRATCH_AT + 8
 
 
 @compiled
-def forget(memory: FloatArray, bins: FloatArray) -> None:
+def forget(memory: FloatArray, bins: tail.BinArray) -> None:
     """Back to the state before the first row."""
     memory[:] = 0.0
     bins[:] = 0.0
@@ -69,8 +69,6 @@ def push(memory: FloatArray, value: float) -> None:
     rows = int(memory[ROWS])
     slide(memory, SHORT_AT, rows, LAG_SHORT, value)
     slide(memory, NEAR_AT, rows, LAG_LONG, value)
-    if rows >= 2:
-        slide(memory, LAGGED_AT, rows - 2, LAG_LONG, memory[RING_AT + ((rows - 2) & MASK)])
     memory[RING_AT + (rows & MASK)] = value
     if rows % int(memory[STRIDE]) == 0:
         sample_long(memory, value)
@@ -80,10 +78,10 @@ def push(memory: FloatArray, value: float) -> None:
 @compiled
 def slide(memory: FloatArray, at: int, rows: int, width: int, value: float) -> None:
     """Move a sorted window of the last `width` rows on by one."""
-    count = min(rows, width)
-    if count == width:
-        count = remove(memory, at, count, memory[RING_AT + ((rows - width) & MASK)])
-    insert(memory, at, count, value)
+    if rows >= width:
+        swap(memory, at, width, memory[RING_AT + ((rows - width) & MASK)], value)
+    else:
+        insert(memory, at, rows, value)
 
 
 @compiled
@@ -101,8 +99,9 @@ def sample_long(memory: FloatArray, value: float) -> None:
         memory[SORTED_AT : SORTED_AT + held] = np.sort(memory[LONG_AT : LONG_AT + held])
         memory[HAS_SORTED] = 1.0
     if held == LONG_SAMPLES:
-        held = remove(memory, SORTED_AT, held, memory[LONG_AT + count % LONG_SAMPLES])
-    held = insert(memory, SORTED_AT, held, value)
+        swap(memory, SORTED_AT, held, memory[LONG_AT + count % LONG_SAMPLES], value)
+    else:
+        held = insert(memory, SORTED_AT, held, value)
     memory[LONG_AT + count % LONG_SAMPLES] = value
     memory[LONG_COUNT] = count + 1
     if held >= 3:

@@ -1,4 +1,4 @@
-"""Medians of sliding windows, kept as sorted arrays: an insertion or a removal moves a few numbers, nothing is sorted.
+"""Medians of sliding windows, kept as sorted arrays: an insertion or a swap moves a few numbers, nothing is sorted.
 
 Every function works on the `count` entries of `ordered` from place `at` on; no NaN may enter.
 """
@@ -33,11 +33,16 @@ def insert(ordered: FloatArray, at: int, count: int, value: float) -> int:
 
 
 @compiled
-def remove(ordered: FloatArray, at: int, count: int, value: float) -> int:
-    """Take out one entry equal to the value, which must be there; the new count."""
-    for i in range(place_of(ordered, at, count, value), at + count - 1):
-        ordered[i] = ordered[i + 1]
-    return count - 1
+def swap(ordered: FloatArray, at: int, count: int, old: float, new: float) -> None:
+    """Put a new value in the place of an old one, which must be there; only what lies between the two moves."""
+    place = place_of(ordered, at, count, old)
+    while place > at and ordered[place - 1] > new:
+        ordered[place] = ordered[place - 1]
+        place -= 1
+    while place < at + count - 1 and ordered[place + 1] < new:
+        ordered[place] = ordered[place + 1]
+        place += 1
+    ordered[place] = new
 
 
 @compiled

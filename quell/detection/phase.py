@@ -51,7 +51,7 @@ def smoothed_phase(past: Past, data: FloatArray, days: int, row: int, scratch: F
     """The median over the days of the middle of three entries around this phase; NaN for none."""
     count = 0
     for day in range(1, days + 1):
-        slot = row + past.shift[day]
+        slot = int(row + past.shift[day])
         if is_kept(past, day, slot - 1) and is_kept(past, day, slot + 1):
             value = median_of_three(data[slot - 1], data[slot], data[slot + 1])
             if not np.isnan(value):

@@ -85,7 +85,7 @@ def rate(memory: FloatArray) -> tuple[float, int]:
 
 
 @compiled
-def learn_row(memory: FloatArray, bins: FloatArray) -> None:
+def learn_row(memory: FloatArray, bins: t.BinArray) -> None:
     """Take the present departures into the tails; without bins (length 0) only the records move on."""
     for stream in range(s.COUNT):
         log_value = memory[m.LOGS_AT + stream]

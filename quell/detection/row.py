@@ -41,9 +41,10 @@ def take_row(memory: FloatArray, past: Past, row: int, has_phase: bool, has_shap
     """Fill the departures of this row, then take it into the windows and the past (not yet into the tails)."""
     rows = int(memory[m.ROWS])
     far, near = value - memory[m.LONG], middle_of(memory, m.NEAR_AT, min(rows, m.LAG_LONG))
-    lagged = middle_of(memory, m.LAGGED_AT, min(max(rows - 2, 0), m.LAG_LONG))
+    lagged = memory[m.NEAR_2] if rows > 2 else np.nan  # the median of the 30 rows that end with the third last
     step = value - middle_of(memory, m.SHORT_AT, min(rows, m.LAG_SHORT))
     jump = value - 0.5 * (memory[m.RING_AT + ((rows - 1) & m.MASK)] + memory[m.RING_AT + ((rows - 2) & m.MASK)])
+    memory[m.NEAR_2], memory[m.NEAR_1] = memory[m.NEAR_1], near
     memory[m.NEAR], memory[m.SPREAD] = near if rows else value, m.spread_of(memory, 0, rows, near)
     m.push(memory, value)
     level = m.recent_mean(memory, rows + 1, 24) - value + far

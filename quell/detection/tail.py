@@ -7,9 +7,12 @@ without a logarithm. Tails lie in a flat array from place `at` on, their histogr
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quell.detection.compiled import compiled
 from quell.incidents.series import FloatArray
+
+BinArray = NDArray[np.float32]
 
 BINS = 512
 WIDTH = 0.1  # of a bin, in ln(u)
@@ -36,7 +39,7 @@ def clear(tails: FloatArray, at: int) -> None:
 
 
 @compiled
-def learn(tails: FloatArray, at: int, bins: FloatArray, bins_at: int, log_value: float) -> None:
+def learn(tails: FloatArray, at: int, bins: BinArray, bins_at: int, log_value: float) -> None:
     """Take one sample in; `log_value` is NOTHING for zero."""
     place = 0
     if log_value > NOTHING:
@@ -60,7 +63,7 @@ def learn(tails: FloatArray, at: int, bins: FloatArray, bins_at: int, log_value:
 
 
 @compiled
-def follow(tails: FloatArray, at: int, bins: FloatArray, bins_at: int, share: float, cursor: int, above: int) -> float:
+def follow(tails: FloatArray, at: int, bins: BinArray, bins_at: int, share: float, cursor: int, above: int) -> float:
     """Move a cursor to the bin in which the quantile lies, and interpolate in it."""
     place, over, wanted = int(tails[at + cursor]), tails[at + above], share * tails[at + TOTAL]
     while place < BINS - 1 and over > wanted:
@@ -78,7 +81,7 @@ def follow(tails: FloatArray, at: int, bins: FloatArray, bins_at: int, share: fl
 
 
 @compiled
-def shrink(tails: FloatArray, at: int, bins: FloatArray, bins_at: int) -> None:
+def shrink(tails: FloatArray, at: int, bins: BinArray, bins_at: int) -> None:
     """Divide everything by the present weight, before it grows out of its type."""
     weight = tails[at + WEIGHT]
     tails[at + TOTAL] = tails[at + ABOVE_99] = tails[at + ABOVE_999] = 0.0
