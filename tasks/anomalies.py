@@ -14,6 +14,8 @@ from quell.gateway.deps import ChartData
 from quell.incidents.anomaly import Anomaly, AnomalyLabel, label_anomaly, parse_label
 from quell.incidents.decision import Person
 from quell.incidents.errors import NotFound, Refused
+from quell.incidents.labels import SERVICE, SIGNAL, Labels
+from quell.incidents.maintenance import find_maintenance
 from quell.incidents.series import FloatArray
 from quell.incidents.signal import Signal
 from quell.incidents.timeline import NO_INCIDENT, Event
@@ -33,6 +35,8 @@ NUMBER = "ANO"
 
 def keep_candidates(res: Resources, candidates: Sequence[Candidate], *, at: datetime) -> int:
     """Begin, continue and drop what waits for review after one sweep; returns for how many there was no room."""
+    planned = res.config.maintenance
+    candidates = [c for c in candidates if find_maintenance(planned, _labels(c), now=at) is None]
     if not candidates:
         return 0
     with res.store.writing() as tx:
@@ -45,6 +49,11 @@ def keep_candidates(res: Resources, candidates: Sequence[Candidate], *, at: date
         for candidate in choice.begun:
             tx.anomalies.add(begin(candidate, f"{NUMBER}-{tx.next_number(NUMBER)}"))
     return choice.left_out
+
+
+def _labels(candidate: Candidate) -> Labels:
+    service = {SERVICE: candidate.service} if candidate.service else {}
+    return {SIGNAL: candidate.verdict.signal} | service | dict(candidate.verdict.labels)
 
 
 def label(res: Resources, *, anomaly: str, label: str, person: str, why: str, code: str, channel: str) -> Anomaly:

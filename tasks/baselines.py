@@ -15,6 +15,7 @@ from quell.incidents.signal import Signal
 from quell.ports import Document, Transaction
 from tasks.anomalies import real_periods
 from tasks.artifacts import publish, table
+from tasks.maintenance import planned_periods
 from tasks.resources import Resources, resources
 from tasks.runs import log
 
@@ -56,7 +57,7 @@ def refresh_signal(res: Resources, name: str) -> Refresh:
         return Refresh(signal=name, error=str(error))
     with res.store.reading() as tx:
         known = load_baseline(tx, name)
-        excluded = trouble_periods(tx, res, signal, now)
+        excluded = trouble_periods(tx, res, signal, now) + planned_periods(res, signal, history.labels, now)
     detection = res.config.detection
     fitted = fit(
         history,

@@ -19,6 +19,8 @@ from quell.config.config import Config, Connections, Detection, Grouping, Interv
 from quell.incidents.anomaly import Anomaly, AnomalyLabel
 from quell.incidents.decision import Person
 from quell.incidents.errors import InvalidInput, NotFound, Refused, Unavailable
+from quell.incidents.maintenance import Maintenance
+from quell.incidents.matcher import parse_matchers
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
@@ -179,6 +181,24 @@ def test_what_an_incident_covers_is_not_counted_twice(res: Resources) -> None:
     later = at(res, MENDED + timedelta(minutes=10))
     say(later, found.id, "real")
     assert [t.incident for t in past_troubles(later, ERRORS, later.clock())] == ["INC-1"]
+
+
+def test_planned_maintenance_teaches_nothing_and_asks_nobody(res: Resources) -> None:
+    planned = Maintenance(
+        name="upgrade", matchers=parse_matchers('{service="checkout"}'), once=(BROKEN, MENDED + timedelta(minutes=2))
+    )
+    quiet = replace(res, config=replace(res.config, maintenance=(planned,)))
+    moment = BROKEN
+    while moment < MENDED:
+        sweep(quiet, moment)
+        assert drain_inbox(at(quiet, moment)) == []  # the sweep's alert is muted too
+        moment += timedelta(seconds=30)
+    assert anomalies(quiet) == []
+    later = at(quiet, MENDED + timedelta(minutes=10))
+    assert refresh_signal(later, ERRORS.name).excluded == 1
+    with res.store.reading() as tx:
+        clean = load_baseline(tx, ERRORS.name)
+    assert clean is not None and clean.extreme_up[1] < 0.1
 
 
 def test_nobody_of_that_name_is_refused_and_the_refusal_is_kept(res: Resources) -> None:
