@@ -115,7 +115,6 @@ def _fit_chunk(
         m.forget(work, bins)
         _fit_one(values[:, column].copy(), period, work, bins, whole)
         memory[column, :] = work[: m.KEPT]
-        memory[column, m.HAS_SORTED] = 0.0
         _keep(past[column, 0], whole.values, source)
         _keep(past[column, 1], whole.means, source)
         _keep(past[column, 2], whole.residuals, source)
@@ -185,7 +184,6 @@ def _judge_one(
 
 @compiled
 def _put_back(work: FloatArray, kept: Past, memory: SmallArray, past: SmallArray) -> None:
-    work[m.HAS_SORTED] = 0.0
     memory[:] = work[: m.KEPT]
     past[0, :] = kept.values
     past[1, :] = kept.means

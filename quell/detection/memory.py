@@ -22,19 +22,19 @@ SHORT_SPREAD = 50
 SLOW_SPREAD = 1.0 / 700.0  # weight of a new square in the slow spread
 
 ROWS, FIRST_SLOT, SCALE, LONG_COUNT, STRIDE, LONG, ERROR_NEAR, ERROR_PHASE, ZEROS, ANCHOR, LAST_SLOT = range(11)
-NEAR, SPREAD, PHASE, HAS_SORTED = 11, 12, 13, 14  # the first three are of the present row
-NEAR_1, NEAR_2 = 15, 24  # NEAR of the row before and of the one before that
+NEAR, SPREAD, PHASE = 11, 12, 13  # of the present row
+NEAR_1, NEAR_2 = 14, 15  # NEAR of the row before and of the one before that
 SHORT_SUM, SLOW_MEAN = 16, 20  # and the next 3 each
-RING_AT = 25
+RING_AT = 24
 SQUARES_AT = RING_AT + RING
 RAISED_AT = SQUARES_AT + SPREADS * RING  # decades of the last rows
 SHORT_AT = RAISED_AT + RING  # sorted: the 6 rows before
 NEAR_AT = SHORT_AT + LAG_SHORT + 1  # sorted: the 30 rows before
 TAILS_AT = NEAR_AT + LAG_LONG + 1
 LONG_AT = TAILS_AT + COUNT * tail.FIELDS
-KEPT = LONG_AT + LONG_SAMPLES
-SORTED_AT = KEPT  # the samples of the long median, sorted
-DEPARTURES_AT = SORTED_AT + LONG_SAMPLES + 1
+SORTED_AT = LONG_AT + LONG_SAMPLES  # the same samples, sorted
+KEPT = SORTED_AT + LONG_SAMPLES
+DEPARTURES_AT = KEPT
 LOGS_AT = DEPARTURES_AT + COUNT  # their logarithms
 SCRATCH_AT = LOGS_AT + COUNT
 SIZE = SCRATCH_AT + 8
@@ -92,12 +92,9 @@ def sample_long(memory: FloatArray, value: float) -> None:
         for i in range(LONG_SAMPLES // 2):
             memory[LONG_AT + i] = memory[LONG_AT + 2 * i]
         count = LONG_SAMPLES // 2
+        memory[SORTED_AT : SORTED_AT + count] = np.sort(memory[LONG_AT : LONG_AT + count])
         memory[STRIDE] *= 2.0
-        memory[HAS_SORTED] = 0.0
     held = min(count, LONG_SAMPLES)
-    if memory[HAS_SORTED] == 0.0:
-        memory[SORTED_AT : SORTED_AT + held] = np.sort(memory[LONG_AT : LONG_AT + held])
-        memory[HAS_SORTED] = 1.0
     if held == LONG_SAMPLES:
         swap(memory, SORTED_AT, held, memory[LONG_AT + count % LONG_SAMPLES], value)
     else:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from quell.detection.calibration import THRESHOLD_DECADES, score_of
 from quell.detection.grid import lay_grid
 from quell.detection.passage import NO_VALUE, SILENT, pass_series
 from quell.detection.streams import NO_VIEW, VIEW_OF, VIEWS
@@ -19,8 +20,6 @@ CodeArray = NDArray[np.int8]
 
 VERDICTS: tuple[VerdictKind, ...] = tuple(VerdictKind)
 CODE = {kind: code for code, kind in enumerate(VERDICTS)}
-THRESHOLD_DECADES = 2.69  # where the score is 0.5
-SOFTNESS = 0.3  # decades per unit of the score's logit
 RECOMMENDED = 0.5
 ZERO_NEVER_NORMAL = 0.005  # the share of zeros in the past above which a zero is nothing special
 
@@ -31,8 +30,9 @@ __all__ = ["NO_VIEW", "RECOMMENDED", "VERDICTS", "VIEWS", "Scores", "score_serie
 class Scores:
     """One entry per row. NaN where there is nothing to say: no value, or no expectation yet.
 
-    `score` lies in 0..1; 0.5 is the recommended threshold. `verdict` is an index into VERDICTS, `view` into VIEWS: the
-    view that departs most. `decades` says how rare that is: 3 is about once in a thousand rows.
+    `score` lies in 0..1; 0.5 is the recommended threshold (`calibration` says what it costs). `verdict` is an index
+    into VERDICTS, `view` into VIEWS: the view that departs most. `decades` says how rare that is
+    on a scale that grows by one where the tail of the past thins out to a tenth.
     """
 
     expected: FloatArray
@@ -66,11 +66,6 @@ def score_series(timestamps: FloatArray, values: FloatArray, *, step: timedelta 
         view=np.where(stream >= 0, VIEW_OF[np.maximum(stream, 0)], VIEWS.index(NO_VIEW)).astype(np.int8),
         decades=decades,
     )
-
-
-def score_of(decades: FloatArray) -> FloatArray:
-    """The score of a rarity: 0.5 at the recommended threshold, rising with it."""
-    return np.asarray(1.0 / (1.0 + np.exp(-(decades - THRESHOLD_DECADES) / SOFTNESS)), dtype=np.float64)
 
 
 def _verdicts(values: FloatArray, score: FloatArray, stream: CodeArray) -> CodeArray:
