@@ -61,7 +61,7 @@ def stems_of(name: str, labels: Sequence[Labels]) -> list[str]:
     """
     keys = sorted({key for one in labels for key in one})
     telling = [key for key in keys if len({one.get(key) for one in labels}) > 1]
-    stems = ["-".join([name, *(re.sub(r"[^\w.]+", "_", one.get(key, "")) for key in telling)]) for one in labels]
+    stems = ["-".join([name, *(re.sub(r"[^\w.-]+", "_", one.get(key, "")) for key in telling)]) for one in labels]
     return [stem if stems.count(stem) == 1 else f"{stem}-{place}" for place, stem in enumerate(stems)]
 
 

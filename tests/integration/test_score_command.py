@@ -1,10 +1,14 @@
 """`quell score` on real files: what it writes, what it warns of, what it refuses, and how it ends."""
 
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from deployments.cli import score_files as score_files_module
@@ -13,6 +17,7 @@ from deployments.cli.score_signal import stems_of
 
 pytestmark = pytest.mark.integration
 
+EXAMPLE = Path(__file__).parents[2] / "deployments" / "config.example"
 COLUMNS = ["timestamp", "value", "expected", "lower", "upper", "anomaly_score", "verdict"]
 ROWS, SPIKE = 1500, 1400
 
@@ -229,4 +234,42 @@ def test_series_of_a_signal_get_names_that_tell_them_apart() -> None:
     labels = [{"service": "shop", "instance": "a/1"}, {"service": "shop", "instance": "b"}]
     assert stems_of("errors", labels) == ["errors-a_1", "errors-b"]
     assert stems_of("errors", labels[:1]) == ["errors"]
-    assert stems_of("x", [{"a": "1-2", "b": "3"}, {"a": "1", "b": "2-3"}]) == ["x-1_2-3", "x-1-2_3"]
+    assert stems_of("x", [{"a": "1-2", "b": "3"}, {"a": "1", "b": "2-3"}]) == ["x-1-2-3-0", "x-1-2-3-1"]
+
+
+@pytest.fixture
+def configured(tmp_path: Path, backfilled_prometheus: Callable[[str], str]) -> Path:
+    """A configuration whose signal `shop-traffic` has two series, the last three hours of them in a real Prometheus."""
+    newest = int(datetime.now(UTC).timestamp()) // 60 * 60 - 60
+    lines = ["# TYPE made_up_rate gauge"]
+    for instance in ("web-1", "web-2"):
+        for row, value in enumerate(noisy(180)):
+            lines.append(f'made_up_rate{{instance="{instance}"}} {value} {newest - 60 * (179 - row)}')
+    folder = Path(shutil.copytree(EXAMPLE, tmp_path / "config"))
+    settings, signals = folder / "quell.toml", folder / "signals.yaml"
+    address = backfilled_prometheus("\n".join([*lines, "# EOF", ""]))
+    settings.write_text(settings.read_text().replace("http://127.0.0.1:7450", address))
+    table = yaml.safe_load(signals.read_text())
+    table["signals"]["shop-traffic"] |= {"query": "made_up_rate", "step": "1m"}
+    signals.write_text(yaml.safe_dump(table))
+    return folder
+
+
+def test_a_signal_is_scored_from_its_history(tmp_path: Path, configured: Path) -> None:
+    done = score(
+        "--signal", "shop-traffic", "--since", "4h", "--out", tmp_path / "out", "--config", configured, "--plot"
+    )
+    assert done.exit_code == 0, done.stderr
+    assert names_in(tmp_path / "out") == [
+        "plotly.min.js", "shop-traffic-web-1.csv", "shop-traffic-web-1.html",
+        "shop-traffic-web-2.csv", "shop-traffic-web-2.html",
+    ]  # fmt: skip
+    table = scored(tmp_path / "out" / "shop-traffic-web-1.csv")
+    assert 170 <= len(table) <= 190 and not np.isnan(table["value"][0]) and table["timestamp"][0].endswith("Z")
+    assert "normal" in set(table["verdict"])
+
+
+def test_an_unknown_signal_is_named_with_its_neighbour(tmp_path: Path, configured: Path) -> None:
+    done = score("--signal", "shop-trafic", "--out", tmp_path / "out", "--config", configured)
+    assert done.exit_code == 1 and "'shop-trafic' is not in" in done.stderr and "shop-traffic" in done.stderr
+    assert not (tmp_path / "out").exists()
