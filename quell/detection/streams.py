@@ -2,7 +2,8 @@
 
 A view is what people are told; it may consist of two streams, up and down. `record` streams count when they come near
 the largest value of weeks, `local` streams (departures over the spread of the last rows) when they are large for their
-kind. Source of the choice: the ablation in docs/detection.md.
+kind. The arrays at the end go into
+compiled functions. Source of the choice: the ablation in docs/.
 """
 
 from dataclasses import dataclass
