@@ -157,7 +157,7 @@ def lost_by_file(files: Sequence[ScoredFile], threshold: float) -> list[tuple[st
         flagged = (file.score >= threshold) & (np.arange(len(worth)) >= start)
         best = [worth[flagged & (window == n)].max(initial=0.0) for n in range(len(file.windows))]
         false = flagged & (window == OUTSIDE)
-        hit = sum(one > 0.0 for one in best)
+        hit = sum(int(one > 0.0) for one in best)
         got = profile.caught * sum(best) - profile.missed * (len(best) - hit) + profile.false * worth[false].sum()
         found.append((file.key, float(len(best) - got), len(best), hit, int(np.count_nonzero(false))))
     return sorted(found, key=lambda one: -one[1])
