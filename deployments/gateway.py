@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
+from tasks.anomalies import label, series_of
 from tasks.approval import decide
 from tasks.main_signal import series_for
 from tasks.resources import Resources, resources
@@ -25,6 +26,8 @@ def build_app(res: Resources) -> FastAPI:
             decide=partial(decide, res),
             run_url=run_url,
             series_for=partial(series_for, res),
+            label=partial(label, res),
+            series_of=partial(series_of, res),
         )
     )
 

@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from types import FrameType
 
 from flows.response import respond
@@ -23,11 +24,13 @@ from tasks.intake import drain_inbox
 from tasks.resources import Resources, resources
 from tasks.runs import resume_run, run_state, start_run
 from tasks.thresholds import promote_decided
+from tasks.watch import watch_sweeps
 
 _LOG = logging.getLogger("quell.responder")
 _WAITING = (IncidentState.TRIAGED, IncidentState.CONTAINED, IncidentState.RESOLVED, IncidentState.REVIEWED)
 _SLOW_ROUND_SECONDS = 1.0
 _RETRY_SECONDS = 10
+_WATCH_EVERY = timedelta(seconds=5)
 
 
 @dataclass(slots=True)
@@ -38,6 +41,11 @@ class Responder:
     pool: ThreadPoolExecutor
     answering: dict[str, float] = field(default_factory=dict)  # incident -> when it may be tried again
     reconciling: Future[object] | None = None
+    since: datetime = field(init=False)
+    watched_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.since = self.watched_at = self.res.clock()
 
     def drain(self) -> bool:
         """Deal with everything in the inbox; whether there was anything."""
@@ -92,6 +100,15 @@ class Responder:
         except Exception:  # noqa: BLE001 - the next round tries again, and so does the scheduled deployment
             _LOG.exception("reconcile failed; it is tried again")
 
+    def watch(self) -> None:
+        """Notice when sweeps stop: they depend on Prefect's server and worker, this process does not."""
+        now = self.res.clock()
+        if now - self.watched_at < _WATCH_EVERY:
+            return
+        self.watched_at = now
+        if (reason := watch_sweeps(self.res, since=self.since)) is not None:
+            _LOG.warning("sweeps: %s", reason)
+
     def _answer(self, incident: Incident) -> None:
         """`respond` runs in this process: a polled run would begin seconds later."""
         if self.answering.get(incident.id, 0.0) > time.monotonic():
@@ -143,6 +160,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
         while not stopping.is_set():
             try:
                 if responder.drain() or since_slow_round >= _SLOW_ROUND_SECONDS:
+                    responder.watch()  # first: the others need Prefect, whose absence this one has to report
                     responder.advance()
                     responder.resume()
                     responder.promote()

@@ -3,6 +3,7 @@
 from prefect import flow, unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from tasks.anomalies import list_for_review
 from tasks.baselines import fit_baseline, list_signals, report_baselines
 from tasks.detection import finish_sweep, judge_signals, plan_sweep, run_name, sweep_now
 
@@ -44,3 +45,14 @@ def refresh_baselines() -> dict[str, str]:
     much; the run fails where a signal's history cannot be fetched.
     """
     return report_baselines(fit_baseline.map(list_signals()).result())
+
+
+@flow(name="anomaly-review", flow_run_name=lambda: run_name("anomaly review"))
+def anomaly_review() -> str:
+    """Lists what sweeps judged near the limit or newly anomalous and nobody has labelled yet.
+
+    The artifact `anomaly-review` links each to its page, where a person says in one click whether it was real, false
+    or expected. Times labelled real are left out when baselines are fitted, and count as trouble when limits are
+    recomputed.
+    """
+    return list_for_review()

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from quell.incidents.alert import Alert
+from quell.incidents.anomaly import Anomaly
 from quell.incidents.change import Change
 from quell.incidents.decision import Decision
 from quell.incidents.fix import Fix
@@ -105,6 +106,7 @@ INDEXES: Mapping[str, tuple[str, ...]] = {
     "reports": ("service", "incident", "at"),
     "reviews": ("written_at",),
     "verdicts": ("signal", "kind", "at"),
+    "anomalies": ("series", "signal", "label", "labelled_by", "last_at", "labelled_at"),
     "documents": ("kind", "updated_at"),
     "leases": ("holder", "expires_at"),
 }
@@ -138,6 +140,8 @@ class Transaction(Protocol):
     @property
     def verdicts(self) -> Records[Verdict]: ...
     @property
+    def anomalies(self) -> Records[Anomaly]: ...
+    @property
     def documents(self) -> Records[Document]: ...
     @property
     def leases(self) -> Records[Lease]: ...
@@ -145,7 +149,7 @@ class Transaction(Protocol):
     def timeline(self) -> Timeline: ...
 
     def next_number(self, prefix: str) -> int:
-        """1, 2, 3, ... for each prefix (`INC`, `MIT`, `FIX`, `THR`); given inside the transaction, without gaps."""
+        """1, 2, 3, ... for each prefix (`INC`, `MIT`, `FIX`, ...); given inside the transaction, without gaps."""
         ...
 
 

@@ -57,7 +57,7 @@ def decide(
             name=person,
             answer=given,
             code_step=step,
-            used_steps={d.code_step for d in tx.decisions.find({"person": person}) if d.code_step is not None},
+            used_steps=used_code_steps(tx, person),
             failed_codes=_failed_codes(res, tx, subject, person),
             now=now,
         )
@@ -109,6 +109,13 @@ def question_about(res: Resources, tx: Transaction, subject: str) -> Question:
         waits = version.state in (ThresholdState.PROPOSED, ThresholdState.SHADOW)
         return _question(tx, subject, hash=text_hash(version.rule), waits=waits, state=version.state)
     raise NotFound(f"{subject} is no mitigation, fix or threshold version in the store")
+
+
+def used_code_steps(tx: Transaction, person: str) -> set[int]:
+    """The time steps of every code that the person has used, on decisions and on labels of anomalies."""
+    steps = [decision.code_step for decision in tx.decisions.find({"person": person})]
+    steps += [anomaly.code_step for anomaly in tx.anomalies.find({"labelled_by": person})]
+    return {step for step in steps if step is not None}
 
 
 def text_hash(text: str) -> str:

@@ -13,7 +13,9 @@ from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Signal
 from quell.ports import Document, Transaction
+from tasks.anomalies import real_periods
 from tasks.artifacts import publish, table
+from tasks.maintenance import planned_periods
 from tasks.resources import Resources, resources
 from tasks.runs import log
 
@@ -55,7 +57,7 @@ def refresh_signal(res: Resources, name: str) -> Refresh:
         return Refresh(signal=name, error=str(error))
     with res.store.reading() as tx:
         known = load_baseline(tx, name)
-        excluded = trouble_periods(tx, res, signal, now)
+        excluded = trouble_periods(tx, res, signal, now) + planned_periods(res, signal, history.labels, now)
     detection = res.config.detection
     fitted = fit(
         history,
@@ -85,12 +87,15 @@ def refresh_signal(res: Resources, name: str) -> Refresh:
 
 
 def _lost_series(known: Baseline | None, fitted: Baseline) -> int:
-    """How many series could be judged before, are still there, and could not be judged by the new fit."""
+    """How many series could be judged before, are still there, and could not be judged by the new fit.
+
+    Where the query returns nothing at all, every series counts: a signal that is gone must not be forgotten.
+    """
     if known is None:
         return 0
     ready = {series_key(labels) for labels, ok in zip(known.labels, known.ready.tolist(), strict=True) if ok}
     short = {series_key(labels) for labels, ok in zip(fitted.labels, fitted.ready.tolist(), strict=True) if not ok}
-    return len(ready & short)
+    return len(ready & short) if fitted.labels else len(ready)
 
 
 def fetch_history(res: Resources, signal: Signal, now: datetime) -> SeriesMatrix:
@@ -122,13 +127,17 @@ def _whole(span: timedelta, step: timedelta) -> timedelta:
 
 
 def trouble_periods(tx: Transaction, res: Resources, signal: Signal, now: datetime) -> tuple[Period, ...]:
-    """The times of incidents that may have shown in the signal; a dismissed incident was none."""
+    """The times of incidents that may have shown in the signal, and of anomalies that a person labelled real.
+
+    A dismissed incident was none.
+    """
     incidents = tx.incidents.find(after=("updated_at", now - signal.history))
-    return tuple(
+    periods = tuple(
         (i.onset_at - INCIDENT_MARGIN, (i.resolved_at or now) + INCIDENT_MARGIN)
         for i in incidents
         if i.state is not IncidentState.DISMISSED and _shows_in(res, i, signal)
     )
+    return periods + real_periods(tx, signal, now)
 
 
 def _shows_in(res: Resources, incident: Incident, signal: Signal) -> bool:

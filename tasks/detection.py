@@ -12,17 +12,21 @@ from prefect.runtime import flow_run
 from quell.detection.archive import baseline_id
 from quell.detection.episode import Finding, deserves_alert
 from quell.detection.finding import describe_finding
+from quell.detection.health import LAST_SWEEP, budget, gather_vanished, is_vanished
 from quell.detection.judge import judge_with_onset
+from quell.detection.review import Candidate, review_candidates
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.verdict import Verdict, VerdictKind
 from quell.ports import Document
+from tasks.anomalies import keep_candidates
 from tasks.artifacts import publish, table
 from tasks.baselines import load_baseline
 from tasks.episodes import record_failures, record_findings
 from tasks.resources import Resources, resources
 from tasks.runs import log
+from tasks.slo import judge_slo
 
-SWEEP = "sweep:last"
+SWEEP = LAST_SWEEP
 JUDGED_POINTS = 5  # beyond the time after which a series counts as stale
 MOST_POINTS = 240
 WRITTEN_AT_ONCE = 500  # the store admits one writer: others get their turn in between
@@ -36,7 +40,10 @@ class ShardReport:
     kinds: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     troubles: list[Verdict] = field(default_factory=list[Verdict])
     findings: list[Finding] = field(default_factory=list[Finding])
+    candidates: list[Candidate] = field(default_factory=list[Candidate])
     errors: dict[str, str] = field(default_factory=dict[str, str])
+    budgets: list[Verdict] = field(default_factory=list[Verdict])  # on error budgets, of signals with an slo
+    vanished: dict[str, int] = field(default_factory=dict[str, int])  # signals that are gone, with their known series
     is_unreachable: bool = False
 
 
@@ -49,6 +56,8 @@ class SweepReport:
     kinds: dict[str, dict[str, int]]
     troubles: list[Verdict]
     errors: dict[str, str]
+    vanished: dict[str, int] = field(default_factory=dict[str, int])
+    budgets: list[Verdict] = field(default_factory=list[Verdict])
     is_unreachable: bool = False
 
     @property
@@ -98,11 +107,17 @@ def plan_shards(res: Resources, at: datetime) -> list[list[str]]:
 def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardReport:
     """Judge the signals of one shard and store their verdicts; a signal that cannot be asked does not stop the others.
 
-    No verdict is invented for a signal that could not be asked.
+    No verdict is invented for a signal that could not be asked. After three intervals the rest is left to the next
+    sweep, and said to be left.
     """
     report = ShardReport()
     unreachable = False
+    begun, allowed = res.clock(), budget(res.config.intervals.sweep)
     for name in signals:
+        if (spent := res.clock() - begun) > allowed:
+            seconds = f"{spent.total_seconds():.0f} s, {allowed.total_seconds():.0f} s are allowed"
+            report.errors[name] = f"left to the next sweep: the signals before it took {seconds}"
+            continue
         try:
             found = _judge_signal(res, name, at)
         except QuellError as error:
@@ -115,11 +130,15 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
             continue
         _store_verdicts(res, [verdict for verdict, _ in found])
         _add_to(report, res, name, found)
+        _judge_budget(report, res, name, at)
     return ShardReport(
         kinds=report.kinds,
         troubles=report.troubles,
         findings=report.findings,
+        candidates=report.candidates,
         errors=report.errors,
+        vanished=report.vanished,
+        budgets=report.budgets,
         is_unreachable=unreachable,
     )
 
@@ -133,15 +152,37 @@ def _judge_signal(res: Resources, name: str, at: datetime) -> list[tuple[Verdict
     return judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after)
 
 
+def _judge_budget(report: ShardReport, res: Resources, name: str, at: datetime) -> None:
+    """Judge the signal's error budget, if it has an objective; what fails here leaves the band's verdicts standing."""
+    signal = res.config.signals[name]
+    if signal.slo is None:
+        return
+    try:
+        verdicts, findings = judge_slo(res, signal, signal.slo, at)
+    except QuellError as error:
+        log().error("the error budget of %s could not be judged: %s", name, error)
+        report.errors[name] = f"error budget: {error}"
+        return
+    _store_verdicts(res, verdicts)
+    report.budgets.extend(verdicts)
+    report.findings.extend(findings)
+
+
 def _add_to(report: ShardReport, res: Resources, name: str, found: list[tuple[Verdict, float]]) -> None:
+    report.candidates.extend(review_candidates(found, res.config.signals[name], res.config.catalog))
     counts = report.kinds.setdefault(name, {})
+    findings: list[Finding] = []
     for verdict, since in found:
         counts[verdict.kind] = counts.get(verdict.kind, 0) + 1
         if verdict.kind.is_trouble:
             report.troubles.append(verdict)
         if deserves_alert(verdict):
             signal = res.config.signals[name]
-            report.findings.append(describe_finding(verdict, signal, res.config.catalog, since=since))
+            findings.append(describe_finding(verdict, signal, res.config.catalog, since=since))
+    if is_vanished([verdict for verdict, _ in found]):
+        report.vanished[name] = len(found)
+        findings = [gather_vanished(name, findings)] if len(findings) > 1 else findings
+    report.findings.extend(findings)
 
 
 def _store_verdicts(res: Resources, verdicts: list[Verdict]) -> None:
@@ -162,11 +203,14 @@ def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, 
         kinds={name: counts for shard in shards for name, counts in shard.kinds.items()},
         troubles=[verdict for shard in shards for verdict in shard.troubles],
         errors={name: error for shard in shards for name, error in shard.errors.items()},
+        budgets=[verdict for shard in shards for verdict in shard.budgets],
+        vanished={name: series for shard in shards for name, series in shard.vanished.items()},
         is_unreachable=any(shard.is_unreachable for shard in shards),
     )
     findings = [finding for shard in shards for finding in shard.findings]
-    record_findings(res, findings, at=at, judged=frozenset(report.kinds))
+    record_findings(res, findings, at=at, judged=frozenset(report.kinds) - frozenset(report.errors))
     record_failures(res, report.errors, at=at)
+    keep_candidates(res, [candidate for shard in shards for candidate in shard.candidates], at=at)
     _keep_last(res, report)
     publish("detection-sweep", sweep_markdown(report), "verdicts by signal, and every series in trouble")
     if report.errors:
@@ -183,6 +227,7 @@ def _keep_last(res: Resources, report: SweepReport) -> None:
         "series": sum(report.totals.values()),
         "verdicts": report.totals,
         "errors": report.errors,
+        "vanished": sorted(report.vanished),
         "seconds": round(report.seconds, 3),
     }
     with res.store.writing() as tx:
@@ -195,6 +240,9 @@ def sweep_markdown(report: SweepReport) -> str:
     parts = [f"## Sweep of {report.at:%Y-%m-%d %H:%M:%S} UTC", f"**{sum(report.totals.values())} series: {totals}.**"]
     if report.errors:
         parts += ["### Not judged", table(["signal", "why"], list(report.errors.items()))]
+    if report.vanished:
+        gone = [[name, series, "no sample of any of them"] for name, series in sorted(report.vanished.items())]
+        parts += ["### Vanished", table(["signal", "series known before", "now"], gone)]
     troubles = sorted(report.troubles, key=lambda verdict: (-verdict.score, verdict.id))
     rows = [
         [v.signal, _series(v), v.kind.replace("_", " "), _show(v.value), _band(v), v.reason] for v in troubles[:SHOWN]
@@ -202,6 +250,9 @@ def sweep_markdown(report: SweepReport) -> str:
     parts += ["### In trouble", table(["signal", "series", "verdict", "value", "band", "reason"], rows)]
     if len(troubles) > SHOWN:
         parts.append(f"... and {len(troubles) - SHOWN} more.")
+    if report.budgets:
+        spent = [[v.signal, _series(v), v.kind.replace("_", " "), v.reason] for v in report.budgets[:SHOWN]]
+        parts += ["### Error budgets", table(["signal", "series", "verdict", "reason"], spent)]
     counts = [[name, *(kinds.get(kind, 0) for kind in VerdictKind)] for name, kinds in sorted(report.kinds.items())]
     parts += ["### Verdicts", table(["signal", *(kind.replace("_", " ") for kind in VerdictKind)], counts)]
     parts += [f"_Judged and stored {report.seconds:.1f} s after the moment that it judges._"]

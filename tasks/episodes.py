@@ -5,7 +5,7 @@ from datetime import datetime
 
 from quell.detection.episode import Episode, Finding, begin_or_continue, from_body, letters, rest, to_body
 from quell.incidents.incident import Severity
-from quell.incidents.labels import ALERTNAME, SERVICE, SEVERITY
+from quell.incidents.labels import ALERTNAME, SERVICE, SEVERITY, SIGNAL
 from quell.incidents.verdict import VerdictKind
 from quell.ports import Document, Transaction
 from tasks.resources import Resources
@@ -26,18 +26,18 @@ def record_findings(res: Resources, findings: Sequence[Finding], *, at: datetime
         for key, episode in known.items():
             if key in after:
                 continue
-            rested = rest(episode, now=at, confirm_sweeps=confirm) if _is_calm(tx, key, at, judged) else episode
+            rested = rest(episode, now=at, confirm_sweeps=confirm) if _is_calm(tx, episode, at, judged) else episode
             if rested is not None:
                 after[key] = rested
         _keep(tx, EPISODES, after, at)
     _deliver(res, EPISODES, at, confirm)
 
 
-def _is_calm(tx: Transaction, key: str, at: datetime, judged: frozenset[str]) -> bool:
+def _is_calm(tx: Transaction, episode: Episode, at: datetime, judged: frozenset[str]) -> bool:
     """Whether this sweep judged the series normal, or judged its signal and the series is no longer expected."""
-    verdict = tx.verdicts.get(key)
-    if verdict is None:
-        return True
+    verdict = tx.verdicts.get(episode.key)
+    if verdict is None:  # the episode of a whole signal has no verdict of its own
+        return episode.labels.get(SIGNAL) in judged
     if verdict.at < at:
         return verdict.signal in judged
     return verdict.kind is VerdictKind.NORMAL
@@ -45,15 +45,19 @@ def _is_calm(tx: Transaction, key: str, at: datetime, judged: frozenset[str]) ->
 
 def record_failures(res: Resources, errors: Mapping[str, str], *, at: datetime) -> None:
     """Count sweeps that could not judge; after three in a row Quell raises an alert about itself."""
+    record_condition(res, FAILING, _failing(errors, at) if errors else None, at=at, confirm=FAILURES_BEFORE_ALERT)
+
+
+def record_condition(res: Resources, document: str, trouble: Finding | None, *, at: datetime, confirm: int) -> None:
+    """Begin, continue or end the one episode of a document: an alert that Quell raises about itself."""
     with res.store.writing() as tx:
-        known = open_episodes(tx, FAILING)
-        episode = known.get(FAILING)
-        if errors:
-            after = begin_or_continue(episode, _failing(errors, at))
+        episode = open_episodes(tx, document).get(document)
+        if trouble is not None:
+            after = begin_or_continue(episode, trouble)
         else:
-            after = rest(episode, now=at, confirm_sweeps=FAILURES_BEFORE_ALERT) if episode else None
-        _keep(tx, FAILING, {FAILING: after} if after else {}, at)
-    _deliver(res, FAILING, at, FAILURES_BEFORE_ALERT)
+            after = rest(episode, now=at, confirm_sweeps=confirm) if episode else None
+        _keep(tx, document, {document: after} if after else {}, at)
+    _deliver(res, document, at, confirm)
 
 
 def _failing(errors: Mapping[str, str], at: datetime) -> Finding:

@@ -9,6 +9,7 @@ from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Signal
 from quell.prevention.backtest import Trouble
+from tasks.anomalies import real_anomalies
 from tasks.resources import Resources
 
 _COARSE_POINTS = 2000
@@ -38,13 +39,22 @@ def fetch_history(res: Resources, signal: Signal, now: datetime) -> SeriesMatrix
 
 
 def past_troubles(res: Resources, signal: Signal, now: datetime) -> tuple[Trouble, ...]:
-    """The incidents that could show in the signal, dismissed ones left out: those were false alarms."""
+    """The incidents that could show in the signal, and anomalies outside of them that a person labelled real.
+
+    Dismissed incidents are left out: those were false alarms.
+    """
     with res.store.reading() as tx:
         incidents = tx.incidents.find()
-    return tuple(
+        confirmed = real_anomalies(tx, signal.name)
+    troubles = tuple(
         Trouble(incident=i.id, start=i.onset_at, end=i.resolved_at or now, margin=_MARGIN)
         for i in incidents
         if i.state is not IncidentState.DISMISSED and _concerns(res, signal, i)
+    )
+    return troubles + tuple(
+        Trouble(incident=a.id, start=a.started_at, end=a.last_at, margin=_MARGIN)
+        for a in confirmed
+        if not any(t.period[0] <= a.last_at and a.started_at <= t.period[1] for t in troubles)
     )
 
 

@@ -17,10 +17,11 @@ from quell.incidents.report import Report
 from quell.incidents.timeline import event_of
 from quell.ports import Transaction
 from quell.triage.intake import has_start, parse_alert, parse_change, parse_report, split_webhook
+from quell.triage.placement import mute_of
 from quell.triage.quiet import judge_quiet
 from tasks.assessment import BY
 from tasks.resources import Resources, resources
-from tasks.triage import REPORTS_ALERT, Triage
+from tasks.triage import MUTED_AND_FIRING, REPORTS_ALERT, Triage
 
 
 @dataclass(kw_only=True)
@@ -50,7 +51,7 @@ def drain_inbox(res: Resources, limit: int = 500) -> list[str]:
             raise
         except Exception:  # noqa: BLE001 - one item that breaks triage must not stop the others: take them one by one
             touched = _drain_singly(res, limit)
-    return list(dict.fromkeys([*touched, *settle_quiet(res)]))
+    return list(dict.fromkeys([*touched, *release_muted(res), *settle_quiet(res)]))
 
 
 def _drain(res: Resources, limit: int) -> list[str]:
@@ -152,6 +153,19 @@ def _begun_earlier(tx: Transaction, alert: Alert, batch: Mapping[AlertId, list[A
 
 def _firing(tx: Transaction, mark: Fingerprint) -> list[Alert]:
     return tx.alerts.find({"fingerprint": mark, "status": AlertStatus.FIRING})
+
+
+def release_muted(res: Resources) -> list[str]:
+    """Place the alerts that were muted by maintenance which is over, and still fire; returns the incidents touched."""
+    now, planned = res.clock(), res.config.maintenance
+    with res.store.reading() as tx:
+        muted = tx.alerts.find(MUTED_AND_FIRING)
+    if all(mute_of(alert, planned, res.config.catalog, now) for alert in muted):
+        return []
+    with res.store.writing() as tx:
+        triage = Triage(tx, res.config, now)
+        triage.release_muted()
+        return triage.finish()
 
 
 def settle_quiet(res: Resources) -> list[str]:

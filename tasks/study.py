@@ -14,6 +14,7 @@ from quell.prevention.history import mask_periods
 from quell.prevention.threshold import Budget, Proposal, propose_limits
 from tasks.artifacts import incident_link, table
 from tasks.history import fetch_history, past_troubles
+from tasks.maintenance import planned_periods
 from tasks.resources import Resources
 
 WAITING = (ThresholdState.PROPOSED, ThresholdState.SHADOW)
@@ -43,7 +44,8 @@ class Study:
 def study_of(res: Resources, signal: Signal) -> Study:
     """History without incidents, the limits it gives, and what old and new limits would have done."""
     now = res.clock()
-    matrix = fetch_history(res, signal, now)
+    history = fetch_history(res, signal, now)
+    matrix = mask_periods(history, planned_periods(res, signal, history.labels, now))
     troubles = past_troubles(res, signal, now)
     quiet = mask_periods(matrix, [t.period for t in troubles])
     budget = Budget(alarms_per_week=res.config.detection.false_alarms_per_week, hold=hold_of(signal))

@@ -30,6 +30,7 @@ from quell.triage.relation import service_of
 from tasks.assessment import BY, Assessment, Case
 
 REPORTS_ALERT = "UserReports"
+MUTED_AND_FIRING = {"outcome": AlertOutcome.MUTED, "status": AlertStatus.FIRING}
 
 
 class Triage:
@@ -52,7 +53,7 @@ class Triage:
     # ---- what came in -------------------------------------------------------------------------------------------
 
     def take_alert(self, alert: Alert) -> None:
-        """Place a new episode, or record what is new about a known one; its outcome never changes."""
+        """Place a new episode, or record what is new about a known one; its outcome changes only from muted."""
         known = self._tx.alerts.get(alert.id)
         if known is None or known.outcome is None:
             self._place(alert)
@@ -68,6 +69,11 @@ class Triage:
             )
         if known.annotations != alert.annotations or known.status is not alert.status:
             self._touch(case)
+
+    def release_muted(self) -> None:
+        """Place what was muted and still fires, now that its maintenance is over."""
+        for alert in self._tx.alerts.find(MUTED_AND_FIRING, order="starts_at"):
+            self._place(alert)
 
     def take_change(self, change: Change) -> None:
         """Keep a change; incidents that it may have caused are looked at again."""
@@ -104,7 +110,10 @@ class Triage:
             window=grouping.window,
             reopen=grouping.reopen,
             now=self._now,
+            maintenance=self._config.maintenance,
         )
+        if alert.outcome is AlertOutcome.MUTED and placement.outcome is AlertOutcome.MUTED:
+            return
         if placement.outcome is AlertOutcome.OPENED:
             case = self._open(alert, placement.reason)
         else:
@@ -118,7 +127,8 @@ class Triage:
         self._tx.alerts.put(decided)
         if case is None:
             text = f"{_called(alert)} opens nothing: {placement.reason}"
-            event = Event(incident=None, at=self._now, kind="alert waiting", by=BY, text=text, subject=alert.id)
+            kind = f"alert {placement.outcome}"
+            event = Event(incident=None, at=self._now, kind=kind, by=BY, text=text, subject=alert.id)
             self._tx.timeline.append(event)
             return
         case.alerts[decided.id] = decided

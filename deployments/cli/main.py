@@ -6,7 +6,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from deployments.cli import audit, automation, check, incident, mitigation, report, simulate, threshold, why
+from deployments.cli import (
+    anomaly,
+    audit,
+    automation,
+    check,
+    incident,
+    mitigation,
+    report,
+    score,
+    simulate,
+    slo,
+    threshold,
+    why,
+)
 from deployments.cli.record import DEFAULT_FOLDER, ConfigOption
 from deployments.cli.terminal import err
 from quell.incidents.errors import QuellError
@@ -43,8 +56,11 @@ app.command()(mitigation.release)
 app.command()(report.change)
 app.command()(report.report)
 app.command()(simulate.simulate)
+app.command()(score.score)
 app.add_typer(automation.app, name="automation")
 app.add_typer(threshold.app, name="threshold")
+app.add_typer(anomaly.app, name="anomaly")
+app.add_typer(slo.app, name="slo")
 app.add_typer(audit.app, name="audit")
 
 

@@ -1,6 +1,7 @@
 """From checked models to domain types. Nothing can fail here; a key that was left out takes the type's own default."""
 
 from collections.abc import Mapping
+from datetime import UTC
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
 from quell.config.schema import (
     ConnectionsModel,
+    MaintenanceModel,
     PeopleFile,
     PlaybookFile,
     QuellFile,
@@ -19,11 +21,16 @@ from quell.config.schema import (
     SignalModel,
     SignalsFile,
     StepModel,
+    WeeklyModel,
 )
 from quell.incidents.decision import Person
+from quell.incidents.maintenance import Maintenance, Weekly
 from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import DIRECTION_OF_KIND, Signal
+from quell.incidents.slo import Slo
 from quell.response.playbook import ApprovalPolicy, Limits, Playbook, RecoveryRule, StepTemplate
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def build_config(
@@ -42,6 +49,7 @@ def build_config(
         intervals=Intervals(**_given(quell.intervals)),
         detection=Detection(**_given(quell.detection)),
         grouping=Grouping(**_given(routing.grouping)),
+        maintenance=tuple(_maintenance(model) for model in routing.maintenance),
         catalog=Catalog(services={name: _service(name, body) for name, body in services.services.items()}),
         signals={name: _signal(name, body) for name, body in signals.signals.items()},
         playbooks={playbook.name: _playbook(playbook) for playbook in playbooks},
@@ -80,12 +88,29 @@ def _repository(model: RepositoryModel) -> ConfigRepository:
 
 def _signal(name: str, model: SignalModel) -> Signal:
     return Signal(
-        **_given(model, without=("user_facing", "direction", "query")),
+        **_given(model, without=("user_facing", "direction", "query", "slo")),
         name=name,
         query=model.query.strip(),
         direction=model.direction or DIRECTION_OF_KIND[model.kind],
         is_user_facing=model.user_facing,
+        slo=None if model.slo is None else Slo(objective=model.slo.objective, period=model.slo.period),
     )
+
+
+def _maintenance(model: MaintenanceModel) -> Maintenance:
+    once = (model.start.astimezone(UTC), model.until.astimezone(UTC)) if model.start and model.until else None
+    return Maintenance(
+        name=model.name,
+        matchers=model.match,
+        once=once,
+        weekly=None if model.weekly is None else _weekly(model.weekly),
+        reason=model.reason,
+    )
+
+
+def _weekly(model: WeeklyModel) -> Weekly:
+    days = tuple(sorted({_DAYS.index(day) for day in model.days}))
+    return Weekly(days=days, start=model.start, end=model.until, zone=model.zone)
 
 
 def _people(model: PeopleFile) -> Mapping[str, Person]:

@@ -118,6 +118,8 @@ def _check_signals(source: Source, services_file: Source) -> Iterator[Problem]:
         kind, unit = body.get("kind"), body.get("unit")
         if kind in list(SignalKind) and isinstance(unit, str) and unit not in UNITS[SignalKind(kind)]:
             yield source.problem((*path, "unit"), not_defined(f"unit of kind {kind}", unit, UNITS[SignalKind(kind)]))
+        if "slo" in body and kind != SignalKind.ERROR_RATIO:
+            yield source.problem((*path, "slo"), f"slo needs a signal of kind error_ratio (is {kind})")
 
 
 def _check_duplicate_playbooks(playbooks: Iterable[Source]) -> Iterator[Problem]:

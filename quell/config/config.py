@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from quell.incidents.decision import Person
+from quell.incidents.maintenance import Maintenance
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
 from quell.response.playbook import Playbook
@@ -68,6 +69,7 @@ class Config:
     signals: Mapping[str, Signal]
     playbooks: Mapping[str, Playbook]
     people: Mapping[str, Person]
+    maintenance: tuple[Maintenance, ...] = ()
     notify: tuple[str, ...] = ()  # Apprise URLs by reference (env:NAME or file:PATH)
 
     @property

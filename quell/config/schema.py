@@ -1,9 +1,10 @@
 """The shape of each file, as pydantic checks it: unknown keys are errors, every value has a type and a limit."""
 
+from datetime import UTC
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from quell.config.value import (
     Duration,
@@ -13,6 +14,9 @@ from quell.config.value import (
     PositiveDuration,
     Reference,
     StoreUrl,
+    TimeOfDay,
+    Zone,
+    wrong,
 )
 from quell.incidents.signal import Direction, SignalKind
 
@@ -101,6 +105,11 @@ class ServicesFile(Model):
     services: Annotated[dict[Text, ServiceModel], Field(min_length=1)]
 
 
+class SloModel(Model):
+    objective: Annotated[float, Field(gt=0, lt=1)]
+    period: PositiveDuration
+
+
 class SignalModel(Model):
     query: Text
     kind: SignalKind
@@ -112,6 +121,7 @@ class SignalModel(Model):
     min_effect: Annotated[float, Field(ge=0)] = 0.0
     history: PositiveDuration | None = None
     description: str = ""
+    slo: SloModel | None = None
 
 
 class SignalsFile(Model):
@@ -126,10 +136,38 @@ class GroupingModel(Model):
     change_window: PositiveDuration | None = None
 
 
+class WeeklyModel(Model):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    days: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Field(min_length=1)]
+    start: TimeOfDay = Field(alias="from")
+    until: TimeOfDay
+    zone: Zone = UTC
+
+
+class MaintenanceModel(Model):
+    name: Text
+    match: Matchers
+    start: AwareDatetime | None = Field(default=None, alias="from")
+    until: AwareDatetime | None = None
+    weekly: WeeklyModel | None = None
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _has_one_time(self) -> Self:
+        if not self.match:
+            raise wrong("match is empty, which would mute everything: name a service, an instance or an alert")
+        if (self.weekly is None) == (self.start is None) or (self.start is None) != (self.until is None):
+            raise wrong("needs either from and until, or weekly")
+        if self.start is not None and self.until is not None and self.until <= self.start:
+            raise wrong(f"until {self.until.isoformat()} must come after from {self.start.isoformat()}")
+        return self
+
+
 class RoutingFile(Model):
     """routing.yaml"""
 
     grouping: GroupingModel = GroupingModel()
+    maintenance: list[MaintenanceModel] = []
 
 
 class PersonModel(Model):

@@ -2,10 +2,11 @@
 
 import os
 import re
-from datetime import timedelta
+from datetime import time, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
@@ -122,6 +123,27 @@ def _scalars(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _time_of_day(value: Any) -> time:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60:
+        return time(value // 60, value % 60)  # YAML 1.1 reads 13:30 without quotes as a number to base 60
+    try:
+        found = time.fromisoformat(str(value))
+    except ValueError as error:
+        raise wrong(f'"{value}" is not a time of day: write "03:30"') from error
+    if found.tzinfo is not None:
+        raise wrong(f'"{value}" has an offset: name the zone instead, as in zone: Europe/Berlin')
+    return found
+
+
+def _zone(value: Any) -> tzinfo:
+    try:
+        return ZoneInfo(str(value))
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise wrong(f'"{value}" is not a time zone: write a name like Europe/Berlin, or UTC') from error
+
+
+TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
+Zone = Annotated[tzinfo, BeforeValidator(_zone)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_positive)]
 Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]

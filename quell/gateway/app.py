@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from quell.gateway import problems
+from quell.gateway.anomalies import anomaly_routes
 from quell.gateway.body_limit import BodyLimit
 from quell.gateway.decisions import decision_routes
 from quell.gateway.deps import GatewayDeps
@@ -31,13 +32,14 @@ def create_app(deps: GatewayDeps) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
-    measures = Measures(deps.store)
+    measures = Measures(deps.store, deps.clock)
     commit = GroupCommit(deps.store.receive)
     app.include_router(intake_routes(deps, commit, measures))
     app.include_router(decision_routes(deps))
     app.include_router(incident_routes(deps))
     app.include_router(health_routes(deps, measures))
     app.include_router(page_routes(deps))
+    app.include_router(anomaly_routes(deps))
     problems.install(app)
     app.middleware("http")(_timed(measures))
     app.add_middleware(BodyLimit)

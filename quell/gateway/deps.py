@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from quell.config.config import Config
+from quell.incidents.anomaly import Anomaly
 from quell.incidents.decision import Decision
+from quell.incidents.errors import Unavailable
 from quell.incidents.incident import Incident
 from quell.incidents.series import FloatArray
 from quell.ports import Clock, Store
@@ -19,9 +21,15 @@ class Decide(Protocol):
     ) -> Decision: ...
 
 
+class LabelAnomaly(Protocol):
+    """The one check that every label passes; raises Refused, NotFound or InvalidInput."""
+
+    def __call__(self, *, anomaly: str, label: str, person: str, why: str, code: str, channel: str) -> Anomaly: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartData:
-    """The main signal of an incident; all arrays have shape (T,)."""
+    """The main signal of an incident or an anomaly; all arrays have shape (T,)."""
 
     title: str
     unit: str
@@ -35,9 +43,17 @@ def no_series(_incident: Incident) -> ChartData | None:
     return None
 
 
+def no_series_of(_anomaly: Anomaly) -> ChartData | None:
+    return None
+
+
+def takes_no_labels(*, anomaly: str, label: str, person: str, why: str, code: str, channel: str) -> Anomaly:  # noqa: ARG001
+    raise Unavailable("this gateway was started without a way to label anomalies: use `quell anomaly label`")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDeps:
-    """`run_url` says where a person sees a Prefect run; `series_for` may raise Unavailable."""
+    """`run_url` says where a person sees a Prefect run; `series_for` and `series_of` may raise Unavailable."""
 
     store: Store
     config: Config
@@ -45,3 +61,5 @@ class GatewayDeps:
     decide: Decide
     run_url: Callable[[str], str]
     series_for: Callable[[Incident], ChartData | None] = no_series
+    label: LabelAnomaly = takes_no_labels
+    series_of: Callable[[Anomaly], ChartData | None] = no_series_of

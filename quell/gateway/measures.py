@@ -1,25 +1,36 @@
 """What the gateway measures about itself. Names of metrics live here and nowhere else."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from quell.detection.health import LAST_SWEEP, LastSweep, read_last_sweep
 from quell.incidents.errors import Unavailable
 from quell.incidents.incident import ACTIVE_STATES
-from quell.ports import Store
+from quell.incidents.verdict import VerdictKind
+from quell.ports import Clock, Store
 
 EVENTS = "quell_gateway_events"
 REQUEST_SECONDS = "quell_gateway_request_seconds"
 INBOX_WAITING = "quell_inbox_waiting"
 INCIDENTS_ACTIVE = "quell_incidents_active"
+ANOMALIES_WAITING = "quell_anomalies_waiting"
+SWEEP_AGE = "quell_sweep_age_seconds"
+SWEEP_LAG = "quell_sweep_lag_seconds"
+SWEEP_SECONDS = "quell_sweep_duration_seconds"
+SWEEP_SERIES = "quell_sweep_series"
+SWEEP_VERDICTS = "quell_sweep_verdicts"
+SWEEP_FAILED = "quell_sweep_signals_failed"
+SWEEP_VANISHED = "quell_sweep_signals_vanished"
 
 
 class Measures:
     """The registry of one gateway; `events` counts by kind and result (taken, rejected)."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self.registry = CollectorRegistry()
         self.events = Counter(
             EVENTS, "Events that came in, by kind and result.", ["kind", "result"], registry=self.registry
@@ -27,14 +38,15 @@ class Measures:
         self.request_seconds = Histogram(
             REQUEST_SECONDS, "Time to answer, by route and status.", ["route", "status"], registry=self.registry
         )
-        self.registry.register(_StoreCollector(store))
+        self.registry.register(_StoreCollector(store, clock))
 
 
 class _StoreCollector(Collector):
     """Read from the store at each scrape; left out while it does not answer, so that nobody takes it for zero."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
 
     def describe(self) -> list[GaugeMetricFamily]:
         return []
@@ -44,7 +56,27 @@ class _StoreCollector(Collector):
             with self._store.reading() as tx:
                 waiting = tx.inbox.count({"processed_at": None})
                 active = tx.incidents.count({"state": tuple(ACTIVE_STATES)})
+                anomalies = tx.anomalies.count({"label": None})
+                document = tx.documents.get(LAST_SWEEP)
         except Unavailable:
             return
         yield GaugeMetricFamily(INBOX_WAITING, "Events in the inbox that triage has not dealt with.", value=waiting)
         yield GaugeMetricFamily(INCIDENTS_ACTIVE, "Incidents that are not resolved.", value=active)
+        yield GaugeMetricFamily(ANOMALIES_WAITING, "Anomalies that wait for a person's label.", value=anomalies)
+        if document is not None:
+            yield from _sweep(read_last_sweep(document.body, document.updated_at), self._clock())
+
+
+def _sweep(last: LastSweep, now: datetime) -> Iterator[GaugeMetricFamily]:
+    age = (now - last.finished_at).total_seconds()
+    yield GaugeMetricFamily(SWEEP_AGE, "Time since the last sweep finished.", value=age)
+    lag = last.lag.total_seconds()
+    yield GaugeMetricFamily(SWEEP_LAG, "How old the judged moment was when the last sweep finished.", value=lag)
+    yield GaugeMetricFamily(SWEEP_SECONDS, "How long the last sweep took.", value=last.seconds)
+    yield GaugeMetricFamily(SWEEP_SERIES, "Series that the last sweep judged.", value=last.series)
+    yield GaugeMetricFamily(SWEEP_FAILED, "Signals that the last sweep could not judge.", value=last.failed)
+    yield GaugeMetricFamily(SWEEP_VANISHED, "Signals of which no series is left.", value=len(last.vanished))
+    verdicts = GaugeMetricFamily(SWEEP_VERDICTS, "Verdicts of the last sweep by kind.", labels=["kind"])
+    for kind in VerdictKind:
+        verdicts.add_metric([kind], last.verdicts.get(kind, 0))
+    yield verdicts

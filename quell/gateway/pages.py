@@ -33,7 +33,7 @@ _ASSETS = {"quell.css": "text/css; charset=utf-8", "live.js": "text/javascript; 
 
 def page_routes(deps: GatewayDeps) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    templates = _templates(deps)
+    templates = page_templates(deps)
     charts = MainChart(deps.series_for)
 
     @router.get("/")
@@ -64,7 +64,7 @@ def page_routes(deps: GatewayDeps) -> APIRouter:
         comment: Annotated[str, Form()] = "",
     ) -> Response:
         try:
-            _check_origin(request, csrf)
+            check_origin(request, csrf)
             deps.decide(
                 subject=subject,
                 plan_hash=plan_hash,
@@ -109,14 +109,15 @@ def page_routes(deps: GatewayDeps) -> APIRouter:
     return router
 
 
-def _check_origin(request: Request, token: str) -> None:
+def check_origin(request: Request, token: str) -> None:
     """The form must come from our own page: its token equals the cookie that only our page could set."""
     known = request.cookies.get(CSRF_COOKIE, "")
     if not known or not secrets.compare_digest(known.encode(), token.encode()):
         raise Refused("the form is not from this page or is too old: answer again")
 
 
-def _templates(deps: GatewayDeps) -> Environment:
+def page_templates(deps: GatewayDeps) -> Environment:
+    """What every page is rendered with."""
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,

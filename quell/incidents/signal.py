@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from quell.incidents.slo import Slo
+
 
 class SignalKind(StrEnum):
     ERROR_RATIO = "error_ratio"
@@ -45,3 +47,4 @@ class Signal:
     min_effect: float = 0.0
     history: timedelta = timedelta(days=14)
     description: str = ""
+    slo: Slo | None = None  # of error ratios: watched by burn rate as well as by band

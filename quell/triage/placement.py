@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from quell.incidents.alert import Alert, AlertOutcome, AlertStatus
 from quell.incidents.incident import Incident, IncidentId, IncidentState
-from quell.incidents.labels import SIGNAL
+from quell.incidents.labels import SERVICE, SIGNAL
+from quell.incidents.maintenance import Maintenance, find_maintenance
 from quell.incidents.report import Report
 from quell.incidents.service import Catalog
 from quell.triage.relation import UNKNOWN_SERVICE, Relation, relate, service_of
@@ -57,14 +58,34 @@ def place_alert(
     window: timedelta,
     reopen: timedelta,
     now: datetime,
+    maintenance: Sequence[Maintenance] = (),
 ) -> Placement:
-    """Decide on an episode that triage has not seen before; `ended` are the lately resolved incidents."""
+    """Decide on an episode that triage has not seen before; `ended` are the lately resolved incidents.
+
+    One that fires during planned maintenance is muted for now; what is resolved always passes.
+    """
     return (
-        _as_duplicate(alert, active)
+        mute_of(alert, maintenance, catalog, now)
+        or _as_duplicate(alert, active)
         or _as_joined(alert, active, catalog, window, now)
         or _as_over(alert)
         or _as_reopening(alert, ended, catalog, reopen)
         or _as_opened(alert, catalog, window)
+    )
+
+
+def mute_of(alert: Alert, maintenance: Sequence[Maintenance], catalog: Catalog, now: datetime) -> Placement | None:
+    """The outcome `muted` with its reason, None where no maintenance covers the alert now."""
+    if alert.status is not AlertStatus.FIRING:
+        return None
+    found = find_maintenance(maintenance, {SERVICE: service_of(alert, catalog)} | dict(alert.labels), now=now)
+    if found is None:
+        return None
+    planned, end = found
+    why = f" ({planned.reason})" if planned.reason else ""
+    return Placement(
+        outcome=AlertOutcome.MUTED,
+        reason=f'maintenance "{planned.name}"{why} until {end:%Y-%m-%d %H:%M} UTC; placed then if it still fires',
     )
 
 

@@ -1,4 +1,4 @@
-"""The two flows of detection as Prefect runs them: names, state, and the work beneath."""
+"""The flows of detection as Prefect runs them: names, state, and the work beneath."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.detection import detection_sweep, refresh_baselines
+from flows.detection import anomaly_review, detection_sweep, refresh_baselines
 from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
@@ -58,6 +59,7 @@ def res(backfilled_prometheus: Callable[[str], str], monkeypatch: pytest.MonkeyP
     found = Resources(config=config, store=MemoryStore(), metrics=source, actuators={}, clock=utc_now)
     monkeypatch.setattr("tasks.baselines.resources", lambda: found)
     monkeypatch.setattr("tasks.detection.resources", lambda: found)
+    monkeypatch.setattr("tasks.anomalies.resources", lambda: found)
     yield found
     source.close()
 
@@ -76,6 +78,12 @@ def test_a_refresh_and_a_sweep_run_as_flows_and_the_sweep_says_its_moment(res: R
         last = tx.documents.get("sweep:last")
     assert last is not None and datetime.fromisoformat(last.body["at"]) == verdict.at
     assert verdict.reason == "7 is between 5 and 9 (expected 7)"
+
+
+def test_the_review_leaves_an_artifact_even_when_nothing_waits(res: Resources) -> None:
+    assert anomaly_review() == "0 anomalies wait for review"
+    artifact = Artifact.get("anomaly-review")
+    assert artifact is not None and "0 anomalies wait for review" in str(artifact.data)
 
 
 def test_a_sweep_that_cannot_ask_fails_and_says_where_it_asked(res: Resources, monkeypatch: pytest.MonkeyPatch) -> None:

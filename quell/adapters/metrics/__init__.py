@@ -1,4 +1,5 @@
 """Where numbers come from: `prometheus` asks a server over its HTTP API, `files` reads CSV and Parquet.
 
-Read `prometheus` for requests, retries and errors, `answer` for how an answer becomes a matrix, then `files`.
+Read `prometheus` for requests, retries and errors, `answer` for how an answer becomes a matrix, then `files`, and
+`history_file` for one series as somebody exported it.
 """

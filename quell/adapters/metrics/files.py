@@ -22,9 +22,9 @@ def read_series(path: Path) -> SeriesMatrix:
     Raises NotFound or InvalidInput.
     """
     table = _read_table(path)
-    _need_columns(path, table, (TIMESTAMP, VALUE))
+    need_columns(path, table, (TIMESTAMP, VALUE))
     timestamps = _timestamps(path, table, TIMESTAMP)
-    values = _numbers(path, table, VALUE).reshape(-1, 1)
+    values = numbers(path, table, VALUE).reshape(-1, 1)
     return SeriesMatrix(timestamps=timestamps, values=values, labels=({},))
 
 
@@ -34,7 +34,7 @@ def read_wide(path: Path) -> SeriesMatrix:
     if table.shape[1] < 2:
         raise InvalidInput(f"{path} has {table.shape[1]} column(s), a wide file needs two or more")
     first, *names = [str(name) for name in table.columns]
-    columns = [_numbers(path, table, name) for name in names]
+    columns = [numbers(path, table, name) for name in names]
     return SeriesMatrix(
         timestamps=_timestamps(path, table, first),
         values=np.column_stack(columns).astype(np.float64),
@@ -108,17 +108,17 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise InvalidInput(f"{path} cannot be read as {path.suffix or 'CSV'}: {error}") from error
 
 
-def _need_columns(path: Path, table: pd.DataFrame, names: tuple[str, ...]) -> None:
+def need_columns(path: Path, table: pd.DataFrame, names: tuple[str, ...]) -> None:
     missing = [name for name in names if name not in table.columns]
     if missing:
         has = ", ".join(str(name) for name in table.columns)
         raise InvalidInput(f"{path} has no column {missing[0]!r}: the header has {has}")
 
 
-def _numbers(path: Path, table: pd.DataFrame, name: str) -> FloatArray:
+def numbers(path: Path, table: pd.DataFrame, name: str) -> FloatArray:
     column = table[name]
     numbers = pd.to_numeric(column, errors="coerce")
-    _refuse_first(path, column, np.asarray(numbers.isna() & column.notna()), f"{name} is not a number")
+    refuse_first(path, column, np.asarray(numbers.isna() & column.notna()), f"{name} is not a number")
     return np.asarray(numbers, dtype=np.float64)
 
 
@@ -132,17 +132,21 @@ def _timestamps(path: Path, table: pd.DataFrame, name: str) -> FloatArray:
         moments = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
         parsed = moments.to_numpy(dtype="datetime64[us]").astype(np.int64)
         seconds = np.where(moments.isna(), np.nan, parsed / 1e6)
-    _refuse_first(path, column, np.isnan(seconds), f"{name} is not a time (ISO 8601 or epoch)")
+    refuse_first(path, column, np.isnan(seconds), f"{name} is not a time (ISO 8601 or epoch)")
     steps = np.diff(seconds, prepend=-np.inf)
-    _refuse_first(path, column, steps == 0, f"{name} is there twice")
-    _refuse_first(path, column, steps < 0, f"{name} is earlier than the line before it (sort the file by time)")
+    refuse_first(path, column, steps == 0, f"{name} is there twice")
+    refuse_first(path, column, steps < 0, f"{name} is earlier than the line before it (sort the file by time)")
     return seconds
 
 
-def _refuse_first(path: Path, column: pd.Series, bad: np.ndarray, complaint: str) -> None:
-    """Raise InvalidInput for the first bad row; line 1 of a CSV is its header, rows of Parquet count from 1."""
+def refuse_first(path: Path, column: pd.Series, bad: np.ndarray, complaint: str) -> None:
+    """Raise InvalidInput for the first bad row."""
     if not bad.any():
         return
     row = int(np.argmax(bad))
-    where = f"row {row + 1}" if path.suffix == ".parquet" else f"line {row + 2}"
-    raise InvalidInput(f"{path}, {where}: {complaint}: {str(column.iloc[row])!r}")
+    raise InvalidInput(f"{path}, {place_of(path, row)}: {complaint}: {str(column.iloc[row])!r}")
+
+
+def place_of(path: Path, row: int) -> str:
+    """Where a row (from 0) is, for people: line 1 of a CSV is its header, rows of Parquet count from 1."""
+    return f"row {row + 1}" if path.suffix.lower() in (".parquet", ".pq") else f"line {row + 2}"

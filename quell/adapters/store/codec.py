@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from quell.incidents.alert import Alert
+from quell.incidents.anomaly import Anomaly
 from quell.incidents.change import Change
 from quell.incidents.decision import Decision
 from quell.incidents.errors import InvalidInput
@@ -38,6 +39,7 @@ RECORD_TYPES: Mapping[str, type[Any]] = {
     "reports": Report,
     "reviews": Review,
     "verdicts": Verdict,
+    "anomalies": Anomaly,
     "documents": Document,
     "leases": Lease,
 }

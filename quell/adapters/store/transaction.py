@@ -3,6 +3,7 @@
 from typing import Any, NoReturn
 
 from quell.incidents.alert import Alert
+from quell.incidents.anomaly import Anomaly
 from quell.incidents.change import Change
 from quell.incidents.decision import Decision
 from quell.incidents.fix import Fix
@@ -78,6 +79,10 @@ class Desk:
     @property
     def verdicts(self) -> Records[Verdict]:
         return self._drawer("verdicts")
+
+    @property
+    def anomalies(self) -> Records[Anomaly]:
+        return self._drawer("anomalies")
 
     @property
     def documents(self) -> Records[Document]:
