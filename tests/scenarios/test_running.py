@@ -35,6 +35,7 @@ def test_every_deployment_of_the_design_is_registered(running_quell: Any) -> Non
     assert set(found) == {
         "detection-sweep",
         "refresh-baselines",
+        "anomaly-review",
         "respond",
         "mitigate",
         "release",
