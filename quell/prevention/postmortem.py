@@ -129,10 +129,16 @@ def milestones_drawn(incident: Incident, entries: Sequence[TimelineEntry]) -> st
         key = (entry.kind, entry.subject or "")
         if phase and key not in seen and len(rows) < _MOST_EVENTS:
             seen.add(key)
-            about = f" {entry.subject}" if (entry.subject or "").startswith(_NAMED) else ""
-            label = f"+{format_span(entry.at - incident.onset_at)} {entry.kind}{about}"
+            label = f"+{format_span(entry.at - incident.onset_at)} {_milestone(entry)}"
             rows.append((phase, Bar(label=label, start=entry.at)))
     return gantt([(name, [bar for phase, bar in rows if phase == name]) for name in ("Detect", "Respond", "Resolve")])
+
+
+def _milestone(entry: TimelineEntry) -> str:
+    """As few words as tell it: `MIT-1 effective`, `change linked`, `contained`."""
+    about = f"{entry.subject} " if (entry.subject or "").startswith(_NAMED) else ""
+    words = entry.kind.replace("decision approve", "approved").replace("decision refuse", "refused")
+    return about + words.removeprefix("incident ").removeprefix("mitigation ").removeprefix("fix ")
 
 
 def format_span(span: timedelta | None) -> str:
