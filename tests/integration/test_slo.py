@@ -24,8 +24,9 @@ from quell.incidents.service import Catalog
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.incidents.slo import Slo
 from quell.incidents.verdict import VerdictKind
-from tasks.detection import SweepReport, close_sweep, judge_shard, plan_shards, sweep_markdown
+from tasks.detection import close_sweep, judge_shard, plan_shards
 from tasks.resources import Resources
+from tasks.sweep_report import SweepReport, sweep_markdown
 
 pytestmark = pytest.mark.integration
 

@@ -18,8 +18,9 @@ from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.incidents.verdict import Verdict, VerdictKind
 from tasks.baselines import load_baseline, refresh_signal
-from tasks.detection import SWEEP, SweepReport, close_sweep, judge_shard, plan_shards, sweep_markdown
+from tasks.detection import SWEEP, close_sweep, judge_shard, plan_shards
 from tasks.resources import Resources
+from tasks.sweep_report import SweepReport, sweep_markdown
 
 pytestmark = pytest.mark.integration
 

@@ -21,9 +21,10 @@ from quell.incidents.service import Catalog
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.ports import MetricSource, Store
 from tasks.baselines import load_baseline, refresh_signal
-from tasks.detection import SweepReport, close_sweep, judge_shard, plan_shards, sweep_markdown
+from tasks.detection import close_sweep, judge_shard, plan_shards
 from tasks.intake import drain_inbox
 from tasks.resources import Resources
+from tasks.sweep_report import SweepReport, sweep_markdown
 from tasks.watch import watch_sweeps
 
 pytestmark = pytest.mark.integration

@@ -1,0 +1,81 @@
+"""The report of a sweep: what it found, merged from its shards, and how a person reads it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from quell.incidents.verdict import Verdict, VerdictKind
+from tasks.artifacts import table
+
+SHOWN = 50  # troubled series in the artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """The whole sweep, merged from its shards."""
+
+    at: datetime
+    seconds: float
+    kinds: dict[str, dict[str, int]]
+    troubles: list[Verdict]
+    errors: dict[str, str]
+    vanished: dict[str, int] = field(default_factory=dict[str, int])
+    budgets: list[Verdict] = field(default_factory=list[Verdict])
+    is_unreachable: bool = False
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """How many series got each kind of verdict."""
+        totals: dict[str, int] = {}
+        for counts in self.kinds.values():
+            for kind, count in counts.items():
+                totals[kind] = totals.get(kind, 0) + count
+        return totals
+
+
+def sweep_markdown(report: SweepReport) -> str:
+    """What a person reads of a sweep: what could not be judged, the series in trouble, and the counts by signal."""
+    totals = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.totals.items() if count)
+    parts = [f"## Sweep of {report.at:%Y-%m-%d %H:%M:%S} UTC", f"**{sum(report.totals.values())} series: {totals}.**"]
+    if report.errors:
+        parts += ["### Not judged", table(["signal", "why"], list(report.errors.items()))]
+    if report.vanished:
+        gone = [[name, series, "no sample of any of them"] for name, series in sorted(report.vanished.items())]
+        parts += ["### Vanished", table(["signal", "series known before", "now"], gone)]
+    troubles = sorted(report.troubles, key=lambda verdict: (-verdict.score, verdict.id))
+    rows = [
+        [v.signal, _series(v), v.kind.replace("_", " "), _show(v.value), _band(v), v.reason] for v in troubles[:SHOWN]
+    ]
+    parts += ["### In trouble", table(["signal", "series", "verdict", "value", "band", "reason"], rows)]
+    if len(troubles) > SHOWN:
+        parts.append(f"... and {len(troubles) - SHOWN} more.")
+    if report.budgets:
+        spent = [[v.signal, _series(v), v.kind.replace("_", " "), v.reason] for v in report.budgets[:SHOWN]]
+        parts += ["### Error budgets", table(["signal", "series", "verdict", "reason"], spent)]
+    counts = [[name, *(kinds.get(kind, 0) for kind in VerdictKind)] for name, kinds in sorted(report.kinds.items())]
+    parts += ["### Verdicts", table(["signal", *(kind.replace("_", " ") for kind in VerdictKind)], counts)]
+    parts += [f"_Judged and stored {report.seconds:.1f} s after the moment that it judges._"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _band(verdict: Verdict) -> str:
+    match verdict.lower, verdict.upper:
+        case None, None:
+            return ""
+        case None, upper:
+            return f"up to {_show(upper)}"
+        case lower, None:
+            return f"from {_show(lower)}"
+        case lower, upper:
+            return f"{_show(lower)} to {_show(upper)}"
+
+
+def _series(verdict: Verdict) -> str:
+    """`checkout-2 (service checkout)`: what a person calls the series; all labels where there is no instance."""
+    instance = verdict.labels.get("instance")
+    rest = {name: value for name, value in verdict.labels.items() if name != "instance"}
+    words = ", ".join(f"{name} {value}" for name, value in sorted(rest.items()))
+    return f"{instance} ({words})" if instance and words else instance or words or "the whole"
+
+
+def _show(number: float | None) -> str:
+    return "" if number is None else f"{number:.4g}"
