@@ -191,7 +191,7 @@ def settle_quiet(res: Resources) -> list[str]:
 def _ending(tx: Transaction, incident_id: str, now: datetime) -> str:
     """Why the incident is over, or nothing. Reports never end by themselves, so they count as silent here."""
     incident = tx.incidents.get(incident_id)
-    if incident is None or incident.changes:
+    if incident is None or incident.accused_change:
         return ""
     firing = tx.alerts.find({"incident": incident_id, "status": AlertStatus.FIRING}, limit=2)
     if any(alert.name != REPORTS_ALERT for alert in firing):

@@ -75,6 +75,11 @@ class Incident:
     flow_runs: Mapping[str, str] = field(default_factory=dict[str, str])  # "mitigate MIT-1" -> Prefect flow run id
 
     @property
+    def accused_change(self) -> str | None:
+        """The change that the first suspect is accused of; a change that is merely near in time is not the cause."""
+        return self.suspects[0].change if self.suspects else None
+
+    @property
     def is_active(self) -> bool:
         return self.state in ACTIVE_STATES
 

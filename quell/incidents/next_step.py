@@ -24,14 +24,15 @@ def step_key(incident: Incident, step: NextStep) -> str:
 def next_step(incident: Incident, changes: Sequence[Change], *, has_holding_mitigation: bool) -> NextStep | None:
     """The flow that should run next and has not been started yet; None when it is waiting for something else.
 
-    Resolution starts by itself only where a linked change names a commit that can be looked at; everything else
-    waits for a person. A resolved incident is reviewed once nothing of Quell's holds on to production.
+    Resolution starts by itself only where the first suspect is accused of a change whose commit can be looked at;
+    everything else waits for a person or for quiet. A resolved incident is reviewed once nothing of Quell's holds on
+    to production.
     """
     step: NextStep | None = None
     match incident.state:
         case IncidentState.TRIAGED:
             step = NextStep.RESPOND
-        case IncidentState.CONTAINED if any(change.commit for change in changes):
+        case IncidentState.CONTAINED if any(c.commit for c in changes if c.id == incident.accused_change):
             step = NextStep.RESOLVE
         case IncidentState.RESOLVED if not has_holding_mitigation:
             step = NextStep.REVIEW

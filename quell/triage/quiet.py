@@ -23,16 +23,18 @@ def judge_quiet(
 ) -> Ending:
     """Whether the incident may be resolved because nothing speaks of it any more.
 
-    Not while a mitigation holds or waits (isolation silences the very alert that led to it), and not where a change
-    is linked: then the cause is still there and the resolve flow has to remove it.
+    Not while a mitigation holds or waits (isolation silences the very alert that led to it), and not where the first
+    suspect is accused of a change: then the cause is still there and the resolve flow has to remove it.
     """
     if incident.state not in _MAY_END:
         return Ending(is_over=False, reason=f"it is {incident.state}: somebody works on it")
     holding = next((m for m in mitigations if m.is_holding or m.state in PENDING_STATES), None)
     if holding:
         return Ending(is_over=False, reason=f"{holding.id} is {holding.state}: silence proves nothing")
-    if incident.changes:
-        return Ending(is_over=False, reason=f"change {incident.changes[0]} is linked: the cause may still be there")
+    if incident.accused_change:
+        return Ending(
+            is_over=False, reason=f"change {incident.accused_change} is accused: the cause may still be there"
+        )
     firing = next((alert for alert in alerts if alert.status is AlertStatus.FIRING), None)
     if firing:
         return Ending(is_over=False, reason=f"{firing.name} still fires")

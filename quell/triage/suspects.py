@@ -38,6 +38,7 @@ class _Standing:
     node: str
     service: str
     main: Effect
+    kinds: frozenset[SignalKind]
     base: float
     score: float
     first_at: datetime
@@ -102,6 +103,7 @@ def _stand_up(effects: Sequence[Effect]) -> _Board:
             node=node,
             service=main.service,
             main=main,
+            kinds=frozenset(effect.kind for effect in found),
             base=base,
             score=base,
             first_at=min(effect.at for effect in found),
@@ -149,24 +151,29 @@ def _weigh_instances(board: _Board, catalog: Catalog) -> _Board:
         if not alarmed:
             continue
         peers = [i.name for i in service.instances]
-        quiet = [peer for peer in peers if peer not in board]
         for standing in alarmed:
             if standing.main.node != standing.node:
                 continue  # accused by its change, not by an alert of its own
-            if quiet:
-                stands_out = f"it stands out: {_list(quiet)} {'shows' if len(quiet) == 1 else 'show'} nothing"
+            if quiet := _quiet_peers(standing, peers, board):
+                nothing = "nothing of the kind" if any(peer in board for peer in quiet) else "nothing"
+                stands_out = f"it stands out: {_list(quiet)} {'shows' if len(quiet) == 1 else 'show'} {nothing}"
                 result[standing.node] = standing.scaled(1.0, stands_out)
             elif len(peers) > 1:
                 result[standing.node] = standing.scaled(WHOLE_SERVICE, f"all {len(peers)} instances show it")
+        worst = max(alarmed, key=lambda s: s.base)
+        quiet = _quiet_peers(worst, peers, board)
         if name in board and quiet:
-            worst = max(alarmed, key=lambda s: s.base)
             factor = 1 - EXPLAINED_BY_INSTANCE * worst.base
             result[name] = result[name].scaled(factor, f"its instance {worst.node} explains most of it")
         elif name not in board and len(peers) > 1 and not quiet:
-            worst = max(alarmed, key=lambda s: s.base)
             words = f"{worst.main.words} on all {len(peers)} instances"
             result[name] = replace(worst, node=name, score=worst.base, reasons=(words,))
     return result
+
+
+def _quiet_peers(standing: _Standing, peers: Sequence[str], board: _Board) -> list[str]:
+    """Instances without this kind of trouble: a slow sibling does not share the errors of a failing one."""
+    return [peer for peer in peers if peer not in board or standing.main.kind not in board[peer].kinds]
 
 
 def _weigh_callers(board: _Board, catalog: Catalog) -> _Board:

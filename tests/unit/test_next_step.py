@@ -8,6 +8,7 @@ import pytest
 from quell.incidents.change import Change, ChangeKind
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.next_step import NextStep, next_step, step_key
+from quell.incidents.suspect import Suspect
 
 pytestmark = pytest.mark.unit
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -22,6 +23,7 @@ INCIDENT = Incident(
     updated_at=NOW,
     opened_because="test",
     opened_by="sweep",
+    suspects=(Suspect(node="checkout-2", metric="errors", score=0.9, reason="it fails", change="c1"),),
 )
 CHANGE = Change(
     id="c1", kind=ChangeKind.CONFIG, service="checkout", at=NOW, summary="timeout", commit="abc", received_at=NOW
@@ -59,6 +61,13 @@ def test_a_reopened_incident_is_answered_again() -> None:
 def test_containment_without_a_commit_to_look_at_waits_for_a_person() -> None:
     contained = replace(INCIDENT, state=IncidentState.CONTAINED)
     assert next_step(contained, [replace(CHANGE, commit=None)], has_holding_mitigation=False) is None
+
+
+def test_a_change_that_nobody_is_accused_of_is_not_undone() -> None:
+    """A noisy client minutes after another incident's bad commit once had that commit looked at again."""
+    client = replace(INCIDENT.suspects[0], node="client:batch-importer", change=None)
+    contained = replace(INCIDENT, state=IncidentState.CONTAINED, changes=("c1",), suspects=(client,))
+    assert next_step(contained, [CHANGE], has_holding_mitigation=False) is None
 
 
 def test_a_review_waits_until_nothing_is_held() -> None:

@@ -174,3 +174,11 @@ def test_half_of_the_users_requests_failing_is_critical_whatever_the_label_says(
 def test_the_title_says_who_what_and_whether_users_feel_it() -> None:
     assert title_of(effect("checkout-2"), SHOP) == "checkout-2 errors: error_ratio is high, users affected"
     assert title_of(effect("client:partner", kind=TRAFFIC), SHOP).startswith("client partner traffic: ")
+
+
+def test_a_slow_sibling_does_not_share_the_errors_of_the_failing_one() -> None:
+    """On a busy machine all three were slow for a moment, and the whole service was said to fail every request."""
+    found = [effect("checkout-2", 0.9), *(effect(f"checkout-{n}", 0.4, kind=LATENCY) for n in (1, 2, 3))]
+    ranked = rank_suspects(found, [change("checkout", "checkout-2")], SHOP)
+    assert ranked[0].node == "checkout-2" and "checkout-1 and checkout-3 show nothing of the kind" in ranked[0].reason
+    assert not any("on all 3 instances" in suspect.reason for suspect in ranked)
