@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from deployments.demo.witness import Witness
 from quell.incidents.mitigation import Mitigation, MitigationState
@@ -90,7 +91,15 @@ class Desk:
         expect(self.page.get_by_text("Parameters", exact=True)).to_be_visible()
 
     def submit_run(self) -> None:
-        self.page.get_by_role("button", name="Submit").click()
+        """Press Submit until the form is gone: a press while the form still checks the last field is lost."""
+        submit = self.page.get_by_role("button", name="Submit")
+        for _ in range(5):
+            submit.click()
+            try:
+                submit.wait_for(state="detached", timeout=4000)
+                break
+            except PlaywrightTimeoutError:
+                continue
         expect(self.page.get_by_text("scheduled to start now")).to_be_visible()
 
     def run(self, name: str) -> dict[str, Any] | None:

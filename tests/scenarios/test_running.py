@@ -73,7 +73,7 @@ def test_a_killed_responder_comes_back_and_answers_what_came_in_meanwhile(runnin
     with running_quell.store.reading() as tx:
         kinds = [entry.kind for entry in tx.timeline.of(incident.id)]
         assert tx.mitigations.count({"incident": incident.id}) == 0, "no playbook of the shop answers a full disk"
-    assert kinds[0] == "incident opened" and kinds[-1] == "plan", kinds
+    assert kinds[0] == "incident opened" and kinds[-1].startswith("plan"), kinds
     assert f"starting it again in 1 s (log: {running_quell.log.parent}/quell/logs/responder.log)" in (
         running_quell.log.read_text().replace("\n", "")
     )
