@@ -1,14 +1,15 @@
 """Prefect runs as Quell sees them: start one once, resume one, link to one."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import MissingContextError, ObjectNotFound, PrefectException
@@ -21,6 +22,18 @@ from quell.incidents.errors import Refused, Unavailable
 from quell.incidents.incident import Severity
 
 _SEVERITIES = frozenset[str](Severity)
+
+
+@contextmanager
+def _server() -> Generator[SyncPrefectClient]:
+    """The Prefect server. Raises Unavailable when it does not answer."""
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.TransportError as error:
+        raise Unavailable(
+            f"the Prefect server does not answer ({error}): start it, or look at PREFECT_API_URL"
+        ) from error
 
 
 def log() -> logging.Logger | logging.LoggerAdapter[Any]:
@@ -65,7 +78,7 @@ def resume_run(flow_run_id: str, run_input: Mapping[str, Any]) -> None:
     Raises Refused with Prefect's reason when it does not accept them: the HTTP code is 200 even then, so the
     answer's own status decides.
     """
-    with get_client(sync_client=True) as client:
+    with _server() as client:
         answer = client.resume_flow_run(UUID(flow_run_id), run_input=dict(run_input))
     if answer.status.value != "ACCEPT":
         reason = getattr(answer.details, "reason", None) or answer.status.value
@@ -75,7 +88,7 @@ def resume_run(flow_run_id: str, run_input: Mapping[str, Any]) -> None:
 def run_state(flow_run_id: str) -> str | None:
     """The state's type in lower case (`running`, `paused`, `completed`, ...); None when the run is unknown."""
     try:
-        with get_client(sync_client=True) as client:
+        with _server() as client:
             run = client.read_flow_run(UUID(flow_run_id))
     except ObjectNotFound:
         return None
@@ -116,7 +129,7 @@ def has_waited() -> bool:
 
 def resumed_at(flow_run_id: str) -> datetime | None:
     """When the suspended run was last answered and accepted, by Prefect's own history; None while it was not."""
-    with get_client(sync_client=True) as client:
+    with _server() as client:
         states = sorted(client.read_flow_run_states(UUID(flow_run_id)), key=lambda state: state.timestamp)
     answered = [
         after.timestamp
