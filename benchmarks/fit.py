@@ -49,7 +49,7 @@ def measure(series: int) -> dict[str, Any]:
         "seconds": seconds,
         "cells_per_second": history.size / seconds,
         "peak_mb": peak_megabytes(),
-        "stored_mb": (fleet.memory.nbytes + fleet.past.nbytes) / 2**20,
+        "stored_mb": (fleet.memory.nbytes + fleet.outlook.nbytes) / 2**20,
     }
 
 

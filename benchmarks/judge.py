@@ -7,6 +7,7 @@ to show that the cost is linear.
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -18,9 +19,8 @@ from benchmarks.fit import POINTS, ROOM, SIZES
 from benchmarks.made_up_fleet import POINTS_A_DAY, made_up
 from benchmarks.measured import measure_in_child, peak_megabytes
 from benchmarks.report import parser, print_json, print_table
-from quell.detection.fleet import Fleet, fit_fleet, judge_fleet
-from quell.detection.scoring import THRESHOLD_DECADES
-from quell.detection.slices import plan_slices
+from quell.detection.calibration import THRESHOLD_DECADES
+from quell.detection.fleet import Fleet, Limits, fit_fleet, judge_fleet
 
 FITTED_AT_ONCE = 5_000
 REPEATS = 5
@@ -50,30 +50,30 @@ def main() -> None:
 
 def store_fleet(series: int, folder: Path) -> None:
     """Fit in parts, because the history is much larger than the baselines; the next row is stored beside them."""
-    memories, pasts, rows = [], [], []
+    memories, outlooks, rows = [], [], []
     for start in range(0, series, FITTED_AT_ONCE):
         values = made_up(POINTS + 1, min(FITTED_AT_ONCE, series - start), seed=start + 1)
         fleet = fit_fleet(np.ascontiguousarray(values[:POINTS]), period=POINTS_A_DAY, room=ROOM)
         memories.append(fleet.memory)
-        pasts.append(fleet.past)
+        outlooks.append(fleet.outlook)
         rows.append(values[POINTS:])
-    for name, parts, axis in (("memory", memories, 0), ("past", pasts, 0), ("row", rows, 1)):
+    for name, parts, axis in (("memory", memories, 0), ("outlook", outlooks, 0), ("row", rows, 1)):
         np.save(folder / f"{name}.npy", np.concatenate(parts, axis=axis))
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    plan = plan_slices(period=POINTS_A_DAY, room=ROOM, slot=POINTS)
-    memory, past, row = (np.load(folder / f"{name}.npy") for name in ("memory", "past", "row"))
-    fleet = Fleet(memory=memory, past=past, plan=plan, slot=POINTS)
-    small = Fleet(memory=memory[:4], past=past[:4], plan=plan, slot=POINTS)
-    judge_fleet(small, np.ascontiguousarray(row[:, :4]), threshold=THRESHOLD_DECADES)  # compiles
+    memory, outlook, row = (np.load(folder / f"{name}.npy") for name in ("memory", "outlook", "row"))
+    limits = Limits(decades=THRESHOLD_DECADES)
+    fleet = Fleet(memory=memory, outlook=outlook, period=POINTS_A_DAY, room=ROOM, fitted=POINTS, slot=POINTS)
+    small = replace(fleet, memory=memory[:4], outlook=outlook[:4])
+    judge_fleet(small, np.ascontiguousarray(row[:, :4]), limits)  # compiles
     seconds: list[float] = []
     anomalous = 0
     for _ in range(REPEATS):
         start = perf_counter()
-        out, _ = judge_fleet(fleet, row, threshold=THRESHOLD_DECADES)
+        judged = judge_fleet(fleet, row, limits)
         seconds.append(perf_counter() - start)
-        anomalous = int(np.count_nonzero(out[..., 0] >= THRESHOLD_DECADES))
+        anomalous = int(np.count_nonzero(judged.held))
     return {
         "series": row.shape[1],
         "seconds": min(seconds),

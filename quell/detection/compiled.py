@@ -26,19 +26,28 @@ _SOURCES = _digest()
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """The function as machine code, cached beside its module; division by zero gives inf or NaN as in numpy."""
-    return _compile(function, parallel=False)
+    """The function as machine code, cached beside its module; division by zero gives inf or NaN as in numpy.
+
+    It may not make arrays: without the counting of references, which makes small functions several times as slow.
+    """
+    return _compile(function, parallel=False, counting=False)
+
+
+def compiled_whole(function: Callable[P, R]) -> Callable[P, R]:
+    """The same for a function that makes arrays; the ones that it calls in its loops should not."""
+    return _compile(function, parallel=False, counting=True)
 
 
 def compiled_parallel(function: Callable[P, R]) -> Callable[P, R]:
     """The same, with `prange` spread over the cores."""
-    return _compile(function, parallel=True)
+    return _compile(function, parallel=True, counting=True)
 
 
-def _compile(function: Callable[P, R], *, parallel: bool) -> Callable[P, R]:
+def _compile(function: Callable[P, R], *, parallel: bool, counting: bool) -> Callable[P, R]:
     name = function.__qualname__
     function.__qualname__ = f"{name}-{_SOURCES}"
-    decorate = _numba.njit(cache=True, nogil=True, error_model="numpy", parallel=parallel)
+    # _nrt is numba's own name for its reference counting; numba/numba keeps it undocumented, and tests of ours hold it.
+    decorate = _numba.njit(cache=True, nogil=True, error_model="numpy", parallel=parallel, _nrt=counting)
     machine_code = cast(Callable[P, R], decorate(function))
     function.__qualname__ = name
     return machine_code

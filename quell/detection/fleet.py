@@ -1,8 +1,9 @@
 """Many series at once: fit all of them on a history, then judge new rows from what little must be kept.
 
-The same passage as for one series. What is kept of a series is its memory without histograms, and those slices of its
-past which the rows of the next hour look back to; until the next fit the tails' quantiles stand still, windows, spreads
-and records move on. Series share one grid and are independent of each other, so that the cores share the columns.
+The same passage as for one series. What is kept of a series is its memory without histograms, and an outlook on what
+the rows until the next fit are compared with; until then the tails and the long median stand still, windows, spreads
+and recent rows move on. A row in trouble is seen but not learned: what follows is judged against the time before it,
+until the series is back. Series share one grid and are independent of each other, so the cores share the columns.
 """
 
 from dataclasses import dataclass, replace
@@ -11,180 +12,235 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quell.detection import memory as m
+from quell.detection import streams as s
 from quell.detection import tail
-from quell.detection.compiled import compiled, compiled_parallel, prange
-from quell.detection.passage import NO_VALUE, look_back, rate_next, take_next, whole_past
-from quell.detection.phase import Past
-from quell.detection.rating import learn_row
-from quell.detection.slices import Slices, plan_slices, point_at
-from quell.detection.streams import COUNT
+from quell.detection.band import learn_errors
+from quell.detection.compiled import compiled, compiled_parallel, compiled_whole, prange
+from quell.detection.outlook import fill_outlook, most_room, width_of
+from quell.detection.passage import (
+    COLUMNS,
+    NO_VALUE,
+    RAW_DECADES,
+    depart_from_past,
+    follow_scale,
+    learn,
+    only_news,
+    rate_row,
+)
+from quell.detection.phase import (
+    DAY_AT,
+    DAYS,
+    FEWEST_SLOTS,
+    PERIODS_NEEDED,
+    REACH,
+    ROWS_OF_OUTLOOK,
+    WEEK_AT,
+    Past,
+    empty_past,
+    nearer_mean,
+    nearest_of_three,
+    new_past,
+    put,
+)
+from quell.detection.rating import rate, take_logs
+from quell.detection.row import MEAN_ROWS, depart, learn_row
 from quell.incidents.series import FloatArray
 
 SmallArray = NDArray[np.float32]
-CHUNKS = 64  # pieces of work, many more than cores, so that none waits long for the last one
+BLOCK = 16  # columns copied together, so that a row of the history is read once for all of them
+HOLD_MARGIN = 0.1  # decades below the threshold down to which trouble goes on
+COOLING_ROWS = 24.0  # rows after trouble that means still reach back into
+BY_POINT, BY_LEVEL = 1.0, 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """What is known of S series at one moment, enough for the rows of the next `plan.room` slots.
+    """What is known of S series at one moment. `slot` is the next row's, `fitted` the one after the history.
 
-    `memory` (S, m.KEPT); `past` (S, 3, entries): values, means and residuals. `slot` is the next row's.
+    `memory` (S, m.KEPT); `outlook` (S, ROWS_OF_OUTLOOK, places), see `outlook`. `period` is the number of slots in a
+    day, `room` how many slots after the fit the phases are known of; later ones are judged without them.
     """
 
     memory: SmallArray
-    past: SmallArray
-    plan: Slices
+    outlook: SmallArray
+    period: int
+    room: int
+    fitted: int
     slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """Rows judged: `columns` (T, S, COLUMNS) as of `passage`, `stream` (T, S): the one that says so, SILENT while
+    warming up, NO_VALUE for NaN; `held` (T, S): whether the row is in trouble."""
+
+    columns: FloatArray
+    stream: NDArray[np.int8]
+    held: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What counts as trouble: a rarity in decades; `side` 1 or -1 where only that side is; the smallest effect.
+
+    `fewest` samples are needed before anything is said; below 100 only departures from the last rows are judged.
+    """
+
+    decades: float
+    side: int = 0
+    least: float = 0.0
+    fewest: int = tail.FEWEST
 
 
 def fit_fleet(values: FloatArray, *, period: int, room: int) -> Fleet:
     """Pass over a history (T, S) on a regular grid, NaN where a row is missing or excluded.
 
-    `period` is the number of slots in a day, `room` how many rows will be judged before the next fit.
+    `period` is the number of slots in a day, `room` how many rows will be judged before the next fit; it is cut where a
+    day is shorter.
     """
     rows, columns = values.shape
-    plan = plan_slices(period=period, room=room, slot=rows)
+    kept = max(most_room(period, room), 0)
     memory = np.empty((columns, m.KEPT), np.float32)
-    past = np.empty((columns, 3, plan.entries), np.float32)
-    _fit_columns(values, period, plan.source, memory, past)
-    return Fleet(memory=memory, past=past, plan=plan, slot=rows)
+    outlook = np.empty((columns, ROWS_OF_OUTLOOK, width_of(kept)), np.float32)
+    _fit_columns(values, period, memory, outlook)
+    return Fleet(memory=memory, outlook=outlook, period=period, room=kept, fitted=rows, slot=rows)
 
 
-def judge_fleet(fleet: Fleet, values: FloatArray, *, threshold: float) -> tuple[FloatArray, NDArray[np.int8]]:
-    """Rate the next rows (T, S); the fleet stays as it is.
-
-    Decades, expected, lower and upper of shape (T, S, 4), and the stream that says so (T, S): SILENT while warming up,
-    NO_VALUE for NaN. Raises ValueError for more rows than there is room for.
-    """
-    out = np.empty((*values.shape, 4))
-    stream = np.empty(values.shape, np.int8)
-    _check_room(fleet, len(values))
-    _judge_columns(values, fleet, threshold, out, stream, fleet.memory[:0], fleet.past[:0])
-    return out, stream
+def judge_fleet(fleet: Fleet, values: FloatArray, limits: Limits) -> Judged:
+    """Judge the next rows (T, S); the fleet stays as it is."""
+    return advance_fleet(fleet, values, limits)[0]
 
 
-def advance_fleet(fleet: Fleet, values: FloatArray, *, threshold: float) -> Fleet:
-    """The fleet after these rows, with as much less room."""
-    _check_room(fleet, len(values))
-    memory, past = np.empty_like(fleet.memory), np.empty_like(fleet.past)
-    out, stream = np.empty((*values.shape, 4)), np.empty(values.shape, np.int8)
-    _judge_columns(values, fleet, threshold, out, stream, memory, past)
-    return replace(fleet, memory=memory, past=past, slot=fleet.slot + len(values))
-
-
-def _check_room(fleet: Fleet, rows: int) -> None:
-    left = fleet.plan.slot + fleet.plan.room - fleet.slot
-    if rows > left:
-        raise ValueError(f"{rows} rows to judge, the baseline has room for {left}: fit again")
-
-
-def _judge_columns(
-    values: FloatArray,
-    fleet: Fleet,
-    threshold: float,
-    out: FloatArray,
-    stream: NDArray[np.int8],
-    memory: SmallArray,
-    past: SmallArray,
-) -> None:
-    plan = fleet.plan
+def advance_fleet(fleet: Fleet, values: FloatArray, limits: Limits) -> tuple[Judged, Fleet]:
+    """Judge the next rows (T, S), and the fleet after them."""
+    columns = np.empty((*values.shape, COLUMNS))
+    stream, held = np.empty(values.shape, np.int8), np.empty(values.shape, np.bool_)
+    memory = fleet.memory.copy()
     _judge(
-        values, fleet.slot, plan.period, plan.is_whole, plan.shift, plan.low, plan.high, threshold,
-        fleet.memory, fleet.past, out, stream, memory, past,
+        values, fleet.slot, fleet.fitted, fleet.period, limits.decades, limits.side, limits.least, limits.fewest,
+        memory, fleet.outlook, columns, stream, held,
     )  # fmt: skip
+    return Judged(columns=columns, stream=stream, held=held), replace(
+        fleet, memory=memory, slot=fleet.slot + len(values)
+    )
 
 
 # The bodies of the parallel loops are functions of their own: numba would rewrite their array statements.
 @compiled_parallel
-def _fit_columns(
-    values: FloatArray, period: int, source: NDArray[np.int64], memory: SmallArray, past: SmallArray
-) -> None:
-    chunks = min(values.shape[1], CHUNKS)
-    for chunk in prange(chunks):
-        _fit_chunk(values, period, source, memory, past, chunk, chunks)
+def _fit_columns(values: FloatArray, period: int, memory: SmallArray, outlook: SmallArray) -> None:
+    blocks = (values.shape[1] + BLOCK - 1) // BLOCK
+    for block in prange(blocks):
+        _fit_block(values, period, memory, outlook, block * BLOCK)
 
 
-@compiled
-def _fit_chunk(
-    values: FloatArray, period: int, source: NDArray[np.int64], memory: SmallArray, past: SmallArray,
-    chunk: int, chunks: int,
-) -> None:  # fmt: skip
-    work, bins = np.empty(m.SIZE), np.empty(COUNT * tail.BINS, np.float32)
-    whole = whole_past(values.shape[0])
-    for column in range(chunk, values.shape[1], chunks):
-        m.forget(work, bins)
-        _fit_one(values[:, column].copy(), period, work, bins, whole)
+@compiled_whole
+def _fit_block(values: FloatArray, period: int, memory: SmallArray, outlook: SmallArray, start: int) -> None:
+    rows, end = values.shape[0], min(start + BLOCK, values.shape[1])
+    work, long, bins = np.empty(m.SIZE), np.empty(m.LONG_SIZE), np.empty(tail.HISTOGRAMS)
+    past, block = new_past(rows), np.empty((end - start, rows))
+    for row in range(rows):
+        for column in range(start, end):
+            block[column - start, row] = values[row, column]
+    for column in range(start, end):
+        _fit_one(block[column - start], period, work, long, bins, past)
+        age = rows - int(work[m.FIRST_SLOT]) if work[m.FIRST_SLOT] >= 0.0 else 0
+        fill_outlook(past, rows, period, age, work, m.SCRATCH_AT, m.EXPECTED_AT, outlook[column])
         memory[column, :] = work[: m.KEPT]
-        _keep(past[column, 0], whole.values, source)
-        _keep(past[column, 1], whole.means, source)
-        _keep(past[column, 2], whole.residuals, source)
 
 
 @compiled
-def _fit_one(values: FloatArray, period: int, memory: FloatArray, bins: tail.BinArray, past: Past) -> None:
-    past.values[:] = past.means[:] = past.residuals[:] = np.nan
-    out, recent = np.empty(4), len(values) - m.RING
-    for row in range(len(values)):
-        if np.isnan(values[row]):
+def _fit_one(
+    values: FloatArray, period: int, memory: FloatArray, long: FloatArray, bins: tail.BinArray, past: Past
+) -> None:
+    m.forget(memory, long, bins)
+    empty_past(past)
+    recent = len(values) - m.RING
+    for slot in range(len(values)):
+        value = values[slot]
+        if np.isnan(value):
             continue
-        look_back(past, row, period)
-        take_next(memory, past, row, period, values[row])
-        if row >= recent:  # what was rare long ago is no news to compare with
-            rate_next(memory, values[row], 0.0, out)
-        learn_row(memory, bins)
-
-
-@compiled
-def _keep(kept: SmallArray, whole: FloatArray, source: NDArray[np.int64]) -> None:
-    for i in range(len(source)):
-        kept[i] = whole[source[i]] if 0 <= source[i] < len(whole) else np.nan
+        mean = depart_from_past(memory, past, slot, period, value)
+        if slot >= recent:  # what was rare long ago is no news to compare with
+            take_logs(memory)
+            only_news(memory, rate(memory, period, 0, 0.0, False, tail.FEWEST)[0])
+        put(past, slot, value, mean, memory[m.EFFECTS_AT + s.FLUCTUATION_UP])
+        learn(memory, long, bins, value)
 
 
 @compiled_parallel
 def _judge(
-    values: FloatArray, slot: int, period: int, is_whole: bool,
-    shift: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64], threshold: float,
-    memory: SmallArray, past: SmallArray, out: FloatArray, stream: NDArray[np.int8],
-    new_memory: SmallArray, new_past: SmallArray,
+    values: FloatArray, slot: int, fitted: int, period: int, threshold: float, side: int, least: float, fewest: int,
+    memory: SmallArray, outlook: SmallArray, out: FloatArray, stream: NDArray[np.int8], held: NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    chunks = min(values.shape[1], CHUNKS)
-    for chunk in prange(chunks):
-        entries = past.shape[2]
-        kept = Past(np.empty(entries), np.empty(entries), np.empty(entries), shift.copy(), low.copy(), high.copy())
+    blocks = (values.shape[1] + BLOCK - 1) // BLOCK
+    for block in prange(blocks):
+        start, end = block * BLOCK, min((block + 1) * BLOCK, values.shape[1])
         work = np.zeros(m.SIZE)
-        for column in range(chunk, values.shape[1], chunks):
+        for column in range(start, end):
+            work[: m.KEPT] = memory[column]
             _judge_one(
-                values[:, column], slot, period, is_whole, threshold, memory[column], past[column], work, kept,
-                out[:, column], stream[:, column],
+                values[:, column], slot, fitted, period, threshold, side, least, fewest,
+                work, outlook[column], out[:, column], stream[:, column], held[:, column],
             )  # fmt: skip
-            if len(new_memory):
-                _put_back(work, kept, new_memory[column], new_past[column])
+            memory[column, :] = work[: m.KEPT]
 
 
 @compiled
 def _judge_one(
-    values: FloatArray, slot: int, period: int, is_whole: bool, threshold: float, memory: SmallArray,
-    past: SmallArray, work: FloatArray, kept: Past, out: FloatArray, stream: NDArray[np.int8],
+    values: FloatArray, slot: int, fitted: int, period: int, threshold: float, side: int, least: float, fewest: int,
+    memory: FloatArray, outlook: SmallArray, out: FloatArray, stream: NDArray[np.int8], held: NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    work[: m.KEPT] = memory
-    kept.values[:] = past[0]
-    kept.means[:] = past[1]
-    kept.residuals[:] = past[2]
-    no_bins = np.empty(0, np.float32)
     for row in range(len(values)):
-        out[row, :] = np.nan
-        stream[row] = NO_VALUE
-        if np.isnan(values[row]):
+        for column in range(COLUMNS):
+            out[row, column] = np.nan
+        stream[row], held[row] = NO_VALUE, False
+        value = values[row]
+        if np.isnan(value):
             continue
-        point_at(kept, slot + row, is_whole)
-        take_next(work, kept, slot + row, period, values[row])
-        stream[row] = rate_next(work, values[row], threshold, out[row])
-        learn_row(work, no_bins)
+        _depart_from_outlook(memory, outlook, slot + row, fitted, period, value, fewest)
+        stream[row] = rate_row(memory, period, threshold, side, least, fewest, out[row])
+        held[row] = _hold_or_learn(memory, value, threshold, stream[row], out[row, RAW_DECADES])
 
 
 @compiled
-def _put_back(work: FloatArray, kept: Past, memory: SmallArray, past: SmallArray) -> None:
-    memory[:] = work[: m.KEPT]
-    past[0, :] = kept.values
-    past[1, :] = kept.means
-    past[2, :] = kept.residuals
+def _depart_from_outlook(
+    memory: FloatArray, outlook: SmallArray, slot: int, fitted: int, period: int, value: float, fewest: int
+) -> None:
+    """Fill the departures of the row of this slot; without the phases where the outlook does not reach."""
+    if memory[m.FIRST_SLOT] < 0.0:
+        memory[m.FIRST_SLOT] = slot
+    memory[m.LAST_SLOT] = slot
+    place, week, nearest = slot - fitted + REACH, np.nan, np.nan
+    for row in range(WEEK_AT):
+        memory[m.EXPECTED_AT + row] = np.nan
+    if period >= FEWEST_SLOTS and place < outlook.shape[1] - REACH:
+        for row in range(WEEK_AT):
+            memory[m.EXPECTED_AT + row] = outlook[row, place]
+        if slot - int(memory[m.FIRST_SLOT]) >= PERIODS_NEEDED * period:
+            week = nearest_of_three(outlook[WEEK_AT], place, value)
+            mean, best = m.mean_with(memory, value, MEAN_ROWS), np.inf
+            for day in range(DAYS):
+                best = nearer_mean(outlook[DAY_AT + day], place, mean, best)
+            nearest = best if best < np.inf else np.nan
+    depart(memory, value, week, nearest, fewest)
+
+
+@compiled
+def _hold_or_learn(memory: FloatArray, value: float, threshold: float, stream: int, decades: float) -> bool:
+    """Whether the row is in trouble; if it is, it is seen but not learned."""
+    holder = memory[m.HELD_BY]
+    memory[m.ZERO_RUN] = memory[m.ZERO_RUN] + 1.0 if value == 0.0 else 0.0
+    if stream >= 0 and decades >= threshold - HOLD_MARGIN * (holder > 0.0):
+        if holder == 0.0:
+            lags = stream == s.NEAREST or stream == s.PHASE_LEVEL or stream == s.LEVEL
+            memory[m.HELD_BY] = BY_LEVEL if lags else BY_POINT
+        memory[m.COOLING] = COOLING_ROWS
+        m.see(memory, value)
+        return True
+    memory[m.HELD_BY] = 0.0
+    memory[m.COOLING] = max(memory[m.COOLING] - 1.0, 0.0)
+    follow_scale(memory, value)
+    learn_errors(memory, value)
+    learn_row(memory, value)
+    m.see(memory, value)
+    return False

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quell.detection.compiled import compiled
+from quell.detection.compiled import compiled_whole
 from quell.detection.order import insert, middle_of
 from quell.incidents.series import FloatArray
 
@@ -22,7 +22,7 @@ class Grid(NamedTuple):
     periods: IntArray  # (T,)
 
 
-@compiled
+@compiled_whole
 def lay_grid(timestamps: FloatArray, step_seconds: float) -> Grid:
     """The slot of each row; with a step of 0 it is the median of the steps seen so far.
 

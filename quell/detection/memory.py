@@ -1,7 +1,8 @@
 """What the detector remembers of one series: one flat array, so that it is stored, copied and compiled as it is.
 
 The `*_AT` names say where each part begins. Everything before KEPT belongs to a baseline; what follows is work space
-that the next row fills anew. The tails' histograms lie in an array of their own: judging does without them.
+that the next row fills anew. The long median's samples and the tails' histograms lie in arrays of their own (`LONG`):
+only fitting and scoring move those on, judging does without them.
 """
 
 import numpy as np
@@ -12,66 +13,90 @@ from quell.detection.order import insert, middle_of, swap
 from quell.detection.streams import COUNT
 from quell.incidents.series import FloatArray
 
-RING = 64  # a power of two; holds the last rows
+RING = 32  # a power of two; holds the last rows
 MASK = RING - 1
 LAG_SHORT, LAG_LONG = 6, 30
+SPREADS = 3  # residuals that are divided by their spread
+FLUCTUATION, STEP, SHAPE = range(SPREADS)
+FAST_WEIGHT = np.array([1 / 50, 1 / 25, 1 / 25])  # of a new square in the fast and in the slow spread
+SLOW_WEIGHT = np.array([1 / 5000, 1 / 500, 1 / 500])
+SPREAD_ROWS = 20  # fewer tell no spread
+
+ROWS, FIRST_SLOT, LAST_SLOT, SCALE, ANCHOR, LONG_MEDIAN, ERROR_NEAR, ERROR_PHASE, ZEROS, ZERO_RUN = range(10)
+HELD_BY, COOLING, SEEN, LAG_1 = range(10, 14)
+FAST_AT = 14
+SLOW_AT = FAST_AT + SPREADS
+RING_AT = SLOW_AT + SPREADS
+RAISED_AT = RING_AT + RING  # decades of the last rows
+SHORT_AT = RAISED_AT + RING  # sorted: the last 6 rows
+NEAR_AT = SHORT_AT + LAG_SHORT + 1  # sorted: the last 30 rows
+ROWS_AT = NEAR_AT + LAG_LONG + 1  # the same rows in their order, as a ring
+TAILS_AT = ROWS_AT + RING
+KEPT = TAILS_AT + tail.SIZE
+# Work space of the present row.
+DEPARTURES_AT = KEPT  # as rated
+EFFECTS_AT = DEPARTURES_AT + COUNT  # signed, in the unit of the series
+LOGS_AT = EFFECTS_AT + COUNT  # logarithms of the departures
+NEAR, SPREAD, PHASE = range(LOGS_AT + COUNT, LOGS_AT + COUNT + 3)
+EXPECTED_AT = PHASE + 1  # of the value, the shape and the level, as of `phase`
+SCRATCH_AT = EXPECTED_AT + 3
+SIZE = SCRATCH_AT + 24
+
+# The long median: a sample of every 8th row, later of every 16th and 32nd, about the last 8000 rows in 256 samples.
 LONG_SAMPLES = 256
 FIRST_STRIDE, LAST_STRIDE = 8, 32
-SPREADS = 4  # residuals that are divided by their spread: fluctuation, step, short level, daily shape
-SHORT_SPREAD = 50
-SLOW_SPREAD = 1.0 / 700.0  # weight of a new square in the slow spread
-
-ROWS, FIRST_SLOT, SCALE, LONG_COUNT, STRIDE, LONG, ERROR_NEAR, ERROR_PHASE, ZEROS, ANCHOR, LAST_SLOT = range(11)
-NEAR, SPREAD, PHASE = 11, 12, 13  # of the present row
-NEAR_1, NEAR_2 = 14, 15  # NEAR of the row before and of the one before that
-SHORT_SUM, SLOW_MEAN = 16, 20  # and the next 3 each
-RING_AT = 24
-SQUARES_AT = RING_AT + RING
-RAISED_AT = SQUARES_AT + SPREADS * RING  # decades of the last rows
-SHORT_AT = RAISED_AT + RING  # sorted: the 6 rows before
-NEAR_AT = SHORT_AT + LAG_SHORT + 1  # sorted: the 30 rows before
-TAILS_AT = NEAR_AT + LAG_LONG + 1
-LONG_AT = TAILS_AT + COUNT * tail.FIELDS
-SORTED_AT = LONG_AT + LONG_SAMPLES  # the same samples, sorted
-KEPT = SORTED_AT + LONG_SAMPLES
-DEPARTURES_AT = KEPT
-LOGS_AT = DEPARTURES_AT + COUNT  # their logarithms
-SCRATCH_AT = LOGS_AT + COUNT
-SIZE = SCRATCH_AT + 8
+LONG_COUNT, STRIDE, SAMPLES_AT = 0, 1, 2
+SORTED_AT = SAMPLES_AT + LONG_SAMPLES
+LONG_SIZE = SORTED_AT + LONG_SAMPLES
 
 
 @compiled
-def forget(memory: FloatArray, bins: tail.BinArray) -> None:
+def forget(memory: FloatArray, long: FloatArray, bins: tail.BinArray) -> None:
     """Back to the state before the first row."""
-    memory[:] = 0.0
-    bins[:] = 0.0
+    for place in range(SIZE):
+        memory[place] = 0.0
+    for place in range(LONG_SIZE):
+        long[place] = 0.0
     memory[FIRST_SLOT] = memory[LAST_SLOT] = -1.0
-    memory[STRIDE] = FIRST_STRIDE
-    memory[LONG] = np.nan
-    for stream in range(COUNT):
-        tail.clear(memory, TAILS_AT + stream * tail.FIELDS)
+    memory[LONG_MEDIAN] = memory[LAG_1] = np.nan
+    long[STRIDE] = FIRST_STRIDE
+    tail.clear(memory, TAILS_AT, bins)
 
 
 @compiled
-def recent_mean(memory: FloatArray, rows: int, count: int) -> float:
-    """Mean of the last rows, of which there must be so many; NaN otherwise."""
-    if rows < count:
+def row_before(memory: FloatArray, back: int) -> float:
+    """The row that many places before the next one; meaningful for rows that were there."""
+    return memory[RING_AT + ((int(memory[SEEN]) - back) & MASK)]
+
+
+@compiled
+def mean_with(memory: FloatArray, value: float, count: int) -> float:
+    """Mean of the present value and the rows before it, `count` in all; NaN where there are fewer."""
+    seen = int(memory[SEEN])
+    if seen + 1 < count:
         return np.nan
-    total = 0.0
-    for i in range(rows - count, rows):
+    total = value
+    for i in range(seen - count + 1, seen):
         total += memory[RING_AT + (i & MASK)]
     return total / count
 
 
 @compiled
-def push(memory: FloatArray, value: float) -> None:
-    """Take the row into the ring and the sorted windows."""
+def see(memory: FloatArray, value: float) -> None:
+    """Take the row into the ring of everything seen, trouble or not."""
+    seen = int(memory[SEEN])
+    memory[RING_AT + (seen & MASK)] = value
+    memory[SEEN] = seen + 1
+
+
+@compiled
+def learn_value(memory: FloatArray, value: float) -> None:
+    """Take the row into the sorted windows and the count of rows learned."""
     rows = int(memory[ROWS])
+    memory[LAG_1] = middle_of(memory, SHORT_AT, min(rows, LAG_SHORT))
     slide(memory, SHORT_AT, rows, LAG_SHORT, value)
     slide(memory, NEAR_AT, rows, LAG_LONG, value)
-    memory[RING_AT + (rows & MASK)] = value
-    if rows % int(memory[STRIDE]) == 0:
-        sample_long(memory, value)
+    memory[ROWS_AT + (rows & MASK)] = value
     memory[ROWS] = rows + 1
 
 
@@ -79,55 +104,45 @@ def push(memory: FloatArray, value: float) -> None:
 def slide(memory: FloatArray, at: int, rows: int, width: int, value: float) -> None:
     """Move a sorted window of the last `width` rows on by one."""
     if rows >= width:
-        swap(memory, at, width, memory[RING_AT + ((rows - width) & MASK)], value)
+        swap(memory, at, width, memory[ROWS_AT + ((rows - width) & MASK)], value)
     else:
         insert(memory, at, rows, value)
 
 
 @compiled
-def sample_long(memory: FloatArray, value: float) -> None:
-    """Take every 8th row into the long median, later every 16th and 32nd: about the last 8000 rows, in 256 samples."""
-    count = int(memory[LONG_COUNT])
-    if count >= LONG_SAMPLES and memory[STRIDE] < LAST_STRIDE:
-        for i in range(LONG_SAMPLES // 2):
-            memory[LONG_AT + i] = memory[LONG_AT + 2 * i]
+def sample_long(memory: FloatArray, long: FloatArray, value: float) -> None:
+    """Take the row just learned into the long median, if it is its turn."""
+    if (int(memory[ROWS]) - 1) % int(long[STRIDE]) != 0:
+        return
+    count = int(long[LONG_COUNT])
+    if count >= LONG_SAMPLES and long[STRIDE] < LAST_STRIDE:
         count = LONG_SAMPLES // 2
-        memory[SORTED_AT : SORTED_AT + count] = np.sort(memory[LONG_AT : LONG_AT + count])
-        memory[STRIDE] *= 2.0
+        for i in range(count):
+            long[SAMPLES_AT + i] = long[SAMPLES_AT + 2 * i]
+            insert(long, SORTED_AT, i, long[SAMPLES_AT + i])
+        long[STRIDE] *= 2.0
     held = min(count, LONG_SAMPLES)
     if held == LONG_SAMPLES:
-        swap(memory, SORTED_AT, held, memory[LONG_AT + count % LONG_SAMPLES], value)
+        swap(long, SORTED_AT, held, long[SAMPLES_AT + count % LONG_SAMPLES], value)
     else:
-        held = insert(memory, SORTED_AT, held, value)
-    memory[LONG_AT + count % LONG_SAMPLES] = value
-    memory[LONG_COUNT] = count + 1
+        held = insert(long, SORTED_AT, held, value)
+    long[SAMPLES_AT + count % LONG_SAMPLES] = value
+    long[LONG_COUNT] = count + 1
     if held >= 3:
-        memory[LONG] = middle_of(memory, SORTED_AT, held)
+        memory[LONG_MEDIAN] = middle_of(long, SORTED_AT, held)
 
 
 @compiled
-def over_spread(memory: FloatArray, which: int, rows: int, residual: float, reference: float) -> float:
-    """The residual over the larger of its spread in the last 50 rows and in the last 1000 or so; 0 before 20 rows."""
-    is_known = not np.isnan(residual)
-    value = residual / spread_of(memory, which, rows, reference) if rows >= 20 and is_known else 0.0
-    square = residual * residual if is_known else 0.0
-    squares = SQUARES_AT + which * RING
-    leaving = memory[squares + ((rows - SHORT_SPREAD) & MASK)] if rows >= SHORT_SPREAD else 0.0
-    memory[squares + (rows & MASK)] = square
-    memory[SHORT_SUM + which] += square - leaving
-    if rows & MASK == 0:  # against the rounding errors of a running sum
-        total = 0.0
-        for i in range(max(rows - SHORT_SPREAD + 1, 0), rows + 1):
-            total += memory[squares + (i & MASK)]
-        memory[SHORT_SUM + which] = total
-    weight = max(SLOW_SPREAD, 1.0 / (rows + 1.0))
-    memory[SLOW_MEAN + which] += weight * (square - memory[SLOW_MEAN + which])
-    return value
-
-
-@compiled
-def spread_of(memory: FloatArray, which: int, rows: int, reference: float) -> float:
-    """The spread that a residual of the next row is divided by; never zero."""
-    count = max(min(rows, SHORT_SPREAD), 1)
-    square = max(memory[SHORT_SUM + which] / count, memory[SLOW_MEAN + which], 0.0)
+def spread_of(memory: FloatArray, which: int, reference: float) -> float:
+    """What a residual is divided by: the larger of its recent and its usual root mean square; never zero."""
+    square = max(memory[FAST_AT + which], memory[SLOW_AT + which])
     return np.sqrt(square) + 0.001 * abs(reference) + 1e-9 * memory[SCALE] + 1e-300
+
+
+@compiled
+def learn_residual(memory: FloatArray, which: int, residual: float) -> None:
+    """Take a residual into its spreads; until they are filled they are plain means. NaN counts as none."""
+    square = 0.0 if np.isnan(residual) else residual * residual
+    young = 1.0 / (memory[ROWS] + 1.0)
+    memory[FAST_AT + which] += max(FAST_WEIGHT[which], young) * (square - memory[FAST_AT + which])
+    memory[SLOW_AT + which] += max(SLOW_WEIGHT[which], young) * (square - memory[SLOW_AT + which])

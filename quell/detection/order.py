@@ -8,18 +8,24 @@ import numpy as np
 from quell.detection.compiled import compiled
 from quell.incidents.series import FloatArray
 
+COUNTED = 32  # so many entries are compared one and all sooner than halved
+SORTED = 8  # up to so many values an insertion sort is the fastest
+
 
 @compiled
 def place_of(ordered: FloatArray, at: int, count: int, value: float) -> int:
     """The first place whose entry is not below the value."""
     low, high = at, at + count
-    while low < high:
+    while high - low > COUNTED:
         middle = (low + high) // 2
         if ordered[middle] < value:
             low = middle + 1
         else:
             high = middle
-    return low
+    below = 0
+    for i in range(low, high):  # without a branch to guess; the compiler takes several entries at once
+        below += ordered[i] < value
+    return low + below
 
 
 @compiled
@@ -57,7 +63,10 @@ def middle_of(ordered: FloatArray, at: int, count: int) -> float:
 
 @compiled
 def median_of(values: FloatArray, at: int, count: int) -> float:
-    """The median of a few unsorted values, which are sorted in place; NaN for none."""
+    """The median of a few unsorted values, whose order may change; NaN for none."""
+    if count > SORTED:
+        low = of_rank(values, at, count, (count - 1) // 2)
+        return low if count % 2 else 0.5 * (low + of_rank(values, at, count, count // 2))
     for i in range(at + 1, at + count):
         value, j = values[i], i - 1
         while j >= at and values[j] > value:
@@ -65,6 +74,19 @@ def median_of(values: FloatArray, at: int, count: int) -> float:
             j -= 1
         values[j + 1] = value
     return middle_of(values, at, count)
+
+
+@compiled
+def of_rank(values: FloatArray, at: int, count: int, rank: int) -> float:
+    """The value with so many smaller ones, found by counting for each in turn."""
+    for i in range(at, at + count):
+        value, below, equal = values[i], 0, 0
+        for j in range(at, at + count):
+            below += values[j] < value
+            equal += values[j] == value
+        if below <= rank < below + equal:
+            return value
+    return np.nan
 
 
 @compiled
@@ -84,26 +106,3 @@ def mean_of_known(a: float, b: float, c: float) -> float:
             total += value
             count += 1
     return total / count if count else np.nan
-
-
-@compiled
-def median_of_seven(values: FloatArray, at: int) -> float:
-    """The median of seven values without a branch to guess: a network that sorts only as far as the middle needs.
-
-    Source: Devillard, Fast median search (1998), opt_med7.
-    """
-    a, b, c, d = values[at], values[at + 1], values[at + 2], values[at + 3]
-    e, f, g = values[at + 4], values[at + 5], values[at + 6]
-    a, f = min(a, f), max(a, f)
-    a, d = min(a, d), max(a, d)
-    b, g = min(b, g), max(b, g)
-    c, e = min(c, e), max(c, e)
-    b = max(a, b)
-    d, f = min(d, f), max(d, f)
-    c, g = min(c, g), max(c, g)
-    d = max(c, d)
-    d = min(d, g)
-    e = min(e, f)
-    b, e = min(b, e), max(b, e)
-    d = max(b, d)
-    return min(d, e)

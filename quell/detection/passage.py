@@ -4,23 +4,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quell.detection import memory as m
+from quell.detection import streams as s
 from quell.detection import tail
-from quell.detection.band import expected_value, margins
-from quell.detection.compiled import compiled
+from quell.detection.band import learn_errors, put_band
+from quell.detection.compiled import compiled, compiled_whole
 from quell.detection.grid import IntArray
-from quell.detection.phase import DAYS, PERIODS_NEEDED, Past
-from quell.detection.rating import learn_row, rate, take_logs
-from quell.detection.row import take_row
-from quell.detection.streams import COUNT
+from quell.detection.phase import (
+    DAYS,
+    FEWEST_SLOTS,
+    PERIODS_NEEDED,
+    Past,
+    look_ahead,
+    nearer_mean,
+    nearest_of_three,
+    new_past,
+    put,
+)
+from quell.detection.rating import learn_tails, rate, take_logs
+from quell.detection.row import MEAN_ROWS, depart, learn_row
 from quell.incidents.series import FloatArray
 
 SCALE_WEIGHT = 1.0 / 2000.0
 BRIDGED = 3
 NEWS_ROWS = 30
 NEWS_FLOOR = 1.5
+NEWS_MARGIN = 0.02  # decades that a row must be rarer by to be news
 SILENT = -1
 NO_VALUE = -2
-SHAPE_MARGIN = 50  # rows beyond a day before the shape of the day is looked at
+DECADES, EXPECTED, LOWER, UPPER, RAW_DECADES = range(5)
+COLUMNS = 5
 
 
 @compiled
@@ -31,101 +43,93 @@ def follow_scale(memory: FloatArray, value: float) -> None:
     memory[m.SCALE] += weight * (size - memory[m.SCALE])
     if memory[m.ANCHOR] == 0.0:
         memory[m.ANCHOR] = size
-    if value == 0.0:
-        memory[m.ZEROS] += 1.0
-
-
-@compiled
-def pass_row(memory: FloatArray, past: Past, row: int, period: int, value: float) -> None:
-    """Departures of the row at this slot; the period in slots, 0 if unknown."""
-    if memory[m.FIRST_SLOT] < 0.0:
-        memory[m.FIRST_SLOT] = row
-    age = row - memory[m.FIRST_SLOT]
-    follow_scale(memory, value)
-    has_phase = period > 0 and age >= PERIODS_NEEDED * period
-    take_row(memory, past, row, has_phase, period > 0 and age >= period + SHAPE_MARGIN, value)
+    memory[m.ZEROS] += value == 0.0
 
 
 @compiled
 def only_news(memory: FloatArray, decades: float) -> float:
-    """The decades, taken back to the floor where a row of the last 30 was as rare: it is the same trouble."""
-    rows, most = int(memory[m.ROWS]), 0.0
-    for i in range(max(rows - 1 - NEWS_ROWS, 0), rows - 1):
+    """The decades, taken back to the floor where a row of the last 30 was about as rare: it is the same trouble."""
+    seen, most = int(memory[m.SEEN]), 0.0
+    for i in range(max(seen - NEWS_ROWS, 0), seen):
         most = max(most, memory[m.RAISED_AT + (i & m.MASK)])
-    memory[m.RAISED_AT + ((rows - 1) & m.MASK)] = decades
-    return NEWS_FLOOR if NEWS_FLOOR < decades <= most else decades
+    memory[m.RAISED_AT + (seen & m.MASK)] = decades
+    return NEWS_FLOOR if most > NEWS_FLOOR and NEWS_FLOOR < decades <= most + NEWS_MARGIN else decades
 
 
 @compiled
-def take_next(memory: FloatArray, past: Past, slot: int, period: int, value: float) -> None:
-    """Everything about the next value but its rating: departures, windows, past."""
-    last = int(memory[m.LAST_SLOT])
-    if last >= 0:
-        bridge(past, last + past.shift[0], slot + past.shift[0])
+def depart_from_past(memory: FloatArray, past: Past, slot: int, period: int, value: float) -> float:
+    """Fill the departures of the row of this slot from the whole past; the mean of its last twelve rows."""
+    if memory[m.FIRST_SLOT] < 0.0:
+        memory[m.FIRST_SLOT] = slot
+    follow_scale(memory, value)
+    bridge(past, int(memory[m.LAST_SLOT]), slot)
     memory[m.LAST_SLOT] = slot
-    pass_row(memory, past, slot, period, value)
-    take_logs(memory)
+    age = slot - int(memory[m.FIRST_SLOT])
+    look_ahead(past, slot, period, age, memory, m.SCRATCH_AT, m.EXPECTED_AT)
+    mean = m.mean_with(memory, value, MEAN_ROWS)
+    week = nearest = np.nan
+    if period >= FEWEST_SLOTS and age >= PERIODS_NEEDED * period:
+        if slot >= DAYS * period:
+            week = nearest_of_three(past.values, slot - DAYS * period, value)
+        best = np.inf
+        for day in range(1, DAYS + 1):
+            best = nearer_mean(past.means, slot - day * period, mean, best)
+        nearest = best if best < np.inf else np.nan
+    depart(memory, value, week, nearest, tail.FEWEST)
+    return mean
 
 
 @compiled
-def rate_next(memory: FloatArray, value: float, threshold: float, out: FloatArray) -> int:
-    """Rate the value just taken into `out` (4,): decades, expected, lower, upper. The stream that says so."""
-    decades, stream = rate(memory)
-    down, up = margins(memory, threshold)
-    expected = expected_value(memory, value)
-    out[0], out[1], out[2], out[3] = only_news(memory, decades), expected, expected - down, expected + up
+def learn(memory: FloatArray, long: FloatArray, bins: tail.BinArray, value: float) -> None:
+    """Take a row whose departures are filled into everything that is remembered."""
+    learn_errors(memory, value)
+    learn_tails(memory, bins)
+    learn_row(memory, value)
+    m.sample_long(memory, long, value)
+    m.see(memory, value)
+
+
+@compiled
+def rate_row(
+    memory: FloatArray, period: int, threshold: float, side: int, least: float, fewest: int, out: FloatArray
+) -> int:
+    """Rate the row whose departures are filled into `out` (COLUMNS,); the stream that says so."""
+    only_points = memory[m.COOLING] > 0.0 and memory[m.HELD_BY] < 2.0
+    take_logs(memory)
+    decades, stream = rate(memory, period, side, least, only_points, fewest)
+    put_band(memory, threshold, side, least, fewest, out[EXPECTED : UPPER + 1])
+    out[DECADES], out[RAW_DECADES] = only_news(memory, decades), decades
     return stream
 
 
-@compiled
+@compiled_whole
 def pass_series(
     values: FloatArray, slots: IntArray, periods: IntArray, threshold: float, out: FloatArray, stream: NDArray[np.int8]
 ) -> None:
     """Rate every row of a series; NaN rows are skipped.
 
-    `out` (T, 4) as in `rate_next`. `stream` (T,): SILENT while warming up, NO_VALUE for NaN.
+    `out` (T, COLUMNS): decades of news, expected, lower, upper, decades. `stream` (T,): SILENT while warming up,
+    NO_VALUE for NaN.
     """
-    past = whole_past(slots[-1] + 1 if len(slots) else 0)
-    memory, bins = np.empty(m.SIZE), np.empty(COUNT * tail.BINS, np.float32)
-    m.forget(memory, bins)
+    past = new_past(slots[-1] + 1 if len(slots) else 0)
+    memory, long, bins = np.empty(m.SIZE), np.empty(m.LONG_SIZE), np.empty(tail.HISTOGRAMS)
+    m.forget(memory, long, bins)
     for i in range(len(values)):
-        out[i, :], stream[i] = np.nan, NO_VALUE
-        if np.isnan(values[i]):
+        value, slot = values[i], slots[i]
+        out[i, :] = np.nan
+        stream[i] = NO_VALUE
+        if np.isnan(value):
             continue
-        look_back(past, slots[i], periods[i])
-        take_next(memory, past, slots[i], periods[i], values[i])
-        stream[i] = rate_next(memory, values[i], threshold, out[i])
-        learn_row(memory, bins)
+        mean = depart_from_past(memory, past, slot, periods[i], value)
+        stream[i] = rate_row(memory, periods[i], threshold, 0, 0.0, tail.FEWEST, out[i])
+        put(past, slot, value, mean, memory[m.EFFECTS_AT + s.FLUCTUATION_UP])
+        learn(memory, long, bins, value)
 
 
 @compiled
 def bridge(past: Past, last: int, slot: int) -> None:
-    """Carry the last row into the empty slots after it, up to a few; a negative entry is no longer kept."""
+    """Carry the last row into the empty slots after it, up to a few."""
     if last < 0:
         return
     for empty in range(last + 1, min(slot, last + 1 + BRIDGED)):
-        past.values[empty] = past.values[last]
-        past.means[empty] = past.means[last]
-        past.residuals[empty] = past.residuals[last]
-
-
-@compiled
-def whole_past(slots: int) -> Past:
-    """Room for every row of a series."""
-    none = np.nan
-    index = np.zeros((3, DAYS + 1), np.int64)
-    return Past(
-        np.full(slots, none),
-        np.full(slots, none),
-        np.full(slots, none),
-        index[0].copy(),
-        index[1].copy(),
-        index[2].copy(),
-    )
-
-
-@compiled
-def look_back(past: Past, slot: int, period: int) -> None:
-    """Point the days at the whole past of this slot."""
-    for day in range(DAYS + 1):
-        past.shift[day], past.high[day] = -day * period, slot
+        put(past, empty, past.values[last], past.means[last], past.residuals[last])

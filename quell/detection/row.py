@@ -1,4 +1,4 @@
-"""One row of one series: its departures from everything expected, their rarity, and the band that goes with it."""
+"""One row of one series: its departures from everything expected, and what is learned of it afterwards."""
 
 import numpy as np
 
@@ -6,15 +6,11 @@ from quell.detection import memory as m
 from quell.detection import streams as s
 from quell.detection.compiled import compiled
 from quell.detection.order import middle_of
-from quell.detection.phase import (
-    DAYS,
-    SHAPE_DAYS,
-    Past,
-    nearest_mean,
-    nearest_of_week,
-    smoothed_phase,
-)
+from quell.detection.phase import LEVEL_AT, SHAPE_AT, VALUE_AT
 from quell.incidents.series import FloatArray
+
+MEAN_ROWS = 12
+LEVEL_ROWS = 24
 
 
 @compiled
@@ -26,56 +22,61 @@ def smaller(a: float, b: float) -> float:
 
 
 @compiled
-def put_sides(memory: FloatArray, up: int, down: int, value: float) -> None:
-    memory[m.DEPARTURES_AT + up] = np.nan if np.isnan(value) else max(value, 0.0)
-    memory[m.DEPARTURES_AT + down] = np.nan if np.isnan(value) else max(-value, 0.0)
+def put_sides(memory: FloatArray, up: int, departure: float, effect: float) -> None:
+    """A departure with its sign, as two streams; the effect is the same in the unit of the series."""
+    none = np.isnan(departure)
+    memory[m.DEPARTURES_AT + up] = np.nan if none else max(departure, 0.0)
+    memory[m.DEPARTURES_AT + up + 1] = np.nan if none else max(-departure, 0.0)
+    memory[m.EFFECTS_AT + up] = memory[m.EFFECTS_AT + up + 1] = effect
 
 
 @compiled
-def put_size(memory: FloatArray, stream: int, value: float) -> None:
-    memory[m.DEPARTURES_AT + stream] = abs(value)
+def put_size(memory: FloatArray, stream: int, departure: float) -> None:
+    memory[m.DEPARTURES_AT + stream] = abs(departure)
+    memory[m.EFFECTS_AT + stream] = departure
 
 
 @compiled
-def take_row(memory: FloatArray, past: Past, row: int, has_phase: bool, has_shape: bool, value: float) -> None:
-    """Fill the departures of this row, then take it into the windows and the past (not yet into the tails)."""
-    rows = int(memory[m.ROWS])
-    far, near = value - memory[m.LONG], middle_of(memory, m.NEAR_AT, min(rows, m.LAG_LONG))
-    lagged = memory[m.NEAR_2] if rows > 2 else np.nan  # the median of the 30 rows that end with the third last
-    step = value - middle_of(memory, m.SHORT_AT, min(rows, m.LAG_SHORT))
-    jump = value - 0.5 * (memory[m.RING_AT + ((rows - 1) & m.MASK)] + memory[m.RING_AT + ((rows - 2) & m.MASK)])
-    memory[m.NEAR_2], memory[m.NEAR_1] = memory[m.NEAR_1], near
-    memory[m.NEAR], memory[m.SPREAD] = near if rows else value, m.spread_of(memory, 0, rows, near)
-    m.push(memory, value)
-    level = m.recent_mean(memory, rows + 1, 24) - value + far
-    short_level = m.recent_mean(memory, rows + 1, 3) - lagged
-    put_sides(memory, s.POINT_UP, s.POINT_DOWN, smaller(far, value - near))
-    put_size(memory, s.LEVEL, level)
-    put_sides(memory, s.FLUCTUATION_UP, s.FLUCTUATION_DOWN, m.over_spread(memory, 0, rows, value - near, near))
-    put_size(memory, s.STEP, m.over_spread(memory, 1, rows, step, near))
-    put_size(memory, s.SHORT_LEVEL, m.over_spread(memory, 2, rows, short_level, near))
-    phase = take_phase(memory, past, row, has_phase, value)
-    put_size(memory, s.SAME, smaller(far, phase))
-    put_sides(memory, s.JUMP_UP, s.JUMP_DOWN, smaller(jump if rows >= 2 else np.nan, phase))
-    shape = np.nan
-    if has_shape:
-        shape = value - near - smoothed_phase(past, past.residuals, SHAPE_DAYS, row, memory, m.SCRATCH_AT)
-    put_sides(memory, s.SHAPE_UP, s.SHAPE_DOWN, m.over_spread(memory, 3, rows, shape, near))
-    here = row + past.shift[0]
-    past.values[here], past.residuals[here] = value, value - near
+def over_spread(memory: FloatArray, which: int, residual: float, fewest: int) -> float:
+    """The residual over its spread; 0 while there are too few rows to tell one."""
+    if np.isnan(residual) or memory[m.ROWS] < min(m.SPREAD_ROWS, fewest):
+        return 0.0
+    return residual / m.spread_of(memory, which, memory[m.NEAR])
 
 
 @compiled
-def take_phase(memory: FloatArray, past: Past, row: int, has_phase: bool, value: float) -> float:
-    """Fill the departures of the smoothed values; the value's own residual to its phase, NaN for none."""
-    mean = m.recent_mean(memory, int(memory[m.ROWS]), 12)
-    past.means[row + past.shift[0]] = mean
-    memory[m.PHASE] = np.nan
-    if not has_phase:
-        put_size(memory, s.NEAREST, np.nan)
-        put_size(memory, s.PHASE_LEVEL, np.nan)
-        return np.nan
-    memory[m.PHASE] = smoothed_phase(past, past.values, DAYS, row, memory, m.SCRATCH_AT)
-    put_size(memory, s.NEAREST, nearest_mean(past, row, mean))
-    put_size(memory, s.PHASE_LEVEL, mean - smoothed_phase(past, past.means, DAYS, row, memory, m.SCRATCH_AT))
-    return smaller(value - memory[m.PHASE], nearest_of_week(past, row, value))
+def depart(memory: FloatArray, value: float, week: float, nearest: float, fewest: int) -> None:
+    """Fill the departures of a row, whose expectations are in memory (`look_ahead`).
+
+    `week` is the residual to last week's nearest value, `nearest` that of the mean of
+    twelve rows to the nearest one of seven days; NaN for none.
+    """
+    rows, seen = int(memory[m.ROWS]), int(memory[m.SEEN])
+    near = middle_of(memory, m.NEAR_AT, min(rows, m.LAG_LONG)) if rows else value
+    memory[m.NEAR], memory[m.SPREAD] = near, m.spread_of(memory, m.FLUCTUATION, near)
+    memory[m.PHASE] = memory[m.EXPECTED_AT + VALUE_AT]
+    far, residual = value - memory[m.LONG_MEDIAN], value - near
+    point = smaller(far, residual)
+    put_sides(memory, s.POINT_UP, point, point)
+    jump = np.nan
+    if seen >= 2:
+        jump = value - 0.5 * (m.row_before(memory, 1) + m.row_before(memory, 2))
+    jump = smaller(jump, smaller(value - memory[m.EXPECTED_AT + VALUE_AT], week))
+    put_sides(memory, s.JUMP_UP, jump, jump)
+    put_size(memory, s.NEAREST, nearest)
+    put_size(memory, s.PHASE_LEVEL, m.mean_with(memory, value, MEAN_ROWS) - memory[m.EXPECTED_AT + LEVEL_AT])
+    put_size(memory, s.LEVEL, m.mean_with(memory, value, LEVEL_ROWS) - memory[m.LONG_MEDIAN])
+    shape = residual - memory[m.EXPECTED_AT + SHAPE_AT]
+    put_sides(memory, s.SHAPE_UP, over_spread(memory, m.SHAPE, shape, fewest), shape)
+    put_sides(memory, s.FLUCTUATION_UP, over_spread(memory, m.FLUCTUATION, residual, fewest), residual)
+    step = m.mean_with(memory, value, 2) - memory[m.LAG_1]
+    put_sides(memory, s.STEP_UP, over_spread(memory, m.STEP, step, fewest), step)
+
+
+@compiled
+def learn_row(memory: FloatArray, value: float) -> None:
+    """Take a row whose departures are filled into the spreads and windows."""
+    m.learn_residual(memory, m.FLUCTUATION, memory[m.EFFECTS_AT + s.FLUCTUATION_UP])
+    m.learn_residual(memory, m.STEP, memory[m.EFFECTS_AT + s.STEP_UP])
+    m.learn_residual(memory, m.SHAPE, memory[m.EFFECTS_AT + s.SHAPE_UP])
+    m.learn_value(memory, value)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from quell.detection.calibration import THRESHOLD_DECADES, score_of
 from quell.detection.grid import lay_grid
-from quell.detection.passage import NO_VALUE, SILENT, pass_series
+from quell.detection.passage import COLUMNS, DECADES, EXPECTED, LOWER, NO_VALUE, SILENT, UPPER, pass_series
 from quell.detection.streams import NO_VIEW, VIEW_OF, VIEWS
 from quell.incidents.series import FloatArray
 from quell.incidents.verdict import VerdictKind
@@ -53,14 +53,14 @@ def score_series(timestamps: FloatArray, values: FloatArray, *, step: timedelta 
     seconds = step.total_seconds() if step else 0.0
     grid = lay_grid(np.asarray(timestamps, dtype=np.float64), seconds)
     known = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-    out, stream = np.empty((len(known), 4)), np.empty(len(known), dtype=np.int8)
+    out, stream = np.empty((len(known), COLUMNS)), np.empty(len(known), dtype=np.int8)
     pass_series(known, grid.slots, grid.periods, THRESHOLD_DECADES, out, stream)
-    decades = np.nan_to_num(out[:, 0], nan=0.0)
+    decades = np.nan_to_num(out[:, DECADES], nan=0.0)
     score = score_of(decades) * (stream >= 0)
     return Scores(
-        expected=out[:, 1],
-        lower=out[:, 2],
-        upper=out[:, 3],
+        expected=out[:, EXPECTED],
+        lower=out[:, LOWER],
+        upper=out[:, UPPER],
         score=score,
         verdict=_verdicts(known, score, stream),
         view=np.where(stream >= 0, VIEW_OF[np.maximum(stream, 0)], VIEWS.index(NO_VIEW)).astype(np.int8),

@@ -2,8 +2,8 @@
 
 A view is what people are told; it may consist of two streams, up and down. `record` streams count when they come near
 the largest value of weeks, `local` streams (departures over the spread of the last rows) when they are large for their
-kind. The arrays at the end go into
-compiled functions. Source of the choice: the ablation in docs/.
+kind. `point` streams compare the row itself with rows before the present trouble; the others look at means or at the
+last rows and lag behind its end. The arrays go into compiled functions. Source of the choice: the ablation in docs/.
 """
 
 from dataclasses import dataclass
@@ -20,27 +20,29 @@ class Stream:
     is_raw: bool
     is_record: bool
     is_local: bool
+    is_point: bool
 
 
-def _stream(view: str, side: int, *, raw: bool = False, record: bool = False, local: bool = False) -> Stream:
-    return Stream(view=view, side=side, is_raw=raw, is_record=record, is_local=local)
+def _stream(
+    view: str, side: int, *, raw: bool = False, record: bool = False, local: bool = False, point: bool = False
+) -> Stream:
+    return Stream(view=view, side=side, is_raw=raw, is_record=record, is_local=local, is_point=point)
 
 
-STREAMS = (
-    _stream("point", 1, raw=True, record=True),
-    _stream("point", -1, raw=True, record=True),
-    _stream("nearest phase", 0, raw=True, record=True),
-    _stream("same phase", 0, raw=True, record=True),
-    _stream("daily shape", 1, record=True, local=True),
-    _stream("daily shape", -1, record=True, local=True),
+STREAMS: tuple[Stream, ...] = (
+    _stream("point", 1, raw=True, record=True, point=True),
+    _stream("point", -1, raw=True, record=True, point=True),
     _stream("jump", 1, raw=True, record=True),
     _stream("jump", -1, raw=True, record=True),
+    _stream("nearest phase", 0, raw=True, record=True),
     _stream("phase level", 0, raw=True, record=True),
-    _stream("short level", 0, record=True, local=True),
     _stream("level", 0, raw=True, record=True),
-    _stream("step", 0, local=True),
-    _stream("fluctuation", 1, local=True),
-    _stream("fluctuation", -1, local=True),
+    _stream("daily shape", 1, record=True, local=True, point=True),
+    _stream("daily shape", -1, record=True, local=True, point=True),
+    _stream("fluctuation", 1, local=True, point=True),
+    _stream("fluctuation", -1, local=True, point=True),
+    _stream("step", 1, local=True),
+    _stream("step", -1, local=True),
 )
 COUNT = len(STREAMS)
 NO_VIEW = "none"
@@ -49,5 +51,6 @@ VIEW_OF = np.array([VIEWS.index(stream.view) for stream in STREAMS], dtype=np.in
 IS_RAW = np.array([stream.is_raw for stream in STREAMS])
 IS_RECORD = np.array([stream.is_record for stream in STREAMS])
 IS_LOCAL = np.array([stream.is_local for stream in STREAMS])
-POINT_UP, POINT_DOWN, NEAREST, SAME, SHAPE_UP, SHAPE_DOWN, JUMP_UP, JUMP_DOWN = range(8)
-PHASE_LEVEL, SHORT_LEVEL, LEVEL, STEP, FLUCTUATION_UP, FLUCTUATION_DOWN = range(8, COUNT)
+IS_POINT = np.array([stream.is_point for stream in STREAMS])
+POINT_UP, POINT_DOWN, JUMP_UP, JUMP_DOWN, NEAREST, PHASE_LEVEL, LEVEL = range(7)
+SHAPE_UP, SHAPE_DOWN, FLUCTUATION_UP, FLUCTUATION_DOWN, STEP_UP, STEP_DOWN = range(7, COUNT)

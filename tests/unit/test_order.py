@@ -1,13 +1,11 @@
 """Sliding medians against numpy's."""
 
-from itertools import permutations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quell.detection.order import insert, median_of, median_of_seven, median_of_three, middle_of, swap
+from quell.detection.order import insert, median_of, median_of_three, middle_of, swap
 
 pytestmark = pytest.mark.unit
 
@@ -15,7 +13,7 @@ numbers = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 
 
 @settings(deadline=None)  # the first call compiles
-@given(st.lists(numbers, min_size=9, max_size=60), st.integers(1, 8))
+@given(st.lists(numbers, min_size=9, max_size=90), st.integers(1, 45))
 def test_a_sliding_median_equals_the_median_of_its_window(values: list[float], width: int) -> None:
     ordered = np.zeros(width + 3)
     for i, value in enumerate(values):
@@ -27,12 +25,8 @@ def test_a_sliding_median_equals_the_median_of_its_window(values: list[float], w
         assert middle_of(ordered, 2, len(window)) == pytest.approx(np.median(window))
 
 
-def test_the_network_finds_the_middle_of_every_order_of_seven() -> None:
-    assert {median_of_seven(np.array(order, dtype=float), 0) for order in permutations(range(7))} == {3.0}
-
-
 @settings(deadline=None)
-@given(st.lists(numbers, min_size=1, max_size=12))
+@given(st.lists(numbers, min_size=1, max_size=25))
 def test_a_median_of_a_few_equals_numpys(values: list[float]) -> None:
     assert median_of(np.array(values), 0, len(values)) == pytest.approx(np.median(values))
 
