@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prefect import task
@@ -123,10 +123,11 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
 def _judge_signal(res: Resources, name: str, at: datetime) -> list[tuple[Verdict, float]]:
     signal, stale_after = res.config.signals[name], res.config.intervals.stale_after
     points = min(stale_after // signal.step + JUDGED_POINTS, MOST_POINTS)
-    window = res.metrics.range(signal.query, start=at - points * signal.step, end=at, step=signal.step)
+    window = res.windows.window(res.metrics, signal.query, at=at, step=signal.step, points=points)
     with res.store.reading() as tx:
         baseline = load_baseline(tx, name)
-    return judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after)
+    between = timedelta(seconds=max(at.timestamp() - float(window.timestamps[-1]), 0.0))  # the grid ends a bit before
+    return judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after + between)
 
 
 def _judge_budget(report: ShardReport, res: Resources, name: str, at: datetime) -> None:

@@ -222,4 +222,4 @@ def _drop_retired(matrix: SeriesMatrix, now: datetime) -> SeriesMatrix:
     recent = matrix.timestamps >= (now - RETIRED_AFTER).timestamp()
     keep = any_true(~np.isnan(matrix.values[recent]))
     labels = tuple(matrix.labels[column] for column in np.flatnonzero(keep))
-    return replace(matrix, values=matrix.values[:, keep], labels=labels)
+    return replace(matrix, values=matrix.values[:, keep], labels=labels, prints=None)

@@ -74,7 +74,7 @@ def _never_seen(signal: Signal, now: datetime) -> Verdict:
         upper=None,
         score=0.0,
         samples=0,
-        reason=f"the query of {signal.name} returned no series, and none was ever seen: check the query",
+        reason=f"the query of {signal.name} returned no number, and none was ever seen: check the query",
     )
 
 

@@ -1,6 +1,8 @@
 """How Prometheus' JSON answer becomes a matrix: typed decoding, then one column per series on the asked grid."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 import numpy as np
@@ -59,7 +61,21 @@ _NAMES = msgspec.json.Decoder(NamesAnswer)
 
 def decode_answer(body: bytes) -> Answer:
     """Decode one answer; raises msgspec.DecodeError where it is not one of Prometheus."""
-    return _ANSWER.decode(body)
+    with _collector_paused():
+        return _ANSWER.decode(body)
+
+
+@contextmanager
+def _collector_paused() -> Generator[None]:
+    """A large answer is a million small objects, none of them garbage: looking through them costs more than parsing."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def decode_names(body: bytes) -> list[str]:
@@ -73,7 +89,10 @@ def matrix_on_grid(answer: Answer, timestamps: FloatArray) -> SeriesMatrix:
     for row, one in zip(values, series, strict=True):
         _fill(row, one.values, timestamps)
     return SeriesMatrix(
-        timestamps=timestamps, values=np.ascontiguousarray(values.T), labels=tuple(s.metric for s in series)
+        timestamps=timestamps,
+        values=np.ascontiguousarray(values.T),
+        labels=tuple(s.metric for s in series),
+        warnings=tuple(answer.warnings),
     )
 
 
@@ -98,7 +117,12 @@ def matrix_of_instant(answer: Answer, at: float) -> SeriesMatrix:
     elif isinstance(answer.data, _Scalar):
         found = [({}, float(answer.data.result[1]))]
     values = np.array([value for _, value in found], dtype=np.float64).reshape(1, len(found))
-    return SeriesMatrix(timestamps=np.array([at]), values=values, labels=tuple(labels for labels, _ in found))
+    return SeriesMatrix(
+        timestamps=np.array([at]),
+        values=values,
+        labels=tuple(labels for labels, _ in found),
+        warnings=tuple(answer.warnings),
+    )
 
 
 def join_in_time(parts: Sequence[SeriesMatrix]) -> SeriesMatrix:
@@ -115,4 +139,5 @@ def join_in_time(parts: Sequence[SeriesMatrix]) -> SeriesMatrix:
     for part, part_keys in zip(parts, keys, strict=True):
         values[row : row + len(part.timestamps), [columns[key] for key in part_keys]] = part.values
         row += len(part.timestamps)
-    return SeriesMatrix(timestamps=timestamps, values=values, labels=tuple(unique.values()))
+    warnings = tuple(dict.fromkeys(warning for part in parts for warning in part.warnings))
+    return SeriesMatrix(timestamps=timestamps, values=values, labels=tuple(unique.values()), warnings=warnings)
