@@ -14,9 +14,10 @@ from quell.detection.episode import Finding, deserves_alert
 from quell.detection.finding import describe_finding
 from quell.detection.health import LAST_SWEEP, budget, gather_vanished, is_vanished
 from quell.detection.judge import judge_with_onset
-from quell.detection.review import Candidate, review_candidates
+from quell.detection.judged import Judged
+from quell.detection.review import Candidate, candidates_of
 from quell.incidents.errors import QuellError, Unavailable
-from quell.incidents.verdict import Verdict
+from quell.incidents.verdict import Verdict, VerdictKind
 from quell.ports import Document
 from tasks.anomalies import keep_candidates
 from tasks.artifacts import publish
@@ -26,11 +27,12 @@ from tasks.resources import Resources, resources
 from tasks.runs import log
 from tasks.slo import judge_slo
 from tasks.sweep_report import SweepReport, sweep_markdown
+from tasks.verdicts import keep_records, keep_verdicts
 
 SWEEP = LAST_SWEEP
 JUDGED_POINTS = 5  # beyond the time after which a series counts as stale
 MOST_POINTS = 240
-WRITTEN_AT_ONCE = 500  # the store admits one writer: others get their turn in between
+_TROUBLE = tuple(kind for kind in VerdictKind if kind.is_trouble)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
             report.errors[name] = f"left to the next sweep: the signals before it took {seconds}"
             continue
         try:
-            found = _judge_signal(res, name, at)
+            judged = _judge_signal(res, name, at)
         except QuellError as error:
             log().error("signal %s could not be judged: %s", name, error)
             report.errors[name] = str(error)
@@ -105,8 +107,8 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
                 report.errors.update({other: str(error) for other in signals if other not in report.kinds})
                 break
             continue
-        _store_verdicts(res, [verdict for verdict, _ in found])
-        _add_to(report, res, name, found)
+        keep_verdicts(res, judged, res.config.signals[name])
+        _add_to(report, res, name, judged)
         _judge_budget(report, res, name, at)
     return ShardReport(
         kinds=report.kinds,
@@ -120,7 +122,7 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
     )
 
 
-def _judge_signal(res: Resources, name: str, at: datetime) -> list[tuple[Verdict, float]]:
+def _judge_signal(res: Resources, name: str, at: datetime) -> Judged:
     signal, stale_after = res.config.signals[name], res.config.intervals.stale_after
     points = min(stale_after // signal.step + JUDGED_POINTS, MOST_POINTS)
     window = res.windows.window(res.metrics, signal.query, at=at, step=signal.step, points=points)
@@ -141,33 +143,26 @@ def _judge_budget(report: ShardReport, res: Resources, name: str, at: datetime) 
         log().error("the error budget of %s could not be judged: %s", name, error)
         report.errors[name] = f"error budget: {error}"
         return
-    _store_verdicts(res, verdicts)
+    keep_records(res, verdicts)
     report.budgets.extend(verdicts)
     report.findings.extend(findings)
 
 
-def _add_to(report: ShardReport, res: Resources, name: str, found: list[tuple[Verdict, float]]) -> None:
-    report.candidates.extend(review_candidates(found, res.config.signals[name], res.config.catalog))
-    counts = report.kinds.setdefault(name, {})
-    findings: list[Finding] = []
-    for verdict, since in found:
-        counts[verdict.kind] = counts.get(verdict.kind, 0) + 1
-        if verdict.kind.is_trouble:
-            report.troubles.append(verdict)
-        if deserves_alert(verdict):
-            signal = res.config.signals[name]
-            findings.append(describe_finding(verdict, signal, res.config.catalog, since=since))
-    if is_vanished([verdict for verdict, _ in found]):
-        report.vanished[name] = len(found)
+def _add_to(report: ShardReport, res: Resources, name: str, judged: Judged) -> None:
+    signal, catalog = res.config.signals[name], res.config.catalog
+    report.candidates.extend(candidates_of(judged, signal, catalog))
+    report.kinds[name] = judged.counts()
+    troubles = [(judged.verdict(place), float(judged.since[place])) for place in judged.places(_TROUBLE)]
+    report.troubles.extend(verdict for verdict, _ in troubles)
+    findings = [
+        describe_finding(verdict, signal, catalog, since=since)
+        for verdict, since in troubles
+        if deserves_alert(verdict)
+    ]
+    if is_vanished(judged):
+        report.vanished[name] = len(judged)
         findings = [gather_vanished(name, findings)] if len(findings) > 1 else findings
     report.findings.extend(findings)
-
-
-def _store_verdicts(res: Resources, verdicts: list[Verdict]) -> None:
-    for start in range(0, len(verdicts), WRITTEN_AT_ONCE):
-        with res.store.writing() as tx:
-            for verdict in verdicts[start : start + WRITTEN_AT_ONCE]:
-                tx.verdicts.put(verdict)
 
 
 def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, seconds: float) -> SweepReport:

@@ -20,7 +20,7 @@ from quell.detection.season import (
     whole_periods,
 )
 from quell.detection.spread import margins, tail_share
-from quell.incidents.labels import Labels
+from quell.incidents.labels import FingerprintArray, Labels, fingerprints
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
 
@@ -59,11 +59,12 @@ class Baseline:
     samples: IntArray
     presence: FloatArray
     zero_share: FloatArray
+    prints: FingerprintArray | None = None  # the labels' fingerprints where somebody has them already
 
     @cached_property
-    def index(self) -> dict[SeriesKey, int]:
-        """The column of each label set."""
-        return {series_key(labels): column for column, labels in enumerate(self.labels)}
+    def fingerprints(self) -> FingerprintArray:
+        """One number for each series; a window's series are found by it."""
+        return fingerprints(self.labels) if self.prints is None else self.prints
 
     @property
     def ready(self) -> BoolArray:

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from quell.detection.episode import Finding
+from quell.detection.judged import Judged
 from quell.incidents.incident import Severity
 from quell.incidents.labels import ALERTNAME, INSTANCE, SERVICE, SEVERITY, SIGNAL
-from quell.incidents.verdict import Verdict, VerdictKind
+from quell.incidents.verdict import VerdictKind
 
 LAST_SWEEP = "sweep:last"  # the document that holds the latest sweep's figures
 STOPPED = "sweep:stopped"  # the document of the episode in which sweeps are stopped
@@ -17,7 +18,7 @@ SIGNAL_VANISHED = "SignalVanished"
 OWN_SERVICE = "quell"
 MISSED_INTERVALS = 3  # one may be skipped by a busy worker, and a second by bad luck
 LONGEST_BUDGET = timedelta(seconds=240)  # the flow itself is ended after 300 s, and its end must still be recorded
-_MISSING = frozenset({VerdictKind.NO_DATA, VerdictKind.STALE})
+_MISSING = (VerdictKind.NO_DATA, VerdictKind.STALE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +92,9 @@ def budget(interval: timedelta) -> timedelta:
     return min(MISSED_INTERVALS * interval, LONGEST_BUDGET)
 
 
-def is_vanished(verdicts: Sequence[Verdict]) -> bool:
+def is_vanished(judged: Judged) -> bool:
     """Whether a signal that was known is gone as a whole: its query returns nothing any more."""
-    return any(v.baseline is not None for v in verdicts) and all(v.kind in _MISSING for v in verdicts)
+    return bool(judged.known.any() and judged.has_kind(_MISSING).all())
 
 
 def gather_vanished(signal: str, findings: Sequence[Finding]) -> Finding:

@@ -21,6 +21,7 @@ from tasks.baselines import load_baseline, refresh_signal
 from tasks.detection import SWEEP, close_sweep, judge_shard, plan_shards
 from tasks.resources import Resources
 from tasks.sweep_report import SweepReport, sweep_markdown
+from tasks.verdicts import latest_verdicts
 
 pytestmark = pytest.mark.integration
 
@@ -108,7 +109,7 @@ def sweep(res: Resources, moment: datetime) -> SweepReport | None:
 
 def verdicts(res: Resources) -> dict[str, Verdict]:
     with res.store.reading() as tx:
-        return {v.labels.get("instance", "-"): v for v in tx.verdicts.find()}
+        return {v.labels.get("instance", "-"): v for v in latest_verdicts(tx, ERRORS.name)}
 
 
 def inbox(res: Resources) -> list[InboxItem]:
