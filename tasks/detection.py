@@ -9,7 +9,6 @@ from prefect import task
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
-from quell.detection.archive import baseline_id
 from quell.detection.episode import Finding, deserves_alert
 from quell.detection.finding import describe_finding
 from quell.detection.health import LAST_SWEEP, budget, gather_vanished, is_vanished
@@ -21,7 +20,7 @@ from quell.incidents.verdict import Verdict, VerdictKind
 from quell.ports import Document
 from tasks.anomalies import keep_candidates
 from tasks.artifacts import publish
-from tasks.baselines import load_baseline
+from tasks.baselines import known_series, load_baseline
 from tasks.episodes import record_failures, record_findings
 from tasks.resources import Resources, resources
 from tasks.runs import log
@@ -67,11 +66,10 @@ def plan_shards(res: Resources, at: datetime) -> list[list[str]]:
     """
     with res.store.reading() as tx:
         last = tx.documents.get(SWEEP)
-        documents = {name: tx.documents.get(baseline_id(name)) for name in res.config.signals}
+        size = {name: max(known_series(tx, name), 1) for name in res.config.signals}
     if last is not None and datetime.fromisoformat(last.body["at"]) >= at:
         log().info("nothing to judge: the sweep of %s came before this one of %s", last.body["at"], at.isoformat())
         return []
-    size = {name: len(document.body["series"]) if document else 1 for name, document in documents.items()}
     shards: list[list[str]] = []
     room = 0
     for name in sorted(size, key=lambda name: (-size[name], name)):

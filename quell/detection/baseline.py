@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from quell.detection.season import (
     whole_periods,
 )
 from quell.detection.spread import margins, tail_share
-from quell.incidents.labels import FingerprintArray, Labels, fingerprints
+from quell.incidents.labels import FingerprintArray, Labels
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
 
@@ -49,6 +48,7 @@ class Baseline:
     minimum_samples: int
     false_alarms_per_week: float
     labels: tuple[Labels, ...]
+    fingerprints: FingerprintArray  # of the labels; a window's series are found by them
     level: FloatArray
     season: IntArray
     profiles: tuple[FloatArray, ...]
@@ -59,12 +59,6 @@ class Baseline:
     samples: IntArray
     presence: FloatArray
     zero_share: FloatArray
-    prints: FingerprintArray | None = None  # the labels' fingerprints where somebody has them already
-
-    @cached_property
-    def fingerprints(self) -> FingerprintArray:
-        """One number for each series; a window's series are found by it."""
-        return fingerprints(self.labels) if self.prints is None else self.prints
 
     @property
     def ready(self) -> BoolArray:
@@ -137,6 +131,7 @@ def fit(
         minimum_samples=minimum_samples,
         false_alarms_per_week=false_alarms_per_week,
         labels=known.labels,
+        fingerprints=known.fingerprints,
         level=np.concatenate([b.level for b in blocks]),
         season=np.concatenate([b.season for b in blocks]),
         profiles=tuple(np.concatenate([b.profiles[i] for b in blocks], axis=1) for i in range(len(SEASONS))),

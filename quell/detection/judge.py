@@ -129,9 +129,8 @@ def _anomalous(columns: Judgement, place: int, baseline: Baseline | None, signal
 
 
 def _within(columns: Judgement, place: int, signal: Signal) -> str:
-    return describe_value(
-        columns.value[place], columns.expected[place], columns.lower[place], columns.upper[place], signal.unit
-    )
+    band = (columns.expected[place], columns.lower[place], columns.upper[place])
+    return describe_value(columns.value[place], *band, unit=signal.unit)
 
 
 def _show(value: float, signal: Signal) -> str:

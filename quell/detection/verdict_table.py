@@ -6,7 +6,6 @@ numbers again, and those that warm up share a few.
 
 from collections.abc import Mapping
 from datetime import datetime
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -14,25 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quell.detection.judged import Judged
+from quell.detection.packed import digest, pack, unpack
 from quell.detection.words import describe_value
 from quell.incidents.errors import InvalidInput
 from quell.incidents.labels import Labels
 from quell.incidents.verdict import VerdictKind
 
 FORMAT = 1
-_COLUMNS: tuple[tuple[str, str], ...] = (
-    ("prints", "<u8"),
-    ("value", "<f8"),
-    ("expected", "<f8"),
-    ("lower", "<f8"),
-    ("upper", "<f8"),
-    ("score", "<f8"),
-    ("since", "<f8"),
-    ("samples", "<i4"),
-    ("sentence", "<i4"),
-    ("kind", "<u1"),
-    ("known", "<u1"),
-)
+_COLUMNS = ("prints", "known", "value", "expected", "lower", "upper", "score", "since")
 
 
 def table_id(signal: str) -> str:
@@ -48,9 +36,8 @@ def labels_id(signal: str) -> str:
 def encode_table(judged: Judged, unit: str) -> tuple[dict[str, Any], bytes]:
     """Body and blob; `decode_table` gives the same verdicts back, except the sentences of those in trouble."""
     sentences, sentence = _sentences(judged)
-    arrays: dict[str, Any] = {name: getattr(judged, name) for name, _ in _COLUMNS if name != "sentence"}
-    arrays["sentence"] = sentence
-    blob = b"".join(np.ascontiguousarray(arrays[name], dtype=kind).tobytes() for name, kind in _COLUMNS)
+    small = {"samples": judged.samples.astype(np.int32), "kind": judged.kind.astype(np.uint8), "sentence": sentence}
+    index, blob = pack({name: getattr(judged, name) for name in _COLUMNS} | small)
     body = {
         "format": FORMAT,
         "signal": judged.signal,
@@ -61,13 +48,14 @@ def encode_table(judged: Judged, unit: str) -> tuple[dict[str, Any], bytes]:
         "kinds": judged.counts(),
         "labels": labels_digest(judged),
         "sentences": sentences,
+        "columns": index,
     }
     return body, blob
 
 
 def labels_digest(judged: Judged) -> str:
     """What identifies the labels and their order."""
-    return blake2b(judged.prints.tobytes(), digest_size=12).hexdigest()
+    return digest(judged.prints.tobytes())
 
 
 def encode_labels(labels: tuple[Labels, ...]) -> bytes:
@@ -81,19 +69,14 @@ def decode_table(body: Mapping[str, Any], blob: bytes, labels: bytes) -> Judged:
             f"verdicts of {body.get('signal')} have format {body.get('format')}, this version reads {FORMAT}: "
             "the next sweep writes them anew"
         )
-    arrays: dict[str, Any] = {}
-    offset, count = 0, int(body["series"])
-    for name, kind in _COLUMNS:
-        arrays[name] = np.frombuffer(blob, dtype=kind, count=count, offset=offset)
-        offset += arrays[name].nbytes
-    arrays |= {"kind": arrays["kind"].astype(np.int64), "known": arrays["known"].astype(np.bool_)}
-    sentences, sentence, unit = list[str](body["sentences"]), arrays.pop("sentence"), str(body["unit"])
+    columns = unpack(body["columns"], blob)
+    sentences, sentence, unit = list[str](body["sentences"]), columns.pop("sentence"), str(body["unit"])
 
     def why(place: int) -> str:
         if sentence[place] >= 0:
             return sentences[int(sentence[place])]
-        value, expected, lower, upper = (float(arrays[name][place]) for name in ("value", "expected", "lower", "upper"))
-        return describe_value(value, expected, lower, upper, unit)
+        value, expected, lower, upper = _numbers(columns, place)
+        return describe_value(value, expected, lower, upper, unit=unit)
 
     return Judged(
         signal=body["signal"],
@@ -101,14 +84,23 @@ def decode_table(body: Mapping[str, Any], blob: bytes, labels: bytes) -> Judged:
         baseline=body["baseline"],
         labels=tuple(msgspec.json.decode(labels, type=list[dict[str, str]])),
         why=why,
-        **arrays,
+        **(columns | {name: columns[name].astype(np.int64) for name in ("kind", "samples")}),
     )
 
 
-def _sentences(judged: Judged) -> tuple[list[str], NDArray[np.int64]]:
+def _numbers(columns: Mapping[str, Any], place: int) -> tuple[float, float, float, float]:
+    return (
+        float(columns["value"][place]),
+        float(columns["expected"][place]),
+        float(columns["lower"][place]),
+        float(columns["upper"][place]),
+    )
+
+
+def _sentences(judged: Judged) -> tuple[list[str], NDArray[np.int32]]:
     """The distinct sentences of series that warm up, and each series' place among them; -1: made of its numbers."""
     place_of: dict[str, int] = {}
-    sentence = np.full(len(judged), -1, dtype=np.int64)
+    sentence = np.full(len(judged), -1, dtype=np.int32)
     for place in judged.places((VerdictKind.WARMING_UP,)):
         sentence[place] = place_of.setdefault(judged.why(place), len(place_of))
     return list(place_of), sentence

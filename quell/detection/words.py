@@ -3,10 +3,10 @@
 import math
 
 
-def describe_value(value: float, expected: float, lower: float, upper: float, unit: str) -> str:
+def describe_value(value: float, expected: float, lower: float, upper: float, *, unit: str) -> str:
     """The value against its limits; one that is not finite is no limit.
 
-    >>> describe_value(7.0, 7.0, 5.0, 9.0, "req/s")
+    >>> describe_value(7.0, 7.0, 5.0, 9.0, unit="req/s")
     '7 req/s is between 5 req/s and 9 req/s (expected 7 req/s)'
     """
     return f"{with_unit(value, unit)} {_against_band(value, lower, upper, unit)} (expected {with_unit(expected, unit)})"
