@@ -1,7 +1,7 @@
 """The sweep: judges the recent window of every signal, stores the verdicts, and tells the inbox of trouble."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from quell.detection.judge import judge_with_onset
 from quell.detection.judged import Judged
 from quell.detection.review import Candidate, candidates_of
 from quell.incidents.errors import QuellError, Unavailable
+from quell.incidents.signal import Signal
 from quell.incidents.verdict import Verdict, VerdictKind
 from quell.ports import Document
 from tasks.anomalies import keep_candidates
@@ -25,6 +26,7 @@ from tasks.episodes import record_failures, record_findings
 from tasks.resources import Resources, resources
 from tasks.runs import log
 from tasks.slo import judge_slo
+from tasks.stages import add_up, timed
 from tasks.sweep_report import SweepReport, sweep_markdown
 from tasks.verdicts import keep_records, keep_verdicts
 
@@ -45,6 +47,8 @@ class ShardReport:
     errors: dict[str, str] = field(default_factory=dict[str, str])
     budgets: list[Verdict] = field(default_factory=list[Verdict])  # on error budgets, of signals with an slo
     vanished: dict[str, int] = field(default_factory=dict[str, int])  # signals that are gone, with their known series
+    partial: dict[str, str] = field(default_factory=dict[str, str])  # signals answered in part, with the server's words
+    spent: dict[str, float] = field(default_factory=dict[str, float])  # seconds by stage: query, load, judge, store
     is_unreachable: bool = False
 
 
@@ -96,7 +100,7 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
             report.errors[name] = f"left to the next sweep: the signals before it took {seconds}"
             continue
         try:
-            judged = _judge_signal(res, name, at)
+            _judge_signal(report, res, name, at)
         except QuellError as error:
             log().error("signal %s could not be judged: %s", name, error)
             report.errors[name] = str(error)
@@ -105,29 +109,30 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
                 report.errors.update({other: str(error) for other in signals if other not in report.kinds})
                 break
             continue
-        keep_verdicts(res, judged, res.config.signals[name])
-        _add_to(report, res, name, judged)
         _judge_budget(report, res, name, at)
-    return ShardReport(
-        kinds=report.kinds,
-        troubles=report.troubles,
-        findings=report.findings,
-        candidates=report.candidates,
-        errors=report.errors,
-        vanished=report.vanished,
-        budgets=report.budgets,
-        is_unreachable=unreachable,
-    )
+    return replace(report, is_unreachable=unreachable)
 
 
-def _judge_signal(res: Resources, name: str, at: datetime) -> Judged:
+def window_points(signal: Signal, stale_after: timedelta) -> int:
+    """How many rows of a signal are judged: until a series counts as stale, and a few before."""
+    return min(stale_after // signal.step + JUDGED_POINTS, MOST_POINTS)
+
+
+def _judge_signal(report: ShardReport, res: Resources, name: str, at: datetime) -> None:
     signal, stale_after = res.config.signals[name], res.config.intervals.stale_after
-    points = min(stale_after // signal.step + JUDGED_POINTS, MOST_POINTS)
-    window = res.windows.window(res.metrics, signal.query, at=at, step=signal.step, points=points)
-    with res.store.reading() as tx:
+    points = window_points(signal, stale_after)
+    with timed(report.spent, "query"):
+        window = res.windows.window(res.metrics, signal.query, at=at, step=signal.step, points=points)
+    with timed(report.spent, "load"), res.store.reading() as tx:
         baseline = load_baseline(tx, name)
     between = timedelta(seconds=max(at.timestamp() - float(window.timestamps[-1]), 0.0))  # the grid ends a bit before
-    return judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after + between)
+    with timed(report.spent, "judge"):
+        judged = judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after + between)
+    with timed(report.spent, "store"):
+        keep_verdicts(res, judged, signal)
+    if window.warnings:
+        report.partial[name] = "; ".join(window.warnings)
+    _add_to(report, res, name, judged)
 
 
 def _judge_budget(report: ShardReport, res: Resources, name: str, at: datetime) -> None:
@@ -176,6 +181,8 @@ def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, 
         errors={name: error for shard in shards for name, error in shard.errors.items()},
         budgets=[verdict for shard in shards for verdict in shard.budgets],
         vanished={name: series for shard in shards for name, series in shard.vanished.items()},
+        partial={name: said for shard in shards for name, said in shard.partial.items()},
+        spent=add_up(shard.spent for shard in shards),
         is_unreachable=any(shard.is_unreachable for shard in shards),
     )
     findings = [finding for shard in shards for finding in shard.findings]
@@ -199,6 +206,8 @@ def _keep_last(res: Resources, report: SweepReport) -> None:
         "verdicts": report.totals,
         "errors": report.errors,
         "vanished": sorted(report.vanished),
+        "partial": report.partial,
+        "spent": {stage: round(seconds, 3) for stage, seconds in report.spent.items()},
         "seconds": round(report.seconds, 3),
     }
     with res.store.writing() as tx:
