@@ -183,7 +183,7 @@ def _shows_in(res: Resources, incident: Incident, signal: Signal) -> bool:
     return signal.service is None or res.config.catalog.are_related(signal.service, incident.service)
 
 
-def refreshes_markdown(refreshes: list[Refresh]) -> str:
+def refreshes_markdown(refreshes: list[Refresh], note: str = "") -> str:
     """What a person reads of a refresh."""
     rows = [
         [r.signal, r.series, r.ready, r.seasonal, r.points, r.excluded, r.error or r.note or f"fitted {_fitted_at(r)}"]
@@ -194,11 +194,12 @@ def refreshes_markdown(refreshes: list[Refresh]) -> str:
     failed = sum(bool(r.error) for r in refreshes)
     head = f"**{ready} of {series} series of {len(refreshes)} signals can be judged"
     head += f"; {failed} signals could not be fitted.**" if failed else ".**"
-    note = (
+    legend = (
         "_Ready: enough samples to be judged. Seasonal: with a day or a week that repeats. Points: the length of the"
         " history grid. Periods left out: incidents, from which nothing is learned._"
     )
-    return f"## Baselines\n\n{head}\n\n{table(header, rows)}\n\n{note}\n"
+    said = f"**{note}**\n\n" if note else ""
+    return f"## Baselines\n\n{head}\n\n{said}{table(header, rows)}\n\n{legend}\n"
 
 
 def _fitted_at(refresh: Refresh) -> str:
@@ -210,9 +211,9 @@ def _fitted_at(refresh: Refresh) -> str:
         return refresh.version
 
 
-def report_refreshes(refreshes: list[Refresh]) -> dict[str, str]:
+def report_refreshes(refreshes: list[Refresh], note: str = "") -> dict[str, str]:
     """Publish the table; raises the errors of the signals that could not be fitted, all in one."""
-    publish("baselines", refreshes_markdown(refreshes), "what was fitted, on how much, without which periods")
+    publish("baselines", refreshes_markdown(refreshes, note), "what was fitted, on how much, without which periods")
     failed = [f"{r.signal}: {r.error}" for r in refreshes if r.error]
     if failed:
         raise QuellError(f"{len(failed)} of {len(refreshes)} baselines could not be fitted; " + "; ".join(failed))
@@ -232,6 +233,6 @@ def fit_baseline(signal: str) -> Refresh:
 
 
 @task(name="report-baselines", persist_result=False)
-def report_baselines(refreshes: list[Refresh]) -> dict[str, str]:
+def report_baselines(refreshes: list[Refresh], note: str = "") -> dict[str, str]:
     """Publishes what was fitted, and fails the run where a signal could not be."""
-    return report_refreshes(refreshes)
+    return report_refreshes(refreshes, note)

@@ -168,7 +168,9 @@ def _add_to(report: ShardReport, res: Resources, name: str, judged: Judged) -> N
     report.findings.extend(findings)
 
 
-def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, seconds: float) -> SweepReport:
+def close_sweep(
+    res: Resources, at: datetime, shards: Sequence[ShardReport], *, seconds: float, note: str = ""
+) -> SweepReport:
     """Merge the shards, tell the inbox of what began and what is over, and keep the sweep's figures.
 
     Raises Unavailable or QuellError, after everything else is done, where signals could not be judged.
@@ -183,6 +185,7 @@ def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, 
         vanished={name: series for shard in shards for name, series in shard.vanished.items()},
         partial={name: said for shard in shards for name, said in shard.partial.items()},
         spent=add_up(shard.spent for shard in shards),
+        note=note,
         is_unreachable=any(shard.is_unreachable for shard in shards),
     )
     findings = [finding for shard in shards for finding in shard.findings]
@@ -207,6 +210,7 @@ def _keep_last(res: Resources, report: SweepReport) -> None:
         "errors": report.errors,
         "vanished": sorted(report.vanished),
         "partial": report.partial,
+        "note": report.note,
         "spent": {stage: round(seconds, 3) for stage, seconds in report.spent.items()},
         "seconds": round(report.seconds, 3),
     }
@@ -228,10 +232,10 @@ def judge_signals(signals: list[str], at: datetime) -> ShardReport:
 
 
 @task(name="close-sweep", persist_result=False)
-def finish_sweep(at: datetime, shards: list[ShardReport]) -> dict[str, int]:
+def finish_sweep(at: datetime, shards: list[ShardReport], note: str = "") -> dict[str, int]:
     """Tells the inbox of trouble that began or ended, and publishes the verdicts."""
     res = resources()
-    return close_sweep(res, at, shards, seconds=max((res.clock() - at).total_seconds(), 0.0)).totals
+    return close_sweep(res, at, shards, seconds=max((res.clock() - at).total_seconds(), 0.0), note=note).totals
 
 
 def sweep_now() -> datetime:

@@ -22,7 +22,7 @@ class SweepReport:
     budgets: list[Verdict] = field(default_factory=list[Verdict])
     partial: dict[str, str] = field(default_factory=dict[str, str])
     spent: dict[str, float] = field(default_factory=dict[str, float])  # seconds by stage, over all shards
-    notes: tuple[str, ...] = ()  # what else a person should know of how it ran
+    note: str = ""  # what else a person should know of how it ran
     is_unreachable: bool = False
 
     @property
@@ -39,7 +39,8 @@ def sweep_markdown(report: SweepReport) -> str:
     """What a person reads of a sweep: what could not be judged, the series in trouble, and the counts by signal."""
     totals = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.totals.items() if count)
     parts = [f"## Sweep of {report.at:%Y-%m-%d %H:%M:%S} UTC", f"**{sum(report.totals.values())} series: {totals}.**"]
-    parts += [f"**{note}**" for note in report.notes]
+    if report.note:
+        parts += [f"**{report.note}**"]
     if report.errors:
         parts += ["### Not judged", table(["signal", "why"], list(report.errors.items()))]
     if report.vanished:
