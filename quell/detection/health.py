@@ -1,7 +1,7 @@
 """The sweep's own health: when it last finished, how late it is, and when somebody must hear that it stopped."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,6 +33,8 @@ class LastSweep:
     verdicts: Mapping[str, int]
     failed: int
     vanished: Sequence[str]
+    partial: Sequence[str] = ()  # signals that the server answered only in part
+    spent: Mapping[str, float] = field(default_factory=dict[str, float])  # seconds by stage
 
     @property
     def lag(self) -> timedelta:
@@ -51,6 +53,8 @@ def read_last_sweep(body: Mapping[str, Any], finished_at: datetime) -> LastSweep
         verdicts={str(kind): int(count) for kind, count in body["verdicts"].items()},
         failed=len(body.get("errors", {})),
         vanished=tuple(body.get("vanished", ())),
+        partial=tuple(body.get("partial", ())),
+        spent={str(stage): float(seconds) for stage, seconds in body.get("spent", {}).items()},
     )
 
 

@@ -1,8 +1,9 @@
 """PrometheusSource against a real server, and against one that misbehaves."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -162,8 +163,46 @@ def test_what_is_not_prometheus_says_so_and_is_not_asked_again() -> None:
         assert len(asked) == 1
 
 
+def test_a_server_that_drips_is_given_up_after_the_timeout_and_not_read_for_ever() -> None:
+    """httpx limits the time between two bytes: one byte every 0.1 s went on for as long as the server liked."""
+
+    class Dripping(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(1000):
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+                    stopped.wait(0.1)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
+            pass
+
+    stopped = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Dripping)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url, limit = f"http://127.0.0.1:{server.server_port}", timedelta(seconds=1)
+    source = PrometheusSource(url, timeout=limit, attempts=2)
+    begun = time.monotonic()
+    with pytest.raises(
+        Unavailable, match=r"did not answer in time \(only \d+ bytes came within 1 s\) after 2 attempts"
+    ):
+        source.instant("up")
+    assert time.monotonic() - begun < 5
+    source.close()
+    stopped.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
 def test_a_partial_answer_is_used_and_its_warning_logged(caplog: pytest.LogCaptureFixture) -> None:
     partial = GOOD[:-1] + b',"warnings":["store eu-1 did not answer"]}'
     with misbehaving((200, partial)) as (source, _):
-        assert source.instant("up").values.tolist() == [[2.5]]
+        found = source.instant("up")
+    assert found.values.tolist() == [[2.5]] and found.warnings == ("store eu-1 did not answer",)
     assert "store eu-1 did not answer" in caplog.text
