@@ -1,6 +1,6 @@
 """The sweep: judges the recent window of every signal, stores the verdicts, and tells the inbox of trouble."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from quell.detection.judged import Judged
 from quell.detection.review import Candidate, candidates_of
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.signal import Signal
-from quell.incidents.verdict import Verdict, VerdictKind
+from quell.incidents.verdict import Verdict
 from quell.ports import Document
 from tasks.anomalies import keep_candidates
 from tasks.artifacts import publish
@@ -33,7 +33,6 @@ from tasks.verdicts import keep_records, keep_verdicts
 SWEEP = LAST_SWEEP
 JUDGED_POINTS = 5  # beyond the time after which a series counts as stale
 MOST_POINTS = 240
-_TROUBLE = tuple(kind for kind in VerdictKind if kind.is_trouble)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +128,10 @@ def _judge_signal(report: ShardReport, res: Resources, name: str, at: datetime) 
     with timed(report.spent, "judge"):
         judged = judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after + between)
     with timed(report.spent, "store"):
-        keep_verdicts(res, judged, signal)
+        records = keep_verdicts(res, judged, signal)
     if window.warnings:
         report.partial[name] = "; ".join(window.warnings)
-    _add_to(report, res, name, judged)
+    _add_to(report, res, judged, records)
 
 
 def _judge_budget(report: ShardReport, res: Resources, name: str, at: datetime) -> None:
@@ -151,11 +150,12 @@ def _judge_budget(report: ShardReport, res: Resources, name: str, at: datetime) 
     report.findings.extend(findings)
 
 
-def _add_to(report: ShardReport, res: Resources, name: str, judged: Judged) -> None:
-    signal, catalog = res.config.signals[name], res.config.catalog
+def _add_to(report: ShardReport, res: Resources, judged: Judged, records: Mapping[int, Verdict]) -> None:
+    name, catalog = judged.signal, res.config.catalog
+    signal = res.config.signals[name]
     report.candidates.extend(candidates_of(judged, signal, catalog))
     report.kinds[name] = judged.counts()
-    troubles = [(judged.verdict(place), float(judged.since[place])) for place in judged.places(_TROUBLE)]
+    troubles = [(v, float(judged.since[place])) for place, v in records.items() if v.kind.is_trouble]
     report.troubles.extend(verdict for verdict, _ in troubles)
     findings = [
         describe_finding(verdict, signal, catalog, since=since)

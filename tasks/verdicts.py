@@ -22,17 +22,23 @@ _TROUBLE = tuple(kind for kind in KINDS if kind.is_trouble)
 _NOT_NORMAL = tuple(kind for kind in KINDS if kind is not VerdictKind.NORMAL)
 
 
-def keep_verdicts(res: Resources, judged: Judged, signal: Signal) -> None:
-    """Store what one sweep says of a signal's series: the records first, so that the table never promises more."""
+def keep_verdicts(res: Resources, judged: Judged, signal: Signal) -> dict[int, Verdict]:
+    """Store what one sweep says of a signal's series: the records first, so that the table never promises more.
+
+    Returns the records by the place of their series: every one in trouble is among them.
+    """
     with res.store.reading() as tx:
         troubled = [verdict.id for verdict in tx.verdicts.find({"signal": signal.name, "kind": _NOT_NORMAL})]
         labels = tx.documents.get(labels_id(signal.name))
-    keep_records(res, [judged.verdict(place) for place in np.flatnonzero(_needs_record(judged, troubled)).tolist()])
+    places: list[int] = np.flatnonzero(_needs_record(judged, troubled)).tolist()
+    records = {place: judged.verdict(place) for place in places}
+    keep_records(res, list(records.values()))
     body, blob = encode_table(judged, signal.unit)
     with res.store.writing() as tx:
         if labels is None or labels.body["labels"] != labels_digest(judged):
             tx.documents.put(_labels_document(judged))
         tx.documents.put(Document(id=table_id(signal.name), kind=TABLE, updated_at=judged.at, body=body, blob=blob))
+    return records
 
 
 def keep_records(res: Resources, verdicts: Sequence[Verdict]) -> None:

@@ -183,6 +183,34 @@ def test_half_an_answer_is_used_and_asked_again(source: Counting, tmp_path: Path
     assert_same(window(RecentWindows(tmp_path), source, at + 2 * STEP), whole(source, at + 2 * STEP))
 
 
+def test_rows_that_fill_late_are_asked_until_most_series_are_there(source: Counting, tmp_path: Path) -> None:
+    """Samples that come by remote write may be 20 s old when they arrive: their rows must not stay empty for ever."""
+
+    @dataclass
+    class Late(Counting):
+        now: datetime = START
+
+        def range(self, query: str, *, start: datetime, end: datetime, step: timedelta) -> SeriesMatrix:
+            found = super().range(query, start=start, end=end, step=step)
+            there = found.timestamps[:, np.newaxis] <= (self.now - 4 * STEP).timestamp()
+            return replace(found, values=np.where(there, found.values, np.nan))
+
+        def instant(self, query: str, *, at: datetime | None = None) -> SeriesMatrix:
+            assert at is not None
+            return self.range(query, start=at, end=at, step=STEP)
+
+    late = Late(source.source)
+    for n in range(30):
+        late.now = START + timedelta(minutes=6) + n * STEP
+        found = window(RecentWindows(tmp_path), late, late.now)
+        assert np.isnan(found.values[-4:]).all()
+        settled = whole(source, late.now).values[:-4]
+        assert np.array_equal(np.isnan(found.values[:-4]).all(axis=1), np.isnan(settled).all(axis=1))
+        assert np.nansum(found.values[:-4]) == pytest.approx(np.nansum(settled))
+    lengths = {int((end - start) / STEP) + 1 for start, end in late.asked[1:]}
+    assert lengths == {5}  # the four that are late, and the new one
+
+
 def test_what_the_source_says_of_a_failure_is_passed_on(source: Counting, tmp_path: Path) -> None:
     window(RecentWindows(tmp_path), source, START + timedelta(minutes=6))
     dead = PrometheusSource("http://127.0.0.1:9", timeout=timedelta(seconds=1), attempts=1)

@@ -118,16 +118,17 @@ def write_window(
     rows: FloatArray,
     prints: FingerprintArray,
     labels: tuple[Labels, ...],
+    points: int,
 ) -> None:
-    """Begin a new generation with these rows. Raises OSError where the disk does not take it."""
+    """Begin a new generation with these rows, `points` of them or fewer. Raises OSError where the disk refuses."""
     folder.mkdir(parents=True, exist_ok=True)
     generation = uuid4().hex[:12]
-    shape = (len(rows) + SPARE_ROWS, len(prints))
+    shape = (points + SPARE_ROWS, len(prints))
     with _file(folder, generation, "rows.npy").open("wb") as stream:
         header = {"descr": "<f8", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
         offset = stream.tell()
-        _write_rows(stream, offset, _places(last, len(rows), len(rows) + SPARE_ROWS), rows)
+        _write_rows(stream, offset, _places(last, len(rows), shape[0]), rows)
         stream.truncate(offset + 8 * shape[0] * shape[1])
     with _file(folder, generation, "prints.npy").open("wb") as stream:
         _save_summed(stream, prints)

@@ -2,7 +2,8 @@
 
 The grid is made of the multiples of the signal's step since the epoch, so that every sweep and every process asks for
 the same moments, and rows that were asked one by one are those that a whole range query would give. A row is asked
-once: a sample that reaches the server after that is not in it, as in a rule that Prometheus evaluates.
+once: a sample that reaches the server after that is not in it, as in a rule that Prometheus evaluates. Only while most
+series have no value yet, as where samples arrive late by remote write, the newest rows are asked again.
 """
 
 import logging
@@ -31,6 +32,9 @@ from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.ports import MetricSource
 
 log = logging.getLogger(__name__)
+
+# A row in which fewer than this share of the fullest row's series have a value is still being filled: ask it again.
+SETTLED_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +135,7 @@ class _Asking:
     def _go_on(self, kept: KeptWindow, old: FloatArray, new: SeriesMatrix) -> SeriesMatrix:
         """The same series as before."""
         found = self._matrix(np.concatenate([old, new.values]), kept.prints, new.labels, new.warnings)
-        self._keep(lambda: self._append(kept, new.values, found))
+        self._keep(lambda: self._append(kept, found))
         return found
 
     def _widen(self, kept: KeptWindow, old: FloatArray, known: tuple[Labels, ...], new: SeriesMatrix) -> SeriesMatrix:
@@ -147,7 +151,7 @@ class _Asking:
                 labels[place] = one
         found = self._matrix(values, prints, tuple(labels), new.warnings)
         if np.array_equal(found.fingerprints, kept.prints):
-            self._keep(lambda: self._append(kept, found.values[len(old) :], found))
+            self._keep(lambda: self._append(kept, found))
         else:
             self._keep(lambda: self._write(found))
         return found
@@ -170,23 +174,27 @@ class _Asking:
             self._keep(lambda: write_order(self.folder, asked.labels, prints))
         return prints
 
-    def _append(self, kept: KeptWindow, rows: FloatArray, found: SeriesMatrix) -> None:
-        if found.warnings:  # half an answer is used, and asked again
+    def _append(self, kept: KeptWindow, found: SeriesMatrix) -> None:
+        """Keep the settled ones of the rows that are new; half an answer is used, and asked again."""
+        rows = found.values[: _settled(found.values)][self.points - (self.last - kept.last) :]
+        if found.warnings or len(rows) == 0:
             return
         if not append_rows(self.folder, self.query, self.step_seconds, kept, rows, self.points):
             self._write(found)
 
     def _write(self, found: SeriesMatrix) -> None:
-        if found.warnings or not found.labels:
+        rows = found.values[: _settled(found.values)]
+        if found.warnings or len(rows) == 0:
             return
         write_window(
             self.folder,
             self.query,
             self.step_seconds,
-            last=self.last,
-            rows=found.values,
+            last=self.last - (self.points - len(rows)),
+            rows=rows,
             prints=found.fingerprints,
             labels=found.labels,
+            points=self.points,
         )
 
     def _keep(self, write: Callable[[], None]) -> None:
@@ -195,6 +203,13 @@ class _Asking:
             write()
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             log.warning("the recent window of %r cannot be kept in %s: %s", self.query, self.folder, error)
+
+
+def _settled(values: FloatArray) -> int:
+    """How many rows, from the first, are over: up to the last one in which enough series have a value."""
+    counts = np.count_nonzero(~np.isnan(values), axis=1)
+    enough = np.flatnonzero(counts >= max(SETTLED_SHARE * counts.max(initial=0), 1.0))
+    return int(enough[-1]) + 1 if len(enough) else 0
 
 
 def _ask(source: MetricSource, query: str, grid: Grid, first: int, last: int) -> SeriesMatrix:
