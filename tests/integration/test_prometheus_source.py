@@ -200,6 +200,30 @@ def test_a_server_that_drips_is_given_up_after_the_timeout_and_not_read_for_ever
     thread.join()
 
 
+MATRIX = b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},"values":[%s]},%s]}}'
+
+
+def test_a_range_is_read_however_the_server_spaces_and_writes_its_numbers() -> None:
+    body = MATRIX % (
+        b'[10, "1e3"],\n [15.001,"+Inf"], [20,"NaN"],[30,"-2.5"]',
+        b'{"metric":{},"values":[]},{"metric":{}}',
+    )
+    with misbehaving((200, body)) as (source, _):
+        moments = [datetime.fromtimestamp(at, UTC) for at in (10, 30)]
+        found = source.range("up", start=moments[0], end=moments[1], step=STEP)
+    assert found.labels == ({"a": "b"}, {}, {})
+    assert np.array_equal(found.values[:, 0], [1000.0, np.inf, np.nan, np.nan, -2.5], equal_nan=True)
+    assert np.isnan(found.values[:, 1:]).all()
+
+
+@pytest.mark.parametrize("samples", [b'[10,"1"],[15,"many"],[20,"3"]', b'[10],[15,"2"]', b'[10,"1"],[15,""]'])
+def test_samples_that_are_no_numbers_are_no_answer(samples: bytes) -> None:
+    with misbehaving((200, MATRIX % (samples, b'{"metric":{}}'))) as (source, _):
+        moments = [datetime.fromtimestamp(at, UTC) for at in (10, 30)]
+        with pytest.raises(Unavailable, match="with no matrix: .*samples are no"):
+            source.range("up", start=moments[0], end=moments[1], step=STEP)
+
+
 def test_a_partial_answer_is_used_and_its_warning_logged(caplog: pytest.LogCaptureFixture) -> None:
     partial = GOOD[:-1] + b',"warnings":["store eu-1 did not answer"]}'
     with misbehaving((200, partial)) as (source, _):

@@ -77,6 +77,8 @@ class PrometheusSource:
         data = {"query": query, "start": f"{grid[0]:.3f}", "end": f"{grid[-1]:.3f}", "step": f"{step:g}"}
         try:
             return matrix_on_grid(self._ask("query_range", data, query), grid)
+        except msgspec.DecodeError as error:
+            raise Unavailable(f"prometheus at {self.url} answered {query!r} with no matrix: {error}") from error
         except InvalidInput as refusal:
             if _TOO_MANY_SAMPLES not in str(refusal) or len(grid) < 2:
                 raise
