@@ -220,7 +220,7 @@ def test_a_range_is_read_however_the_server_spaces_and_writes_its_numbers() -> N
 def test_samples_that_are_no_numbers_are_no_answer(samples: bytes) -> None:
     with misbehaving((200, MATRIX % (samples, b'{"metric":{}}'))) as (source, _):
         moments = [datetime.fromtimestamp(at, UTC) for at in (10, 30)]
-        with pytest.raises(Unavailable, match="with no matrix: .*samples are no"):
+        with pytest.raises(Unavailable, match=r"with no matrix: .*samples are no"):
             source.range("up", start=moments[0], end=moments[1], step=STEP)
 
 
