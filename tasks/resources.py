@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 
 from quell.adapters.actuators.haproxy import HAProxyActuator
@@ -51,8 +52,13 @@ def open_resources(config: Config, data: Path | None = None) -> Resources:
         metrics=PrometheusSource(c.prometheus, timeout=c.timeout),
         actuators=actuators,
         clock=utc_now,
-        windows=RecentWindows(data / "windows" if data else None),
+        windows=RecentWindows(_windows_folder(data, c.prometheus) if data else None),
     )
+
+
+def _windows_folder(data: Path, server: str) -> Path:
+    """Each metric server has its own: another one answers the same query with other rows."""
+    return data / "windows" / blake2b(server.encode(), digest_size=6).hexdigest()
 
 
 @lru_cache(maxsize=1)

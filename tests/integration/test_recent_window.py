@@ -1,5 +1,6 @@
 """The kept window against a real Prometheus: asked piece by piece, it is what one whole range would give."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -165,6 +166,18 @@ def test_a_folder_that_cannot_be_written_costs_time_and_no_sweep(
     at = START + timedelta(minutes=6)
     assert_same(window(RecentWindows(tmp_path / "taken"), source, at), whole(source, at))
     assert "cannot be kept in" in caplog.text
+
+
+def test_windows_that_nobody_asks_for_are_removed_after_a_day(source: Counting, tmp_path: Path) -> None:
+    windows, at = RecentWindows(tmp_path), START + timedelta(minutes=6)
+    window(windows, source, at)
+    [old] = tmp_path.iterdir()
+    for path in old.iterdir():
+        os.utime(path, (0, 0))
+    windows.window(source, f"1 + {QUERY}", at=at, step=STEP, points=POINTS)
+    [new] = tmp_path.iterdir()
+    assert new != old
+    assert_same(window(windows, source, at), whole(source, at))
 
 
 def test_half_an_answer_is_used_and_asked_again(source: Counting, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ missing, torn or of another time is None, and the whole window is asked again.
 """
 
 import os
+import shutil
+import time
 import zlib
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -144,6 +146,14 @@ def _write_rows(stream: BinaryIO, offset: int, places: IntArray, rows: FloatArra
     for place, row in zip(places.tolist(), rows, strict=True):
         stream.seek(offset + place * row.nbytes)
         stream.write(np.ascontiguousarray(row, dtype="<f8").data)
+
+
+def forget_unused(root: Path, *, days: float = 1.0) -> None:
+    """Remove the windows of queries that nobody has asked for so long: of signals that were changed or retired."""
+    for folder in root.iterdir():
+        files = [path.stat().st_mtime for path in folder.iterdir()] if folder.is_dir() else []
+        if files and max(files) < time.time() - days * 86_400:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def load_order(folder: Path, labels: tuple[Labels, ...]) -> FingerprintArray | None:

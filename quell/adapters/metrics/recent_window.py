@@ -20,6 +20,7 @@ from quell.adapters.metrics.kept_window import (
     KeptWindow,
     append_rows,
     folder_of,
+    forget_unused,
     load_labels,
     load_order,
     load_window,
@@ -196,6 +197,7 @@ class _Asking:
             labels=found.labels,
             points=self.points,
         )
+        forget_unused(self.folder.parent)
 
     def _keep(self, write: Callable[[], None]) -> None:
         """What cannot be kept is asked again: that costs time, never a sweep."""
