@@ -61,6 +61,7 @@ def res(backfilled_prometheus: Callable[[str], str], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tasks.baselines.resources", lambda: found)
     monkeypatch.setattr("tasks.detection.resources", lambda: found)
     monkeypatch.setattr("tasks.anomalies.resources", lambda: found)
+    monkeypatch.setattr("tasks.spread.resources", lambda: found)
     yield found
     source.close()
 
