@@ -1,13 +1,18 @@
 """Detection as flows: the scheduled sweep, and the hourly fit of the baselines."""
 
+from datetime import timedelta
+
 from prefect import flow, unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.anomalies import list_for_review
 from tasks.baselines import fit_baseline, list_signals, report_baselines
 from tasks.detection import finish_sweep, judge_signals, plan_sweep, run_name, sweep_now
+from tasks.spread import spread
 
 WORKERS = 4  # each waits for the metric server most of its time
+JUDGED_WITHIN = timedelta(seconds=120)  # on Dask; what is left of the sweep's time is enough to do it again here
+FITTED_WITHIN = timedelta(minutes=30)
 
 
 @flow(
@@ -28,8 +33,8 @@ def detection_sweep() -> dict[str, int]:
     shards = plan_sweep(at)
     if not shards:
         return {}
-    reports = judge_signals.map(shards, at=unmapped(at)).result()
-    return finish_sweep(at, reports)
+    judged = spread(judge_signals, within=JUDGED_WITHIN, signals=shards, at=unmapped(at))
+    return finish_sweep(at, judged.results, judged.note)
 
 
 @flow(
@@ -44,7 +49,8 @@ def refresh_baselines() -> dict[str, str]:
     that knows its series better than the new fit would is kept. The artifact `baselines` says what was fitted on how
     much; the run fails where a signal's history cannot be fetched.
     """
-    return report_baselines(fit_baseline.map(list_signals()).result())
+    fitted = spread(fit_baseline, within=FITTED_WITHIN, signal=list_signals())
+    return report_baselines(fitted.results, fitted.note)
 
 
 @flow(name="anomaly-review", flow_run_name=lambda: run_name("anomaly review"))

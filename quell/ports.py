@@ -53,6 +53,10 @@ class Records(Protocol[T]):
         """Insert or replace."""
         ...
 
+    def put_all(self, records: Iterable[T]) -> None:
+        """Insert or replace many at once, in their order; where one cannot be stored, none is."""
+        ...
+
     def delete(self, id: str) -> None:
         """Remove if there; removing what is not there is no error."""
         ...

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import numpy as np
 from prefect import task
 
-from quell.detection.archive import baseline_id, decode, encode
+from quell.detection.archive import arrays_id, baseline_id, check_format, decode, encode
 from quell.detection.baseline import NO_SEASON, Baseline, Period, fit, series_key
-from quell.incidents.errors import QuellError
+from quell.incidents.errors import InvalidInput, QuellError
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Signal
@@ -41,10 +41,51 @@ class Refresh:
     error: str = ""
 
 
+_loaded: dict[str, tuple[str, Baseline]] = {}  # of each signal the last one, with its digest
+
+
 def load_baseline(tx: Transaction, signal: str) -> Baseline | None:
-    """The baseline that judges now, or None before the first fit."""
-    document = tx.documents.get(baseline_id(signal))
-    return decode(document.body, document.blob) if document else None
+    """The baseline that judges now, or None before the first fit; decoded once for each version in a process.
+
+    Raises InvalidInput where another version of Quell stored it.
+    """
+    head = tx.documents.get(baseline_id(signal))
+    if head is None:
+        return None
+    check_format(head.body)
+    digest, known = _loaded.get(signal, ("", None))
+    if known is not None and digest == head.body["digest"] and known.version == head.body["version"]:
+        return known
+    arrays = tx.documents.get(arrays_id(signal))
+    if arrays is None:
+        raise InvalidInput(f"baseline {head.body['version']} has lost its arrays: refresh it")
+    baseline = decode(head.body, arrays.blob)
+    _loaded[signal] = (head.body["digest"], baseline)
+    return baseline
+
+
+def store_baseline(tx: Transaction, baseline: Baseline, now: datetime) -> None:
+    """Let this baseline judge from now on."""
+    body, blob = encode(baseline)
+    arrays = Document(id=arrays_id(baseline.signal), kind="baseline-arrays", updated_at=now, body={}, blob=blob)
+    tx.documents.put(arrays)
+    tx.documents.put(Document(id=baseline_id(baseline.signal), kind="baseline", updated_at=now, body=body))
+
+
+def known_series(tx: Transaction, signal: str) -> int:
+    """How many series the signal's baseline has; 0 before the first fit."""
+    head = tx.documents.get(baseline_id(signal))
+    series = head.body["series"] if head else 0
+    return series if isinstance(series, int) else len(series)  # an older version wrote their labels here
+
+
+def _replaceable(tx: Transaction, signal: str) -> Baseline | None:
+    """The baseline that a new fit is compared with; none where it cannot be read any more."""
+    try:
+        return load_baseline(tx, signal)
+    except InvalidInput as error:
+        log().warning("%s", error)
+        return None
 
 
 def refresh_signal(res: Resources, name: str) -> Refresh:
@@ -56,7 +97,7 @@ def refresh_signal(res: Resources, name: str) -> Refresh:
         log().error("baseline of %s could not be fitted: %s", name, error)
         return Refresh(signal=name, error=str(error))
     with res.store.reading() as tx:
-        known = load_baseline(tx, name)
+        known = _replaceable(tx, name)
         excluded = trouble_periods(tx, res, signal, now) + planned_periods(res, signal, history.labels, now)
     detection = res.config.detection
     fitted = fit(
@@ -70,10 +111,8 @@ def refresh_signal(res: Resources, name: str) -> Refresh:
     lost = _lost_series(known, fitted)
     kept = known if known is not None and lost else fitted
     if kept is fitted:
-        body, blob = encode(fitted)
-        document = Document(id=baseline_id(name), kind="baseline", updated_at=now, body=body, blob=blob)
         with res.store.writing() as tx:
-            tx.documents.put(document)
+            store_baseline(tx, fitted, now)
     return Refresh(
         signal=name,
         series=len(kept.labels),
@@ -144,7 +183,7 @@ def _shows_in(res: Resources, incident: Incident, signal: Signal) -> bool:
     return signal.service is None or res.config.catalog.are_related(signal.service, incident.service)
 
 
-def refreshes_markdown(refreshes: list[Refresh]) -> str:
+def refreshes_markdown(refreshes: list[Refresh], note: str = "") -> str:
     """What a person reads of a refresh."""
     rows = [
         [r.signal, r.series, r.ready, r.seasonal, r.points, r.excluded, r.error or r.note or f"fitted {_fitted_at(r)}"]
@@ -155,11 +194,12 @@ def refreshes_markdown(refreshes: list[Refresh]) -> str:
     failed = sum(bool(r.error) for r in refreshes)
     head = f"**{ready} of {series} series of {len(refreshes)} signals can be judged"
     head += f"; {failed} signals could not be fitted.**" if failed else ".**"
-    note = (
+    legend = (
         "_Ready: enough samples to be judged. Seasonal: with a day or a week that repeats. Points: the length of the"
         " history grid. Periods left out: incidents, from which nothing is learned._"
     )
-    return f"## Baselines\n\n{head}\n\n{table(header, rows)}\n\n{note}\n"
+    said = f"**{note}**\n\n" if note else ""
+    return f"## Baselines\n\n{head}\n\n{said}{table(header, rows)}\n\n{legend}\n"
 
 
 def _fitted_at(refresh: Refresh) -> str:
@@ -171,9 +211,9 @@ def _fitted_at(refresh: Refresh) -> str:
         return refresh.version
 
 
-def report_refreshes(refreshes: list[Refresh]) -> dict[str, str]:
+def report_refreshes(refreshes: list[Refresh], note: str = "") -> dict[str, str]:
     """Publish the table; raises the errors of the signals that could not be fitted, all in one."""
-    publish("baselines", refreshes_markdown(refreshes), "what was fitted, on how much, without which periods")
+    publish("baselines", refreshes_markdown(refreshes, note), "what was fitted, on how much, without which periods")
     failed = [f"{r.signal}: {r.error}" for r in refreshes if r.error]
     if failed:
         raise QuellError(f"{len(failed)} of {len(refreshes)} baselines could not be fitted; " + "; ".join(failed))
@@ -193,6 +233,6 @@ def fit_baseline(signal: str) -> Refresh:
 
 
 @task(name="report-baselines", persist_result=False)
-def report_baselines(refreshes: list[Refresh]) -> dict[str, str]:
+def report_baselines(refreshes: list[Refresh], note: str = "") -> dict[str, str]:
     """Publishes what was fitted, and fails the run where a signal could not be."""
-    return report_refreshes(refreshes)
+    return report_refreshes(refreshes, note)

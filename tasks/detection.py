@@ -1,36 +1,38 @@
 """The sweep: judges the recent window of every signal, stores the verdicts, and tells the inbox of trouble."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prefect import task
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
-from quell.detection.archive import baseline_id
 from quell.detection.episode import Finding, deserves_alert
 from quell.detection.finding import describe_finding
 from quell.detection.health import LAST_SWEEP, budget, gather_vanished, is_vanished
 from quell.detection.judge import judge_with_onset
-from quell.detection.review import Candidate, review_candidates
+from quell.detection.judged import Judged
+from quell.detection.review import Candidate, candidates_of
 from quell.incidents.errors import QuellError, Unavailable
+from quell.incidents.signal import Signal
 from quell.incidents.verdict import Verdict
 from quell.ports import Document
 from tasks.anomalies import keep_candidates
 from tasks.artifacts import publish
-from tasks.baselines import load_baseline
+from tasks.baselines import known_series, load_baseline
 from tasks.episodes import record_failures, record_findings
 from tasks.resources import Resources, resources
 from tasks.runs import log
 from tasks.slo import judge_slo
+from tasks.stages import add_up, timed
 from tasks.sweep_report import SweepReport, sweep_markdown
+from tasks.verdicts import keep_records, keep_verdicts
 
 SWEEP = LAST_SWEEP
 JUDGED_POINTS = 5  # beyond the time after which a series counts as stale
 MOST_POINTS = 240
-WRITTEN_AT_ONCE = 500  # the store admits one writer: others get their turn in between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class ShardReport:
     errors: dict[str, str] = field(default_factory=dict[str, str])
     budgets: list[Verdict] = field(default_factory=list[Verdict])  # on error budgets, of signals with an slo
     vanished: dict[str, int] = field(default_factory=dict[str, int])  # signals that are gone, with their known series
+    partial: dict[str, str] = field(default_factory=dict[str, str])  # signals answered in part, with the server's words
+    spent: dict[str, float] = field(default_factory=dict[str, float])  # seconds by stage: query, load, judge, store
     is_unreachable: bool = False
 
 
@@ -65,11 +69,10 @@ def plan_shards(res: Resources, at: datetime) -> list[list[str]]:
     """
     with res.store.reading() as tx:
         last = tx.documents.get(SWEEP)
-        documents = {name: tx.documents.get(baseline_id(name)) for name in res.config.signals}
+        size = {name: max(known_series(tx, name), 1) for name in res.config.signals}
     if last is not None and datetime.fromisoformat(last.body["at"]) >= at:
         log().info("nothing to judge: the sweep of %s came before this one of %s", last.body["at"], at.isoformat())
         return []
-    size = {name: len(document.body["series"]) if document else 1 for name, document in documents.items()}
     shards: list[list[str]] = []
     room = 0
     for name in sorted(size, key=lambda name: (-size[name], name)):
@@ -96,7 +99,7 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
             report.errors[name] = f"left to the next sweep: the signals before it took {seconds}"
             continue
         try:
-            found = _judge_signal(res, name, at)
+            _judge_signal(report, res, name, at)
         except QuellError as error:
             log().error("signal %s could not be judged: %s", name, error)
             report.errors[name] = str(error)
@@ -105,28 +108,30 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
                 report.errors.update({other: str(error) for other in signals if other not in report.kinds})
                 break
             continue
-        _store_verdicts(res, [verdict for verdict, _ in found])
-        _add_to(report, res, name, found)
         _judge_budget(report, res, name, at)
-    return ShardReport(
-        kinds=report.kinds,
-        troubles=report.troubles,
-        findings=report.findings,
-        candidates=report.candidates,
-        errors=report.errors,
-        vanished=report.vanished,
-        budgets=report.budgets,
-        is_unreachable=unreachable,
-    )
+    return replace(report, is_unreachable=unreachable)
 
 
-def _judge_signal(res: Resources, name: str, at: datetime) -> list[tuple[Verdict, float]]:
+def window_points(signal: Signal, stale_after: timedelta) -> int:
+    """How many rows of a signal are judged: until a series counts as stale, and a few before."""
+    return min(stale_after // signal.step + JUDGED_POINTS, MOST_POINTS)
+
+
+def _judge_signal(report: ShardReport, res: Resources, name: str, at: datetime) -> None:
     signal, stale_after = res.config.signals[name], res.config.intervals.stale_after
-    points = min(stale_after // signal.step + JUDGED_POINTS, MOST_POINTS)
-    window = res.metrics.range(signal.query, start=at - points * signal.step, end=at, step=signal.step)
-    with res.store.reading() as tx:
+    points = window_points(signal, stale_after)
+    with timed(report.spent, "query"):
+        window = res.windows.window(res.metrics, signal.query, at=at, step=signal.step, points=points)
+    with timed(report.spent, "load"), res.store.reading() as tx:
         baseline = load_baseline(tx, name)
-    return judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after)
+    between = timedelta(seconds=max(at.timestamp() - float(window.timestamps[-1]), 0.0))  # the grid ends a bit before
+    with timed(report.spent, "judge"):
+        judged = judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after + between)
+    with timed(report.spent, "store"):
+        records = keep_verdicts(res, judged, signal)
+    if window.warnings:
+        report.partial[name] = "; ".join(window.warnings)
+    _add_to(report, res, judged, records)
 
 
 def _judge_budget(report: ShardReport, res: Resources, name: str, at: datetime) -> None:
@@ -140,36 +145,32 @@ def _judge_budget(report: ShardReport, res: Resources, name: str, at: datetime) 
         log().error("the error budget of %s could not be judged: %s", name, error)
         report.errors[name] = f"error budget: {error}"
         return
-    _store_verdicts(res, verdicts)
+    keep_records(res, verdicts)
     report.budgets.extend(verdicts)
     report.findings.extend(findings)
 
 
-def _add_to(report: ShardReport, res: Resources, name: str, found: list[tuple[Verdict, float]]) -> None:
-    report.candidates.extend(review_candidates(found, res.config.signals[name], res.config.catalog))
-    counts = report.kinds.setdefault(name, {})
-    findings: list[Finding] = []
-    for verdict, since in found:
-        counts[verdict.kind] = counts.get(verdict.kind, 0) + 1
-        if verdict.kind.is_trouble:
-            report.troubles.append(verdict)
-        if deserves_alert(verdict):
-            signal = res.config.signals[name]
-            findings.append(describe_finding(verdict, signal, res.config.catalog, since=since))
-    if is_vanished([verdict for verdict, _ in found]):
-        report.vanished[name] = len(found)
+def _add_to(report: ShardReport, res: Resources, judged: Judged, records: Mapping[int, Verdict]) -> None:
+    name, catalog = judged.signal, res.config.catalog
+    signal = res.config.signals[name]
+    report.candidates.extend(candidates_of(judged, signal, catalog))
+    report.kinds[name] = judged.counts()
+    troubles = [(v, float(judged.since[place])) for place, v in records.items() if v.kind.is_trouble]
+    report.troubles.extend(verdict for verdict, _ in troubles)
+    findings = [
+        describe_finding(verdict, signal, catalog, since=since)
+        for verdict, since in troubles
+        if deserves_alert(verdict)
+    ]
+    if is_vanished(judged):
+        report.vanished[name] = len(judged)
         findings = [gather_vanished(name, findings)] if len(findings) > 1 else findings
     report.findings.extend(findings)
 
 
-def _store_verdicts(res: Resources, verdicts: list[Verdict]) -> None:
-    for start in range(0, len(verdicts), WRITTEN_AT_ONCE):
-        with res.store.writing() as tx:
-            for verdict in verdicts[start : start + WRITTEN_AT_ONCE]:
-                tx.verdicts.put(verdict)
-
-
-def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, seconds: float) -> SweepReport:
+def close_sweep(
+    res: Resources, at: datetime, shards: Sequence[ShardReport], *, seconds: float, note: str = ""
+) -> SweepReport:
     """Merge the shards, tell the inbox of what began and what is over, and keep the sweep's figures.
 
     Raises Unavailable or QuellError, after everything else is done, where signals could not be judged.
@@ -182,6 +183,9 @@ def close_sweep(res: Resources, at: datetime, shards: Sequence[ShardReport], *, 
         errors={name: error for shard in shards for name, error in shard.errors.items()},
         budgets=[verdict for shard in shards for verdict in shard.budgets],
         vanished={name: series for shard in shards for name, series in shard.vanished.items()},
+        partial={name: said for shard in shards for name, said in shard.partial.items()},
+        spent=add_up(shard.spent for shard in shards),
+        note=note,
         is_unreachable=any(shard.is_unreachable for shard in shards),
     )
     findings = [finding for shard in shards for finding in shard.findings]
@@ -205,6 +209,9 @@ def _keep_last(res: Resources, report: SweepReport) -> None:
         "verdicts": report.totals,
         "errors": report.errors,
         "vanished": sorted(report.vanished),
+        "partial": report.partial,
+        "note": report.note,
+        "spent": {stage: round(seconds, 3) for stage, seconds in report.spent.items()},
         "seconds": round(report.seconds, 3),
     }
     with res.store.writing() as tx:
@@ -225,10 +232,10 @@ def judge_signals(signals: list[str], at: datetime) -> ShardReport:
 
 
 @task(name="close-sweep", persist_result=False)
-def finish_sweep(at: datetime, shards: list[ShardReport]) -> dict[str, int]:
+def finish_sweep(at: datetime, shards: list[ShardReport], note: str = "") -> dict[str, int]:
     """Tells the inbox of trouble that began or ended, and publishes the verdicts."""
     res = resources()
-    return close_sweep(res, at, shards, seconds=max((res.clock() - at).total_seconds(), 0.0)).totals
+    return close_sweep(res, at, shards, seconds=max((res.clock() - at).total_seconds(), 0.0), note=note).totals
 
 
 def sweep_now() -> datetime:

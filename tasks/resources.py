@@ -2,19 +2,22 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.adapters.metrics.prometheus import PrometheusSource
+from quell.adapters.metrics.recent_window import RecentWindows
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config
 from quell.config.load import load_config
 from quell.ports import Actuator, Clock, MetricSource, Store
 
 CONFIG_VARIABLE = "QUELL_CONFIG"
+DATA_VARIABLE = "QUELL_DATA"  # the folder for what this machine may lose; `quell up --data` sets it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +27,18 @@ class Resources:
     metrics: MetricSource
     actuators: Mapping[str, Actuator]
     clock: Clock
+    windows: RecentWindows = field(default_factory=RecentWindows)
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_resources(config: Config) -> Resources:
-    """Open everything that the configuration names. Nothing is contacted before it is used, except the database."""
+def open_resources(config: Config, data: Path | None = None) -> Resources:
+    """Open everything that the configuration names. Nothing is contacted before it is used, except the database.
+
+    Recent rows of the signals are kept in the `data` folder; without one each sweep asks for whole windows.
+    """
     c = config.connections
     actuators: dict[str, Actuator] = {}
     if c.haproxy_socket:
@@ -45,10 +52,19 @@ def open_resources(config: Config) -> Resources:
         metrics=PrometheusSource(c.prometheus, timeout=c.timeout),
         actuators=actuators,
         clock=utc_now,
+        windows=RecentWindows(_windows_folder(data, c.prometheus) if data else None),
     )
+
+
+def _windows_folder(data: Path, server: str) -> Path:
+    """Each metric server has its own: another one answers the same query with other rows."""
+    return data / "windows" / blake2b(server.encode(), digest_size=6).hexdigest()
 
 
 @lru_cache(maxsize=1)
 def resources() -> Resources:
-    """The resources of this process, from the folder that QUELL_CONFIG names (default: config)."""
-    return open_resources(load_config(Path(os.environ.get(CONFIG_VARIABLE, "config"))))
+    """The resources of this process, from the folder that QUELL_CONFIG names (default: config), with QUELL_DATA."""
+    data = os.environ.get(DATA_VARIABLE)
+    return open_resources(
+        load_config(Path(os.environ.get(CONFIG_VARIABLE, "config"))), data=Path(data) if data else None
+    )

@@ -20,6 +20,9 @@ class SweepReport:
     errors: dict[str, str]
     vanished: dict[str, int] = field(default_factory=dict[str, int])
     budgets: list[Verdict] = field(default_factory=list[Verdict])
+    partial: dict[str, str] = field(default_factory=dict[str, str])
+    spent: dict[str, float] = field(default_factory=dict[str, float])  # seconds by stage, over all shards
+    note: str = ""  # what else a person should know of how it ran
     is_unreachable: bool = False
 
     @property
@@ -36,11 +39,16 @@ def sweep_markdown(report: SweepReport) -> str:
     """What a person reads of a sweep: what could not be judged, the series in trouble, and the counts by signal."""
     totals = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.totals.items() if count)
     parts = [f"## Sweep of {report.at:%Y-%m-%d %H:%M:%S} UTC", f"**{sum(report.totals.values())} series: {totals}.**"]
+    if report.note:
+        parts += [f"**{report.note}**"]
     if report.errors:
         parts += ["### Not judged", table(["signal", "why"], list(report.errors.items()))]
     if report.vanished:
         gone = [[name, series, "no sample of any of them"] for name, series in sorted(report.vanished.items())]
         parts += ["### Vanished", table(["signal", "series known before", "now"], gone)]
+    if report.partial:
+        halves = [[name, said] for name, said in sorted(report.partial.items())]
+        parts += ["### Answered in part", table(["signal", "what the server said"], halves)]
     troubles = sorted(report.troubles, key=lambda verdict: (-verdict.score, verdict.id))
     rows = [
         [v.signal, _series(v), v.kind.replace("_", " "), _show(v.value), _band(v), v.reason] for v in troubles[:SHOWN]
@@ -53,7 +61,9 @@ def sweep_markdown(report: SweepReport) -> str:
         parts += ["### Error budgets", table(["signal", "series", "verdict", "reason"], spent)]
     counts = [[name, *(kinds.get(kind, 0) for kind in VerdictKind)] for name, kinds in sorted(report.kinds.items())]
     parts += ["### Verdicts", table(["signal", *(kind.replace("_", " ") for kind in VerdictKind)], counts)]
-    parts += [f"_Judged and stored {report.seconds:.1f} s after the moment that it judges._"]
+    stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in report.spent.items())
+    took = f" Time by stage, over all shards: {stages}." if stages else ""
+    parts += [f"_Judged and stored {report.seconds:.1f} s after the moment that it judges.{took}_"]
     return "\n\n".join(parts) + "\n"
 
 

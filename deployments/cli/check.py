@@ -1,9 +1,11 @@
 """`quell check`: whether the configuration is right, and with --live whether the world is as it says."""
 
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -60,6 +62,7 @@ def check_live(config: "Config") -> Iterator[Finding]:
     parts: tuple[tuple[str, Callable[[Config], Iterable[Finding]]], ...] = (
         ("store", check_store),
         ("prometheus", check_signals),
+        ("dask", check_dask),
         ("haproxy", check_haproxy),
         ("repository", check_repositories),
         ("secrets", check_secrets),
@@ -124,6 +127,22 @@ def _check_signal(signal: "Signal", source: "PrometheusSource", known: frozenset
     if series == 0:
         return finding(False, "returns no series now: its metrics exist, so a label in the query matches nothing")
     return finding(True, f"{series} series")
+
+
+def check_dask(config: "Config") -> Iterator[Finding]:
+    """Whether something listens where the configuration has its Dask scheduler."""
+    address = config.detection.dask_scheduler
+    if address is None:
+        return
+    parts = urlsplit(address)
+    try:
+        with socket.create_connection(
+            (str(parts.hostname), parts.port or 0), config.connections.timeout.total_seconds()
+        ):
+            yield Finding(part="dask", subject="scheduler", is_ok=True, text=f"{address} answers")
+    except OSError as error:
+        text = f"{address} cannot be reached ({error}): sweeps run in threads until it can"
+        yield Finding(part="dask", subject="scheduler", is_ok=False, text=text)
 
 
 def check_haproxy(config: "Config") -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from deployments.supervisor import Program, Supervisor
 from quell.config.config import Config
 from quell.config.load import load_config
 from quell.incidents.errors import Unavailable
-from tasks.resources import CONFIG_VARIABLE
+from tasks.resources import CONFIG_VARIABLE, DATA_VARIABLE
 
 _DEFAULT_PREFECT_PORT = 4200
 
@@ -103,7 +103,7 @@ def _environment(config: Config, folder: Path, data: Path) -> dict[str, str]:
         if not is_healthy(given):
             raise Unavailable(f"PREFECT_API_URL is {given}, and nothing healthy answers there: start it, or unset it")
         env = {"PREFECT_API_URL": given, "PREFECT_UI_URL": os.environ.get("PREFECT_UI_URL", given.removesuffix("/api"))}
-    return {**env, CONFIG_VARIABLE: str(folder.resolve())}
+    return {**env, CONFIG_VARIABLE: str(folder.resolve()), DATA_VARIABLE: str(data.resolve())}
 
 
 def _show(config: Config, env: dict[str, str], supervisor: Supervisor, console: Console) -> None:

@@ -47,6 +47,7 @@ class Detection:
     shard_size: int = 2000
     minimum_samples: int = 30
     confirm_sweeps: int = 1  # anomalous this many sweeps in a row before an alert
+    dask_scheduler: str | None = None  # tcp://host:port; shards run there instead of in threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

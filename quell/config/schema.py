@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from quell.config.value import (
+    DaskAddress,
     Duration,
     HttpUrl,
     Matchers,
@@ -56,6 +57,7 @@ class DetectionModel(Model):
     shard_size: Annotated[int, Field(ge=1)] | None = None
     minimum_samples: Annotated[int, Field(ge=2)] | None = None
     confirm_sweeps: Annotated[int, Field(ge=1)] | None = None
+    dask_scheduler: DaskAddress | None = None
 
 
 class NotifyModel(Model):

@@ -116,6 +116,13 @@ def _store_url(value: str) -> str:
     return value
 
 
+def _dask_address(value: str) -> str:
+    parts = urlsplit(_url(value))
+    if parts.scheme not in ("tcp", "tls") or not parts.hostname or not parts.port:
+        raise wrong(f'"{value}" is not the address of a Dask scheduler: write tcp://HOST:PORT (or tls://HOST:PORT)')
+    return value
+
+
 def _scalars(value: dict[str, Any]) -> dict[str, Any]:
     for name, item in value.items():
         if isinstance(item, bool) or not isinstance(item, str | int | float):
@@ -150,6 +157,7 @@ Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
 Reference = Annotated[str, AfterValidator(_reference)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
+DaskAddress = Annotated[str, AfterValidator(_dask_address)]
 Params = Annotated[dict[str, Any], AfterValidator(_scalars)]
 
 

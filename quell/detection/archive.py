@@ -1,18 +1,24 @@
-"""A baseline as it is stored: a JSON body that a person can read, and a blob with the arrays."""
+"""A baseline as it is stored: a small JSON body that a person can read, and a blob with labels and arrays.
+
+They lie in two documents, so that whoever has the baseline already reads only the small one, and sees by its digest
+that nothing changed.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
-from io import BytesIO
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from quell.detection.baseline import Baseline
+from quell.detection.packed import digest, pack, unpack
 from quell.detection.season import SEASONS
 from quell.incidents.errors import InvalidInput
 
-FORMAT = 1
+FORMAT = 2
 _ARRAYS = (
+    "fingerprints",
     "level",
     "season",
     "margin_up",
@@ -26,12 +32,21 @@ _ARRAYS = (
 
 
 def baseline_id(signal: str) -> str:
-    """The id of the document that holds a signal's baseline."""
+    """The id of the document that says which baseline a signal has."""
     return f"baseline:{signal}"
 
 
+def arrays_id(signal: str) -> str:
+    """The id of the document that holds that baseline's labels and arrays."""
+    return f"baseline:{signal}:arrays"
+
+
 def encode(baseline: Baseline) -> tuple[dict[str, Any], bytes]:
-    """Body and blob of the document; `decode` gives the same baseline back."""
+    """Body and blob of the documents; `decode` gives the same baseline back."""
+    labels = np.frombuffer(msgspec.json.encode([dict(one) for one in baseline.labels]), dtype=np.uint8)
+    arrays: dict[str, Any] = {name: getattr(baseline, name) for name in _ARRAYS}
+    profiles: dict[str, Any] = {f"profile_{s.name}": p for s, p in zip(SEASONS, baseline.profiles, strict=True)}
+    index, blob = pack(arrays | profiles | {"labels": labels})
     body = {
         "format": FORMAT,
         "version": baseline.version,
@@ -39,31 +54,34 @@ def encode(baseline: Baseline) -> tuple[dict[str, Any], bytes]:
         "fitted_at": baseline.fitted_at.isoformat(),
         "minimum_samples": baseline.minimum_samples,
         "false_alarms_per_week": baseline.false_alarms_per_week,
-        "series": [dict(labels) for labels in baseline.labels],
+        "series": len(baseline.labels),
+        "arrays": index,
+        "digest": digest(blob),
     }
-    arrays: dict[str, Any] = {name: getattr(baseline, name) for name in _ARRAYS}
-    profiles: dict[str, Any] = {f"profile_{s.name}": p for s, p in zip(SEASONS, baseline.profiles, strict=True)}
-    buffer = BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays, **profiles)
-    return body, buffer.getvalue()
+    return body, blob
 
 
 def decode(body: Mapping[str, Any], blob: bytes) -> Baseline:
     """Raises InvalidInput where the format is one this version does not know."""
-    if body.get("format") != FORMAT:
-        raise InvalidInput(
-            f"baseline of {body.get('signal')} has format {body.get('format')}, this version reads {FORMAT}: refresh it"
-        )
-    with np.load(BytesIO(blob), allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in _ARRAYS}
-        profiles = tuple(stored[f"profile_{season.name}"] for season in SEASONS)
+    check_format(body)
+    arrays = unpack(body["arrays"], blob)
+    profiles = tuple(arrays.pop(f"profile_{season.name}") for season in SEASONS)
+    labels = msgspec.json.decode(arrays.pop("labels").data, type=list[dict[str, str]])
     return Baseline(
         version=body["version"],
         signal=body["signal"],
         fitted_at=datetime.fromisoformat(body["fitted_at"]),
         minimum_samples=body["minimum_samples"],
         false_alarms_per_week=body["false_alarms_per_week"],
-        labels=tuple(body["series"]),
+        labels=tuple(labels),
         profiles=profiles,
         **arrays,
     )
+
+
+def check_format(body: Mapping[str, Any]) -> None:
+    """Raises InvalidInput where the format is one this version does not know."""
+    if body.get("format") != FORMAT:
+        raise InvalidInput(
+            f"baseline of {body.get('signal')} has format {body.get('format')}, this version reads {FORMAT}: refresh it"
+        )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from quell.detection.season import (
     whole_periods,
 )
 from quell.detection.spread import margins, tail_share
-from quell.incidents.labels import Labels
+from quell.incidents.labels import FingerprintArray, Labels
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
 
@@ -49,6 +48,7 @@ class Baseline:
     minimum_samples: int
     false_alarms_per_week: float
     labels: tuple[Labels, ...]
+    fingerprints: FingerprintArray  # of the labels; a window's series are found by them
     level: FloatArray
     season: IntArray
     profiles: tuple[FloatArray, ...]
@@ -59,11 +59,6 @@ class Baseline:
     samples: IntArray
     presence: FloatArray
     zero_share: FloatArray
-
-    @cached_property
-    def index(self) -> dict[SeriesKey, int]:
-        """The column of each label set."""
-        return {series_key(labels): column for column, labels in enumerate(self.labels)}
 
     @property
     def ready(self) -> BoolArray:
@@ -136,6 +131,7 @@ def fit(
         minimum_samples=minimum_samples,
         false_alarms_per_week=false_alarms_per_week,
         labels=known.labels,
+        fingerprints=known.fingerprints,
         level=np.concatenate([b.level for b in blocks]),
         season=np.concatenate([b.season for b in blocks]),
         profiles=tuple(np.concatenate([b.profiles[i] for b in blocks], axis=1) for i in range(len(SEASONS))),
@@ -222,4 +218,4 @@ def _drop_retired(matrix: SeriesMatrix, now: datetime) -> SeriesMatrix:
     recent = matrix.timestamps >= (now - RETIRED_AFTER).timestamp()
     keep = any_true(~np.isnan(matrix.values[recent]))
     labels = tuple(matrix.labels[column] for column in np.flatnonzero(keep))
-    return replace(matrix, values=matrix.values[:, keep], labels=labels)
+    return replace(matrix, values=matrix.values[:, keep], labels=labels, prints=None)

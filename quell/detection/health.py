@@ -1,14 +1,15 @@
 """The sweep's own health: when it last finished, how late it is, and when somebody must hear that it stopped."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from quell.detection.episode import Finding
+from quell.detection.judged import Judged
 from quell.incidents.incident import Severity
 from quell.incidents.labels import ALERTNAME, INSTANCE, SERVICE, SEVERITY, SIGNAL
-from quell.incidents.verdict import Verdict, VerdictKind
+from quell.incidents.verdict import VerdictKind
 
 LAST_SWEEP = "sweep:last"  # the document that holds the latest sweep's figures
 STOPPED = "sweep:stopped"  # the document of the episode in which sweeps are stopped
@@ -17,7 +18,7 @@ SIGNAL_VANISHED = "SignalVanished"
 OWN_SERVICE = "quell"
 MISSED_INTERVALS = 3  # one may be skipped by a busy worker, and a second by bad luck
 LONGEST_BUDGET = timedelta(seconds=240)  # the flow itself is ended after 300 s, and its end must still be recorded
-_MISSING = frozenset({VerdictKind.NO_DATA, VerdictKind.STALE})
+_MISSING = (VerdictKind.NO_DATA, VerdictKind.STALE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class LastSweep:
     verdicts: Mapping[str, int]
     failed: int
     vanished: Sequence[str]
+    partial: Sequence[str] = ()  # signals that the server answered only in part
+    spent: Mapping[str, float] = field(default_factory=dict[str, float])  # seconds by stage
 
     @property
     def lag(self) -> timedelta:
@@ -50,6 +53,8 @@ def read_last_sweep(body: Mapping[str, Any], finished_at: datetime) -> LastSweep
         verdicts={str(kind): int(count) for kind, count in body["verdicts"].items()},
         failed=len(body.get("errors", {})),
         vanished=tuple(body.get("vanished", ())),
+        partial=tuple(body.get("partial", ())),
+        spent={str(stage): float(seconds) for stage, seconds in body.get("spent", {}).items()},
     )
 
 
@@ -91,9 +96,9 @@ def budget(interval: timedelta) -> timedelta:
     return min(MISSED_INTERVALS * interval, LONGEST_BUDGET)
 
 
-def is_vanished(verdicts: Sequence[Verdict]) -> bool:
+def is_vanished(judged: Judged) -> bool:
     """Whether a signal that was known is gone as a whole: its query returns nothing any more."""
-    return any(v.baseline is not None for v in verdicts) and all(v.kind in _MISSING for v in verdicts)
+    return bool(judged.known.any() and judged.has_kind(_MISSING).all())
 
 
 def gather_vanished(signal: str, findings: Sequence[Finding]) -> Finding:

@@ -1,14 +1,15 @@
 """Verdicts: the judgement of a signal's series, put into words."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import numpy as np
 
 from quell.detection.baseline import Baseline
-from quell.detection.judgement import KINDS, Judgement, judge_columns
+from quell.detection.judged import CODE, KINDS, Judged
+from quell.detection.judgement import Judgement, judge_columns
 from quell.detection.spread import TAIL_SAMPLES
-from quell.incidents.labels import SERVICE, Labels, fingerprint
+from quell.detection.words import describe_value, with_unit
+from quell.incidents.labels import SERVICE, Labels, fingerprint, fingerprints
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Signal
 from quell.incidents.verdict import Verdict, VerdictKind
@@ -27,11 +28,28 @@ def judge(
 
 def judge_with_onset(
     baseline: Baseline | None, window: SeriesMatrix, signal: Signal, *, now: datetime, stale_after: timedelta
-) -> list[tuple[Verdict, float]]:
-    """The verdicts, each with the moment (epoch seconds) when the present trouble began, if there is any."""
+) -> Judged:
+    """The verdicts as columns, each with the moment when the present trouble began, if there is any."""
     columns = judge_columns(baseline, window, signal, now=now, stale_after=stale_after)
-    found = verdicts(columns, baseline, signal, now=now)
-    return list(zip(found, columns.since.tolist(), strict=True)) or [(_never_seen(signal, now), now.timestamp())]
+    if not columns.labels:
+        return _never_seen(signal, now)
+    return Judged(
+        signal=signal.name,
+        at=now,
+        baseline=baseline.version if baseline is not None else None,
+        labels=columns.labels,
+        prints=columns.prints,
+        kind=columns.kind,
+        known=columns.column >= 0,
+        value=columns.value,
+        expected=columns.expected,
+        lower=columns.lower,
+        upper=columns.upper,
+        score=np.round(columns.score, 4),
+        samples=columns.samples,
+        since=columns.since,
+        why=lambda place: _reason(KINDS[int(columns.kind[place])], columns, place, baseline, signal),
+    )
 
 
 def verdict_id(signal: str, labels: Labels) -> str:
@@ -39,42 +57,26 @@ def verdict_id(signal: str, labels: Labels) -> str:
     return f"{signal}:{fingerprint(labels)}"
 
 
-def verdicts(columns: Judgement, baseline: Baseline | None, signal: Signal, *, now: datetime) -> Iterator[Verdict]:
-    """The verdicts of a judgement, in its order."""
-    for place, labels in enumerate(columns.labels):
-        kind: VerdictKind = KINDS[int(columns.kind[place])]
-        yield Verdict(
-            id=verdict_id(signal.name, labels),
-            signal=signal.name,
-            labels=labels,
-            at=now,
-            kind=kind,
-            value=_number(columns.value[place]),
-            expected=_number(columns.expected[place]),
-            lower=_number(columns.lower[place]),
-            upper=_number(columns.upper[place]),
-            score=round(float(columns.score[place]), 4),
-            samples=int(columns.samples[place]),
-            reason=_reason(kind, columns, place, baseline, signal),
-            baseline=baseline.version if baseline is not None and columns.column[place] >= 0 else None,
-        )
-
-
-def _never_seen(signal: Signal, now: datetime) -> Verdict:
+def _never_seen(signal: Signal, now: datetime) -> Judged:
     labels = {SERVICE: signal.service} if signal.service else {}
-    return Verdict(
-        id=verdict_id(signal.name, labels),
+    nothing, zero = np.array([np.nan]), np.array([0], dtype=np.int64)
+    reason = f"the query of {signal.name} returned no number, and none was ever seen: check the query"
+    return Judged(
         signal=signal.name,
-        labels=labels,
         at=now,
-        kind=VerdictKind.NO_DATA,
-        value=None,
-        expected=None,
-        lower=None,
-        upper=None,
-        score=0.0,
-        samples=0,
-        reason=f"the query of {signal.name} returned no series, and none was ever seen: check the query",
+        baseline=None,
+        labels=(labels,),
+        prints=fingerprints((labels,)),
+        kind=zero + CODE[VerdictKind.NO_DATA],
+        known=np.array([False]),
+        value=nothing,
+        expected=nothing,
+        lower=nothing,
+        upper=nothing,
+        score=np.zeros(1),
+        samples=zero,
+        since=np.array([now.timestamp()]),
+        why=lambda _: reason,
     )
 
 
@@ -92,7 +94,7 @@ def _reason(kind: VerdictKind, columns: Judgement, place: int, baseline: Baselin
                 f"and zero was never normal in {columns.samples[place]} samples"
             )
         case VerdictKind.NORMAL:
-            return f"{_show(columns.value[place], signal)} {_against_band(columns, place, signal)}"
+            return _within(columns, place, signal)
         case VerdictKind.ANOMALOUS:
             return _anomalous(columns, place, baseline, signal)
 
@@ -107,7 +109,7 @@ def _warming_up(columns: Judgement, place: int, baseline: Baseline | None) -> st
 
 def _anomalous(columns: Judgement, place: int, baseline: Baseline | None, signal: Signal) -> str:
     said = (
-        f"{_show(columns.value[place], signal)} {_against_band(columns, place, signal)}, "
+        f"{_within(columns, place, signal)}, "
         f"{columns.score[place]:.1f} times the margin ({columns.outside[place]} of the last {columns.recent[place]} "
         "samples are outside)"
     )
@@ -126,24 +128,10 @@ def _anomalous(columns: Judgement, place: int, baseline: Baseline | None, signal
     return f"{said}; {rarity}{short}"
 
 
-def _against_band(columns: Judgement, place: int, signal: Signal) -> str:
-    value, lower, upper = columns.value[place], columns.lower[place], columns.upper[place]
-    expected = f"(expected {_show(columns.expected[place], signal)})"
-    if value > upper:
-        return f"is above {_show(upper, signal)} {expected}"
-    if value < lower:
-        return f"is below {_show(lower, signal)} {expected}"
-    if np.isinf(lower):
-        return f"stays below {_show(upper, signal)} {expected}"
-    if np.isinf(upper):
-        return f"stays above {_show(lower, signal)} {expected}"
-    return f"is between {_show(lower, signal)} and {_show(upper, signal)} {expected}"
+def _within(columns: Judgement, place: int, signal: Signal) -> str:
+    band = (columns.expected[place], columns.lower[place], columns.upper[place])
+    return describe_value(columns.value[place], *band, unit=signal.unit)
 
 
 def _show(value: float, signal: Signal) -> str:
-    unit = f" {signal.unit}" if signal.unit and signal.unit != "ratio" else ""
-    return f"{value:.4g}{unit}"
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return with_unit(value, signal.unit)

@@ -1,13 +1,14 @@
-"""The judgement of all series of a signal at one moment, as columns; `judge` puts it into words."""
+"""The judgement of all series of a signal at one moment, as columns; `judge` says why."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
-from quell.detection.baseline import Band, Baseline, band, series_key
+from quell.detection.baseline import Band, Baseline, band
 from quell.detection.columns import BoolArray, IntArray, any_true, count_true, first_true, last_true
-from quell.incidents.labels import Labels
+from quell.detection.judged import CODE
+from quell.incidents.labels import FingerprintArray, Labels
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.incidents.verdict import VerdictKind
@@ -16,8 +17,6 @@ CONFIRM_POINTS = 3  # the majority of the last so many samples must agree, ...
 FAR_OUT = 2.0  # ... unless the last one is this many times the margin away
 LARGEST_SCORE = 1000.0
 ZERO_NEVER_NORMAL = 0.005  # the share of zeros in the past above which a zero is nothing special
-KINDS = tuple(VerdictKind)
-CODE = {kind: code for code, kind in enumerate(KINDS)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +28,7 @@ class Judgement:
     """
 
     labels: tuple[Labels, ...]
+    prints: FingerprintArray
     kind: IntArray
     value: FloatArray
     expected: FloatArray
@@ -52,7 +52,7 @@ def judge_columns(
     it alone by twice the margin. Fewer samples in the window are judged as they are; NaN is no sample.
     """
     baseline = baseline if baseline is not None and baseline.labels else None
-    labels, values, column = _align(baseline, window)
+    labels, prints, values, column = _align(baseline, window)
     seen = _look(values, _limits(baseline, signal, window.timestamps, column), window.timestamps)
     anomalous = seen.is_bad_now(seen.outside) | (seen.score > FAR_OUT)
     dropped = _zero_is_new(baseline, signal, column) & (
@@ -74,6 +74,7 @@ def judge_columns(
     bad = (seen.outside | seen.zero & dropped) & ready
     return Judgement(
         labels=labels,
+        prints=prints,
         kind=kind,
         value=seen.value,
         expected=seen.expected,
@@ -135,15 +136,30 @@ def _look(values: FloatArray, limits: Band, timestamps: FloatArray) -> _Seen:
     )
 
 
-def _align(baseline: Baseline | None, window: SeriesMatrix) -> tuple[tuple[Labels, ...], FloatArray, IntArray]:
+def _align(
+    baseline: Baseline | None, window: SeriesMatrix
+) -> tuple[tuple[Labels, ...], FingerprintArray, FloatArray, IntArray]:
     """The series of the window, then those only the baseline knows (all NaN), and each one's column there."""
-    index = baseline.index if baseline is not None else {}
-    column = [index.get(series_key(labels), -1) for labels in window.labels]
-    present = set(column)
-    absent = [i for i in range(len(index)) if i not in present]
-    labels = window.labels + tuple(baseline.labels[i] for i in absent) if baseline is not None else window.labels
+    prints = window.fingerprints
+    if baseline is None:
+        return window.labels, prints, window.values, np.full(len(prints), -1, dtype=np.int64)
+    known = baseline.fingerprints
+    order = np.argsort(known)
+    place = order[np.minimum(np.searchsorted(known, prints, sorter=order), len(known) - 1)]
+    column = np.where(known[place] == prints, place, -1).astype(np.int64)
+    is_absent = np.ones(len(known), dtype=np.bool_)
+    is_absent[column[column >= 0]] = False
+    absent = np.flatnonzero(is_absent).astype(np.int64)
+    if len(absent) == 0:
+        return window.labels, prints, window.values, column
     gap = np.full((len(window.timestamps), len(absent)), np.nan)
-    return labels, np.concatenate([window.values, gap], axis=1), np.array(column + absent, dtype=np.int64)
+    places: list[int] = absent.tolist()
+    return (
+        window.labels + tuple(baseline.labels[i] for i in places),
+        np.concatenate([prints, known[absent]]),
+        np.concatenate([window.values, gap], axis=1),
+        np.concatenate([column, absent]),
+    )
 
 
 def _limits(baseline: Baseline | None, signal: Signal, timestamps: FloatArray, column: IntArray) -> Band:

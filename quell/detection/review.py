@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+
 from quell.detection.finding import describe_finding
+from quell.detection.judged import Judged
 from quell.incidents.anomaly import Anomaly
 from quell.incidents.labels import SERVICE, Fingerprint, fingerprint
 from quell.incidents.service import Catalog
@@ -62,6 +65,17 @@ def review_candidates(found: Iterable[tuple[Verdict, float]], signal: Signal, ca
     telling = [(verdict, since, because) for verdict, since in found if (because := why_look(verdict)) is not None]
     telling.sort(key=lambda entry: _telling(entry[0].kind, entry[0].score), reverse=True)
     return [_candidate(*entry, signal=signal, catalog=catalog) for entry in telling[:MOST_WAITING_PER_SIGNAL]]
+
+
+def candidates_of(judged: Judged, signal: Signal, catalog: Catalog) -> list[Candidate]:
+    """The candidates of a whole signal: only the verdicts worth a look are put into words."""
+    low, high = NEAR_LIMIT
+    is_bad = judged.has_kind((VerdictKind.ANOMALOUS, VerdictKind.DROP_TO_ZERO))
+    is_near = judged.has_kind((VerdictKind.NORMAL,)) & (judged.score >= low) & (judged.score <= high)
+    places = np.flatnonzero(is_bad | is_near)
+    order = np.lexsort((-judged.score[places], ~is_bad[places]))  # the most telling first, as in `review_candidates`
+    chosen: list[int] = places[order[:MOST_WAITING_PER_SIGNAL]].tolist()
+    return review_candidates(((judged.verdict(i), float(judged.since[i])) for i in chosen), signal, catalog)
 
 
 def _candidate(verdict: Verdict, since: float, because: str, *, signal: Signal, catalog: Catalog) -> Candidate:

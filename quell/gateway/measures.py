@@ -25,6 +25,8 @@ SWEEP_SERIES = "quell_sweep_series"
 SWEEP_VERDICTS = "quell_sweep_verdicts"
 SWEEP_FAILED = "quell_sweep_signals_failed"
 SWEEP_VANISHED = "quell_sweep_signals_vanished"
+SWEEP_PARTIAL = "quell_sweep_signals_partial"
+SWEEP_STAGE = "quell_sweep_stage_seconds"
 
 
 class Measures:
@@ -76,6 +78,11 @@ def _sweep(last: LastSweep, now: datetime) -> Iterator[GaugeMetricFamily]:
     yield GaugeMetricFamily(SWEEP_SERIES, "Series that the last sweep judged.", value=last.series)
     yield GaugeMetricFamily(SWEEP_FAILED, "Signals that the last sweep could not judge.", value=last.failed)
     yield GaugeMetricFamily(SWEEP_VANISHED, "Signals of which no series is left.", value=len(last.vanished))
+    yield GaugeMetricFamily(SWEEP_PARTIAL, "Signals that were answered only in part.", value=len(last.partial))
+    stages = GaugeMetricFamily(SWEEP_STAGE, "Time of the last sweep by stage, over all shards.", labels=["stage"])
+    for stage, seconds in last.spent.items():
+        stages.add_metric([stage], seconds)
+    yield stages
     verdicts = GaugeMetricFamily(SWEEP_VERDICTS, "Verdicts of the last sweep by kind.", labels=["kind"])
     for kind in VerdictKind:
         verdicts.add_metric([kind], last.verdicts.get(kind, 0))

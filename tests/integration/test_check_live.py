@@ -69,6 +69,13 @@ def test_a_missing_metric_names_the_nearest_one(shop: Sandbox, tmp_path: Path) -
     ]
 
 
+def test_a_dask_scheduler_that_is_away_is_told(shop: Sandbox, tmp_path: Path) -> None:
+    key = '[detection]\ndask_scheduler = "tcp://127.0.0.1:9"\n'
+    [found] = spoiled(shop, tmp_path, "quell.toml", "[detection]\n", key)
+    assert (found.part, found.subject) == ("dask", "scheduler")
+    assert "tcp://127.0.0.1:9 cannot be reached" in found.text and "sweeps run in threads" in found.text
+
+
 def test_a_query_that_does_not_parse_is_told_in_prometheus_own_words(shop: Sandbox, tmp_path: Path) -> None:
     found = spoiled(shop, tmp_path, "signals.yaml", "sum by (client) (rate(", "sum by (client) ((rate(")
     assert [f.subject for f in found] == ["client-traffic"]

@@ -17,6 +17,7 @@ from quell.config.config import Config, Connections, Detection, Grouping, Interv
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Direction, Signal, SignalKind
 from tasks.resources import Resources, utc_now
+from tasks.verdicts import latest_verdicts
 
 pytestmark = pytest.mark.integration
 
@@ -60,6 +61,7 @@ def res(backfilled_prometheus: Callable[[str], str], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tasks.baselines.resources", lambda: found)
     monkeypatch.setattr("tasks.detection.resources", lambda: found)
     monkeypatch.setattr("tasks.anomalies.resources", lambda: found)
+    monkeypatch.setattr("tasks.spread.resources", lambda: found)
     yield found
     source.close()
 
@@ -74,7 +76,7 @@ def test_a_refresh_and_a_sweep_run_as_flows_and_the_sweep_says_its_moment(res: R
     assert run.expected_start_time is not None
     assert run.name == f"sweep {run.expected_start_time:%H:%M:%S}"
     with res.store.reading() as tx:
-        [verdict] = tx.verdicts.find()
+        [verdict] = latest_verdicts(tx, "queue")
         last = tx.documents.get("sweep:last")
     assert last is not None and datetime.fromisoformat(last.body["at"]) == verdict.at
     assert verdict.reason == "7 is between 5 and 9 (expected 7)"

@@ -1,8 +1,9 @@
 """PrometheusSource against a real server, and against one that misbehaves."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -162,8 +163,70 @@ def test_what_is_not_prometheus_says_so_and_is_not_asked_again() -> None:
         assert len(asked) == 1
 
 
+def test_a_server_that_drips_is_given_up_after_the_timeout_and_not_read_for_ever() -> None:
+    """httpx limits the time between two bytes: one byte every 0.1 s went on for as long as the server liked."""
+
+    class Dripping(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(1000):
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+                    stopped.wait(0.1)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
+            pass
+
+    stopped = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Dripping)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url, limit = f"http://127.0.0.1:{server.server_port}", timedelta(seconds=1)
+    source = PrometheusSource(url, timeout=limit, attempts=2)
+    begun = time.monotonic()
+    with pytest.raises(
+        Unavailable, match=r"did not answer in time \(only \d+ bytes came within 1 s\) after 2 attempts"
+    ):
+        source.instant("up")
+    assert time.monotonic() - begun < 5
+    source.close()
+    stopped.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+MATRIX = b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},"values":[%s]},%s]}}'
+
+
+def test_a_range_is_read_however_the_server_spaces_and_writes_its_numbers() -> None:
+    body = MATRIX % (
+        b'[10, "1e3"],\n [15.001,"+Inf"], [20,"NaN"],[30,"-2.5"]',
+        b'{"metric":{},"values":[]},{"metric":{}}',
+    )
+    with misbehaving((200, body)) as (source, _):
+        moments = [datetime.fromtimestamp(at, UTC) for at in (10, 30)]
+        found = source.range("up", start=moments[0], end=moments[1], step=STEP)
+    assert found.labels == ({"a": "b"}, {}, {})
+    assert np.array_equal(found.values[:, 0], [1000.0, np.inf, np.nan, np.nan, -2.5], equal_nan=True)
+    assert np.isnan(found.values[:, 1:]).all()
+
+
+@pytest.mark.parametrize("samples", [b'[10,"1"],[15,"many"],[20,"3"]', b'[10],[15,"2"]', b'[10,"1"],[15,""]'])
+def test_samples_that_are_no_numbers_are_no_answer(samples: bytes) -> None:
+    with misbehaving((200, MATRIX % (samples, b'{"metric":{}}'))) as (source, _):
+        moments = [datetime.fromtimestamp(at, UTC) for at in (10, 30)]
+        with pytest.raises(Unavailable, match=r"with no matrix: .*samples are no"):
+            source.range("up", start=moments[0], end=moments[1], step=STEP)
+
+
 def test_a_partial_answer_is_used_and_its_warning_logged(caplog: pytest.LogCaptureFixture) -> None:
     partial = GOOD[:-1] + b',"warnings":["store eu-1 did not answer"]}'
     with misbehaving((200, partial)) as (source, _):
-        assert source.instant("up").values.tolist() == [[2.5]]
+        found = source.instant("up")
+    assert found.values.tolist() == [[2.5]] and found.warnings == ("store eu-1 did not answer",)
     assert "store eu-1 did not answer" in caplog.text

@@ -79,6 +79,27 @@ def test_put_replaces_a_record_in_its_place(store: Store) -> None:
         assert ids(tx.changes.find({"service": "checkout"})) == ["a", "c"]
 
 
+def test_many_records_are_inserted_or_replaced_at_once_each_in_its_place(store: Store) -> None:
+    with store.writing() as tx:
+        tx.changes.put_all(change(id) for id in ("b", "a"))
+        tx.changes.put_all([])
+        tx.changes.put_all([change("a", service="payment"), change("c"), change("c", service="cart")])
+    with store.reading() as tx:
+        assert [(c.id, c.service) for c in tx.changes.find()] == [("b", "checkout"), ("a", "payment"), ("c", "cart")]
+        assert ids(tx.changes.find({"service": "payment"})) == ["a"]
+
+
+def test_of_many_records_none_is_stored_where_one_cannot_be(store: Store) -> None:
+    with store.writing() as tx:
+        with pytest.raises(InvalidInput, match="a character that text in a database cannot have"):
+            tx.changes.put_all([change("a"), change("b\0")])
+        tx.changes.put(change("c"))
+    with store.reading() as tx:
+        assert ids(tx.changes.find()) == ["c"]
+        with pytest.raises(RuntimeError, match="a reading transaction cannot write"):
+            tx.changes.put_all([change("d")])
+
+
 def test_a_deleted_record_is_gone_and_deleting_it_again_is_no_error(store: Store) -> None:
     with store.writing() as tx:
         tx.changes.put(change("a"))

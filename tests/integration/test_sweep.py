@@ -17,10 +17,11 @@ from quell.incidents.incident import Incident, IncidentId, IncidentState, Severi
 from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.incidents.verdict import Verdict, VerdictKind
-from tasks.baselines import load_baseline, refresh_signal
+from tasks.baselines import load_baseline, refresh_signal, store_baseline
 from tasks.detection import SWEEP, close_sweep, judge_shard, plan_shards
 from tasks.resources import Resources
 from tasks.sweep_report import SweepReport, sweep_markdown
+from tasks.verdicts import latest_verdicts
 
 pytestmark = pytest.mark.integration
 
@@ -108,7 +109,7 @@ def sweep(res: Resources, moment: datetime) -> SweepReport | None:
 
 def verdicts(res: Resources) -> dict[str, Verdict]:
     with res.store.reading() as tx:
-        return {v.labels.get("instance", "-"): v for v in tx.verdicts.find()}
+        return {v.labels.get("instance", "-"): v for v in latest_verdicts(tx, ERRORS.name)}
 
 
 def inbox(res: Resources) -> list[InboxItem]:
@@ -300,6 +301,31 @@ def test_a_baseline_is_kept_where_the_new_fit_would_know_too_little(res: Resourc
     with res.store.reading() as tx:
         baseline = load_baseline(tx, ERRORS.name)
     assert baseline is not None and baseline.version == refreshed.version
+
+
+def test_a_baseline_is_decoded_once_and_again_when_it_changed_under_the_same_version(res: Resources) -> None:
+    with res.store.reading() as tx:
+        first = load_baseline(tx, ERRORS.name)
+        assert load_baseline(tx, ERRORS.name) is first
+    assert first is not None
+    wider = replace(first, margin_up=first.margin_up * 2)
+    with res.store.writing() as tx:
+        store_baseline(tx, wider, CALM)
+        found = load_baseline(tx, ERRORS.name)
+    assert found is not None and found.version == first.version
+    assert found.margin_up.tolist() == wider.margin_up.tolist()
+
+
+def test_a_baseline_of_another_version_of_quell_is_named_and_the_next_refresh_replaces_it(res: Resources) -> None:
+    with res.store.writing() as tx:
+        head = tx.documents.get("baseline:instance-error-ratio")
+        assert head is not None
+        tx.documents.put(replace(head, body=dict(head.body) | {"format": 1, "series": [{}, {}, {}]}))
+    with pytest.raises(QuellError, match="has format 1, this version reads 2: refresh it"):
+        sweep(res, CALM + timedelta(seconds=30))
+    assert refresh_signal(res, ERRORS.name).series == 3
+    sweep(res, CALM + timedelta(seconds=45))
+    assert {v.kind for v in verdicts(res).values()} == {VerdictKind.NORMAL}
 
 
 def test_signals_are_packed_into_shards_of_limited_size(metrics: PrometheusSource) -> None:

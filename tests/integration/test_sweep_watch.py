@@ -209,6 +209,20 @@ def test_a_sweep_that_overruns_leaves_the_rest_and_says_so(res: Resources, sourc
     assert len(source.asked) == 1
 
 
+def test_half_an_answer_is_judged_and_said_to_be_half(res: Resources, source: Queues) -> None:
+    class Half(Queues):
+        def range(self, query: str, *, start: datetime, end: datetime, step: timedelta) -> SeriesMatrix:
+            found = super().range(query, start=start, end=end, step=step)
+            return replace(found, warnings=("store eu-1 did not answer",)) if query == "queues" else found
+
+    half = replace(res, metrics=cast(MetricSource, Half(now=CALM)))
+    report = sweep(half, source, CALM)
+    assert report.partial == {"queues": "store eu-1 did not answer"}
+    assert "### Answered in part" in sweep_markdown(report)
+    assert "| queues | store eu-1 did not answer |" in sweep_markdown(report)
+    assert values(res.store, res.clock)["quell_sweep_signals_partial"] == 1
+
+
 def values(store: Store, clock: Callable[[], datetime]) -> dict[str, float]:
     text = generate_latest(Measures(store, clock).registry).decode()
     return {
@@ -231,3 +245,7 @@ def test_metrics_tell_of_the_sweep(res: Resources, source: Queues) -> None:
     assert (found["quell_sweep_verdicts/no_data"], found["quell_sweep_verdicts/anomalous"]) == (3, 0)
     assert found["quell_sweep_signals_vanished"] == 1
     assert found["quell_sweep_signals_failed"] == 0
+    assert found["quell_sweep_signals_partial"] == 0
+    assert {name for name in found if name.startswith("quell_sweep_stage")} == {
+        f"quell_sweep_stage_seconds/{stage}" for stage in ("query", "load", "judge", "store")
+    }

@@ -88,6 +88,20 @@ MISTAKES = {
         "quell.toml", "shard_size = 2000", "shard_size = 0",
         "detection.shard_size: should be greater than or equal to 1 (is 0)",
     ),
+    "a Dask scheduler without a port": (
+        "quell.toml", "confirm_sweeps = 1", 'dask_scheduler = "tcp://dask.example"',
+        'detection.dask_scheduler: "tcp://dask.example" is not the address of a Dask scheduler: write tcp://HOST:PORT '
+        "(or tls://HOST:PORT)",
+    ),
+    "a Dask scheduler that is a web page": (
+        "quell.toml", "confirm_sweeps = 1", 'dask_scheduler = "http://127.0.0.1:8787"',
+        'detection.dask_scheduler: "http://127.0.0.1:8787" is not the address of a Dask scheduler: write '
+        "tcp://HOST:PORT (or tls://HOST:PORT)",
+    ),
+    "a Dask scheduler with a port that is none": (
+        "quell.toml", "confirm_sweeps = 1", 'dask_scheduler = "tcp://127.0.0.1:x"',
+        "detection.dask_scheduler: is not a URL: Port could not be cast to integer value as 'x'",
+    ),
     "port out of range": (
         "quell.toml", "gateway_port = 7460", "gateway_port = 74600",
         "connections.gateway_port: should be less than or equal to 65535 (is 74600)",

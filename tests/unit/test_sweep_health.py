@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from quell.detection.episode import Finding
@@ -13,7 +14,8 @@ from quell.detection.health import (
     judge_sweeps,
     read_last_sweep,
 )
-from quell.incidents.verdict import Verdict, VerdictKind
+from quell.detection.judged import CODE, Judged
+from quell.incidents.verdict import VerdictKind
 
 pytestmark = pytest.mark.unit
 
@@ -82,19 +84,22 @@ def test_a_sweep_of_an_older_version_can_be_read() -> None:
     assert (read.lag, read.failed, read.vanished) == (seconds(3), 0, ())
 
 
-def verdict(kind: VerdictKind, baseline: str | None = "b") -> Verdict:
-    return Verdict(
-        id="v", signal="s", labels={}, at=NOW, kind=kind, value=None, expected=None, lower=None, upper=None,
-        score=1.0, samples=9, reason="", baseline=baseline,
+def judged(*kinds: VerdictKind, known: bool = True) -> Judged:
+    count = len(kinds)
+    some = np.ones(count)
+    return Judged(
+        signal="s", at=NOW, baseline="b", labels=({},) * count, prints=np.arange(count, dtype=np.uint64),
+        kind=np.array([CODE[kind] for kind in kinds], dtype=np.int64), known=np.full(count, known),
+        value=some, expected=some, lower=some, upper=some, score=some, samples=np.ones(count, dtype=np.int64),
+        since=some, why=lambda _: "",
     )  # fmt: skip
 
 
 def test_a_signal_is_gone_when_every_known_series_is() -> None:
-    gone, stale = verdict(VerdictKind.NO_DATA), verdict(VerdictKind.STALE)
-    assert is_vanished([gone, stale])
-    assert not is_vanished([gone, verdict(VerdictKind.NORMAL)])
-    assert not is_vanished([verdict(VerdictKind.NO_DATA, baseline=None)])  # nobody ever saw it: nothing vanished
-    assert not is_vanished([])
+    assert is_vanished(judged(VerdictKind.NO_DATA, VerdictKind.STALE))
+    assert not is_vanished(judged(VerdictKind.NO_DATA, VerdictKind.NORMAL))
+    assert not is_vanished(judged(VerdictKind.NO_DATA, known=False))  # nobody ever saw it: nothing vanished
+    assert not is_vanished(judged())
 
 
 def test_a_vanished_signal_is_one_alert_with_what_its_series_share() -> None:

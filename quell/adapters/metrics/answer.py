@@ -1,6 +1,8 @@
 """How Prometheus' JSON answer becomes a matrix: typed decoding, then one column per series on the asked grid."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 import numpy as np
@@ -12,7 +14,7 @@ Sample = tuple[float, str]
 
 class _Series(msgspec.Struct, gc=False):
     metric: dict[str, str]
-    values: list[Sample] = []
+    values: msgspec.Raw = msgspec.Raw(b"")  # a million samples as objects would take 130 MB: they are read as text
     value: Sample | None = None
 
 
@@ -53,13 +55,29 @@ class NamesAnswer(msgspec.Struct):
     data: list[str] = []
 
 
+_READ_AT_ONCE = 1_000  # series
+_NOT_NUMBERS = b'[]" \t\r\n'
 _ANSWER = msgspec.json.Decoder(Answer)
 _NAMES = msgspec.json.Decoder(NamesAnswer)
 
 
 def decode_answer(body: bytes) -> Answer:
     """Decode one answer; raises msgspec.DecodeError where it is not one of Prometheus."""
-    return _ANSWER.decode(body)
+    with _collector_paused():
+        return _ANSWER.decode(body)
+
+
+@contextmanager
+def _collector_paused() -> Generator[None]:
+    """A large answer is a million small objects, none of them garbage: looking through them costs more than parsing."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def decode_names(body: bytes) -> list[str]:
@@ -67,27 +85,46 @@ def decode_names(body: bytes) -> list[str]:
 
 
 def matrix_on_grid(answer: Answer, timestamps: FloatArray) -> SeriesMatrix:
-    """The series of a range answer on the grid; a moment without sample is NaN."""
+    """The series of a range answer on the grid; a moment without sample is NaN. Raises msgspec.DecodeError."""
     series = answer.data.result if isinstance(answer.data, _Many) else []
-    values = np.full((len(series), len(timestamps)), np.nan)
-    for row, one in zip(values, series, strict=True):
-        _fill(row, one.values, timestamps)
+    values = np.full((len(timestamps), len(series)), np.nan)
+    for start in range(0, len(series), _READ_AT_ONCE):
+        part = series[start : start + _READ_AT_ONCE]
+        _fill(values[:, start : start + len(part)], [bytes(one.values) for one in part], timestamps)
     return SeriesMatrix(
-        timestamps=timestamps, values=np.ascontiguousarray(values.T), labels=tuple(s.metric for s in series)
+        timestamps=timestamps,
+        values=values,
+        labels=tuple(s.metric for s in series),
+        warnings=tuple(answer.warnings),
     )
 
 
-def _fill(row: FloatArray, samples: Sequence[Sample], timestamps: FloatArray) -> None:
-    numbers = np.fromiter((float(text) for _, text in samples), dtype=np.float64, count=len(samples))
-    if len(samples) == len(timestamps):
-        row[:] = numbers
-        return
-    at = np.fromiter((moment for moment, _ in samples), dtype=np.float64, count=len(samples))
+def _fill(columns: FloatArray, texts: list[bytes], timestamps: FloatArray) -> None:
+    counts = np.array([max(text.count(b"[") - 1, 0) for text in texts])
+    text = b",".join(text for text, count in zip(texts, counts, strict=True) if count)
+    numbers = _numbers(text)
+    if len(numbers) != 2 * counts.sum():
+        raise msgspec.DecodeError(f"{counts.sum()} samples are not as many moments and numbers: {_begin(text)}")
+    samples = numbers.reshape(-1, 2)
+    column = np.repeat(np.arange(len(texts)), counts)
     # Servers print milliseconds while the grid is exact: take the nearest point, within half a step.
     step = timestamps[1] - timestamps[0] if len(timestamps) > 1 else 1.0
-    position = np.rint((at - timestamps[0]) / step).astype(np.int64)
-    inside = (position >= 0) & (position < len(timestamps))
-    row[position[inside]] = numbers[inside]
+    row = np.rint((samples[:, 0] - timestamps[0]) / step).astype(np.int64)
+    inside = (row >= 0) & (row < len(timestamps))
+    columns[row[inside], column[inside]] = samples[inside, 1]
+
+
+def _numbers(text: bytes) -> FloatArray:
+    """`[[1.5,"2"],[3,"NaN"]]` without brackets and quotes is a list of numbers, which numpy reads without objects."""
+    plain = text.translate(None, _NOT_NUMBERS).decode("ascii", "replace")
+    try:
+        return np.fromstring(plain, dtype=np.float64, sep=",") if plain else np.empty(0)
+    except ValueError as error:
+        raise msgspec.DecodeError(f"some samples are no numbers: {_begin(text)}") from error
+
+
+def _begin(text: bytes) -> str:
+    return text[:60].decode("utf-8", "replace")
 
 
 def matrix_of_instant(answer: Answer, at: float) -> SeriesMatrix:
@@ -98,7 +135,12 @@ def matrix_of_instant(answer: Answer, at: float) -> SeriesMatrix:
     elif isinstance(answer.data, _Scalar):
         found = [({}, float(answer.data.result[1]))]
     values = np.array([value for _, value in found], dtype=np.float64).reshape(1, len(found))
-    return SeriesMatrix(timestamps=np.array([at]), values=values, labels=tuple(labels for labels, _ in found))
+    return SeriesMatrix(
+        timestamps=np.array([at]),
+        values=values,
+        labels=tuple(labels for labels, _ in found),
+        warnings=tuple(answer.warnings),
+    )
 
 
 def join_in_time(parts: Sequence[SeriesMatrix]) -> SeriesMatrix:
@@ -115,4 +157,5 @@ def join_in_time(parts: Sequence[SeriesMatrix]) -> SeriesMatrix:
     for part, part_keys in zip(parts, keys, strict=True):
         values[row : row + len(part.timestamps), [columns[key] for key in part_keys]] = part.values
         row += len(part.timestamps)
-    return SeriesMatrix(timestamps=timestamps, values=values, labels=tuple(unique.values()))
+    warnings = tuple(dict.fromkeys(warning for part in parts for warning in part.warnings))
+    return SeriesMatrix(timestamps=timestamps, values=values, labels=tuple(unique.values()), warnings=warnings)

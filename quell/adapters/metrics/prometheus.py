@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -31,6 +32,13 @@ LONGEST_PAUSE_SECONDS = 2.0
 _TOO_MANY_SAMPLES = "too many samples"  # query.max-samples: a shorter range may pass
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reply:
+    status: int
+    reason: str
+    content: bytes
+
+
 class PrometheusSource:
     """Answers queries from a Prometheus server.
 
@@ -42,6 +50,7 @@ class PrometheusSource:
     def __init__(self, url: str, timeout: timedelta = timedelta(seconds=10), *, attempts: int = 3) -> None:
         self.url = url.rstrip("/")
         self._attempts = attempts
+        self._timeout = timeout
         local = _is_loopback(self.url)
         # Compression costs 1.5 to 3.8 times the server's time and buys nothing on the same machine.
         headers = {"Accept-Encoding": "identity"} if local else {}
@@ -68,6 +77,8 @@ class PrometheusSource:
         data = {"query": query, "start": f"{grid[0]:.3f}", "end": f"{grid[-1]:.3f}", "step": f"{step:g}"}
         try:
             return matrix_on_grid(self._ask("query_range", data, query), grid)
+        except msgspec.DecodeError as error:
+            raise Unavailable(f"prometheus at {self.url} answered {query!r} with no matrix: {error}") from error
         except InvalidInput as refusal:
             if _TOO_MANY_SAMPLES not in str(refusal) or len(grid) < 2:
                 raise
@@ -83,7 +94,7 @@ class PrometheusSource:
     def metric_names(self) -> frozenset[str]:
         """Every metric that the server knows now; for checks of a configuration."""
         response = self._send("GET", "label/__name__/values", None)
-        if not response.is_success:
+        if response.status >= 300:
             raise self._unusable(response)
         try:
             return frozenset(decode_names(response.content))
@@ -100,23 +111,36 @@ class PrometheusSource:
             log.warning("prometheus at %s answered %r in part: %s", self.url, query, warning)
         if answer.status == "success":
             return answer
-        if response.status_code in RETRIED_STATUS:
+        if response.status in RETRIED_STATUS:
             raise self._unusable(response, answer.error)
         raise InvalidInput(f"query {query!r} is refused by Prometheus at {self.url}: {answer.error}")
 
-    def _send(self, method: str, endpoint: str, data: dict[str, str] | None) -> httpx.Response:
+    def _send(self, method: str, endpoint: str, data: dict[str, str] | None) -> "_Reply":
         """The answer that is not worth another attempt; raises Unavailable when no attempt got one."""
         for attempt in range(1, self._attempts + 1):
             last = attempt == self._attempts
             try:
-                response = self._client.request(method, f"{self.url}/api/v1/{endpoint}", data=data)
-                if last or response.status_code not in RETRIED_STATUS:
+                response = self._fetch(method, f"{self.url}/api/v1/{endpoint}", data)
+                if last or response.status not in RETRIED_STATUS:
                     return response
             except (httpx.TransportError, httpx.InvalidURL) as error:
                 if last or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
                     raise self._unreachable(error) from error
             time.sleep(_pause(attempt))
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _fetch(self, method: str, url: str, data: dict[str, str] | None) -> "_Reply":
+        """The whole answer within the timeout: httpx limits each read, and a server that drips would never end."""
+        limit = self._timeout.total_seconds()
+        deadline = time.monotonic() + limit
+        parts: list[bytes] = []
+        with self._client.stream(method, url, data=data) as response:
+            for part in response.iter_bytes():
+                parts.append(part)
+                if time.monotonic() > deadline:
+                    said = f"only {sum(map(len, parts))} bytes came within {limit:g} s"
+                    raise httpx.ReadTimeout(said, request=response.request)
+            return _Reply(status=response.status_code, reason=response.reason_phrase, content=b"".join(parts))
 
     def _unreachable(self, error: Exception) -> Unavailable:
         what = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
@@ -126,10 +150,10 @@ class PrometheusSource:
             "prometheus under [connections] in quell.toml is its address"
         )
 
-    def _unusable(self, response: httpx.Response, said: str = "") -> QuellError:
-        text = said or response.text[:120].strip() or response.reason_phrase
-        advice = "try again later" if response.status_code in RETRIED_STATUS else "is this a Prometheus query API?"
-        return Unavailable(f"prometheus at {self.url} answered {response.status_code} ({text}): {advice}")
+    def _unusable(self, response: "_Reply", said: str = "") -> QuellError:
+        text = said or response.content[:120].decode(errors="replace").strip() or response.reason
+        advice = "try again later" if response.status in RETRIED_STATUS else "is this a Prometheus query API?"
+        return Unavailable(f"prometheus at {self.url} answered {response.status} ({text}): {advice}")
 
 
 def _pause(attempt: int) -> float:

@@ -125,6 +125,10 @@ class _MemoryRecords:
         row = encode_record(self._kind, record)
         self._transaction.own_table(self._kind)[row["id"]] = row
 
+    def put_all(self, records: Iterable[Any]) -> None:
+        rows = [encode_record(self._kind, record) for record in records]
+        self._transaction.own_table(self._kind).update((row["id"], row) for row in rows)
+
     def delete(self, id: str) -> None:
         self._transaction.own_table(self._kind).pop(id, None)
 

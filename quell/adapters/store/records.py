@@ -1,6 +1,6 @@
 """The records of one kind, in SQL."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -82,6 +82,12 @@ class SqlRecords:
     def put(self, record: Any) -> None:
         self._check_writing()
         self._connection.execute(self._statements.upsert, encode_record(self._kind, record))
+
+    def put_all(self, records: Iterable[Any]) -> None:
+        self._check_writing()
+        rows = [encode_record(self._kind, record) for record in records]
+        if rows:  # the driver runs the one statement over all rows; PostgreSQL's in one pipeline
+            self._connection.execute(self._statements.upsert, rows)
 
     def delete(self, id: str) -> None:
         self._check_writing()

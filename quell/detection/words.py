@@ -1,0 +1,32 @@
+"""Numbers in words: a value with its unit, and where it lies to its band."""
+
+import math
+
+
+def describe_value(value: float, expected: float, lower: float, upper: float, *, unit: str) -> str:
+    """The value against its limits; one that is not finite is no limit.
+
+    >>> describe_value(7.0, 7.0, 5.0, 9.0, unit="req/s")
+    '7 req/s is between 5 req/s and 9 req/s (expected 7 req/s)'
+    """
+    return f"{with_unit(value, unit)} {_against_band(value, lower, upper, unit)} (expected {with_unit(expected, unit)})"
+
+
+def with_unit(value: float, unit: str) -> str:
+    """
+    >>> with_unit(0.123456, "ratio"), with_unit(2.0, "seconds")
+    ('0.1235', '2 seconds')
+    """
+    return f"{value:.4g} {unit}" if unit and unit != "ratio" else f"{value:.4g}"
+
+
+def _against_band(value: float, lower: float, upper: float, unit: str) -> str:
+    if value > upper:
+        return f"is above {with_unit(upper, unit)}"
+    if value < lower:
+        return f"is below {with_unit(lower, unit)}"
+    if not math.isfinite(lower):
+        return f"stays below {with_unit(upper, unit)}"
+    if not math.isfinite(upper):
+        return f"stays above {with_unit(lower, unit)}"
+    return f"is between {with_unit(lower, unit)} and {with_unit(upper, unit)}"
