@@ -1,13 +1,15 @@
 """Baselines in the store: fitting them on history without incidents, and loading them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
 from prefect import task
 
+from quell.adapters.metrics.recent_window import Grid
 from quell.detection.archive import arrays_id, baseline_id, check_format, decode, encode
-from quell.detection.baseline import NO_SEASON, Baseline, Period, fit, series_key
+from quell.detection.baseline import Baseline, Period, fit, series_key
+from quell.detection.phase import ROWS_OF_OUTLOOK
 from quell.incidents.errors import InvalidInput, QuellError
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.series import SeriesMatrix
@@ -19,9 +21,12 @@ from tasks.maintenance import planned_periods
 from tasks.resources import Resources, resources
 from tasks.runs import log
 
-MOST_POINTS = 20_000  # of one series in one fit
+MOST_POINTS = 40_000  # of one series in one fit
 FEWEST_POINTS = 1_500
 MOST_CELLS = 40_000_000  # of one fit, which is 320 MB
+# Phases are looked ahead this much longer than until the next refresh is due; while it is late, sweeps do without them.
+LOOK_AHEAD = 2.0
+MOST_AHEAD_CELLS = 50_000_000  # of all series, which is 200 MB
 # An incident's samples reach past its ends by the length of the queries' own windows.
 INCIDENT_MARGIN = timedelta(seconds=60)
 
@@ -104,6 +109,7 @@ def refresh_signal(res: Resources, name: str) -> Refresh:
         history,
         signal,
         now=now,
+        room=look_ahead(res, signal, len(history.labels)),
         excluded=excluded,
         minimum_samples=detection.minimum_samples,
         false_alarms_per_week=detection.false_alarms_per_week,
@@ -117,7 +123,7 @@ def refresh_signal(res: Resources, name: str) -> Refresh:
         signal=name,
         series=len(kept.labels),
         ready=int(np.count_nonzero(kept.ready)),
-        seasonal=int(np.count_nonzero(kept.season != NO_SEASON)),
+        seasonal=int(np.count_nonzero(kept.seasonal)),
         points=len(history.timestamps),
         excluded=len(excluded),
         version=kept.version,
@@ -137,32 +143,26 @@ def _lost_series(known: Baseline | None, fitted: Baseline) -> int:
     return len(ready & short) if fitted.labels else len(ready)
 
 
+def look_ahead(res: Resources, signal: Signal, series: int) -> int:
+    """For how many samples after the fit the phases of day and week are needed, and can be kept."""
+    wanted = int(LOOK_AHEAD * res.config.intervals.refresh_baselines / signal.step) + 1
+    return min(wanted, MOST_AHEAD_CELLS // (ROWS_OF_OUTLOOK * max(series, 1)))
+
+
 def fetch_history(res: Resources, signal: Signal, now: datetime) -> SeriesMatrix:
-    """The signal's history, as fine as its step where that stays below 20,000 points, coarser otherwise.
+    """The signal's history on the grid of its step, as far back as the signal says and 40 million cells allow.
 
-    A young installation has far less than the configured history: then only what there is, is asked again, finely.
+    A young installation has less than that: the rows before its first sample are left out.
     """
-    series = len(res.metrics.instant(signal.query, at=now).labels)
+    grid = Grid(step=signal.step)
+    last = grid.number(now)
+    series = len(res.metrics.instant(signal.query, at=grid.moment(last)).labels)
     most = int(np.clip(MOST_CELLS // max(series, 1), FEWEST_POINTS, MOST_POINTS))
-    step = _step_for(signal, signal.history, most)
-    history = res.metrics.range(signal.query, start=now - _whole(signal.history, step), end=now, step=step)
+    first = last - min(signal.history // signal.step, most) + 1
+    history = res.metrics.range(signal.query, start=grid.moment(first), end=grid.moment(last), step=signal.step)
     rows = np.flatnonzero((~np.isnan(history.values)).any(axis=1))
-    if step == signal.step or len(rows) == 0:
-        return history
-    span = now - datetime.fromtimestamp(float(history.timestamps[rows[0]]), now.tzinfo) + step
-    finer = _step_for(signal, span, most)
-    if finer >= step:
-        return history
-    return res.metrics.range(signal.query, start=now - _whole(span, finer), end=now, step=finer)
-
-
-def _step_for(signal: Signal, span: timedelta, most: int) -> timedelta:
-    """The smallest multiple of the signal's step that covers the span with at most so many points."""
-    return signal.step * max(1, -(-span // (signal.step * most)))
-
-
-def _whole(span: timedelta, step: timedelta) -> timedelta:
-    return step * (span // step)
+    begun = int(rows[0]) if len(rows) else 0
+    return replace(history, timestamps=grid.seconds(first + begun, last), values=history.values[begun:])
 
 
 def trouble_periods(tx: Transaction, res: Resources, signal: Signal, now: datetime) -> tuple[Period, ...]:
@@ -195,8 +195,8 @@ def refreshes_markdown(refreshes: list[Refresh], note: str = "") -> str:
     head = f"**{ready} of {series} series of {len(refreshes)} signals can be judged"
     head += f"; {failed} signals could not be fitted.**" if failed else ".**"
     legend = (
-        "_Ready: enough samples to be judged. Seasonal: with a day or a week that repeats. Points: the length of the"
-        " history grid. Periods left out: incidents, from which nothing is learned._"
+        "_Ready: enough samples to be judged. Seasonal: the time of day tells more than the last samples. Points: the"
+        " length of the history grid. Periods left out: incidents, from which nothing is learned._"
     )
     said = f"**{note}**\n\n" if note else ""
     return f"## Baselines\n\n{head}\n\n{said}{table(header, rows)}\n\n{legend}\n"

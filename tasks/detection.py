@@ -9,8 +9,10 @@ from prefect import task
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
+from quell.detection.baseline import Baseline
 from quell.detection.episode import Finding, deserves_alert
 from quell.detection.finding import describe_finding
+from quell.detection.fleet import Fleet
 from quell.detection.health import LAST_SWEEP, budget, gather_vanished, is_vanished
 from quell.detection.judge import judge_with_onset
 from quell.detection.judged import Judged
@@ -33,6 +35,7 @@ from tasks.verdicts import keep_records, keep_verdicts
 SWEEP = LAST_SWEEP
 JUDGED_POINTS = 5  # beyond the time after which a series counts as stale
 MOST_POINTS = 240
+MOST_ROWS = 1_000  # judged at once, where a sweep has to begin at the fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,19 +122,37 @@ def window_points(signal: Signal, stale_after: timedelta) -> int:
 
 def _judge_signal(report: ShardReport, res: Resources, name: str, at: datetime) -> None:
     signal, stale_after = res.config.signals[name], res.config.intervals.stale_after
+    with timed(report.spent, "load"):
+        baseline, fleet = _load_fleet(res, name)
     points = window_points(signal, stale_after)
+    if baseline is not None and fleet is not None:
+        points = max(points, min(rows_since(baseline, fleet, at), MOST_ROWS))
     with timed(report.spent, "query"):
         window = res.windows.window(res.metrics, signal.query, at=at, step=signal.step, points=points)
-    with timed(report.spent, "load"), res.store.reading() as tx:
-        baseline = load_baseline(tx, name)
     between = timedelta(seconds=max(at.timestamp() - float(window.timestamps[-1]), 0.0))  # the grid ends a bit before
     with timed(report.spent, "judge"):
-        judged = judge_with_onset(baseline, window, signal, now=at, stale_after=stale_after + between)
+        judged, before = judge_with_onset(baseline, fleet, window, signal, now=at, stale_after=stale_after + between)
     with timed(report.spent, "store"):
         records = keep_verdicts(res, judged, signal)
+        if baseline is not None and before is not None and not window.warnings:
+            res.fleets.keep(name, baseline.version, before)
     if window.warnings:
         report.partial[name] = "; ".join(window.warnings)
     _add_to(report, res, judged, records)
+
+
+def _load_fleet(res: Resources, name: str) -> tuple[Baseline | None, Fleet | None]:
+    """The signal's baseline and where its fleet stands; None before the first fit."""
+    with res.store.reading() as tx:
+        baseline = load_baseline(tx, name)
+    if baseline is None:
+        return None, None
+    return baseline, res.fleets.load(name, baseline.version, baseline.fleet) or baseline.fleet
+
+
+def rows_since(baseline: Baseline, fleet: Fleet, at: datetime) -> int:
+    """How many rows up to this moment the fleet has not judged yet."""
+    return int(at.timestamp() / baseline.step_seconds + 1e-6) - baseline.first - fleet.slot + 1
 
 
 def _judge_budget(report: ShardReport, res: Resources, name: str, at: datetime) -> None:

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from quell.adapters.actuators.haproxy import HAProxyActuator
+from quell.adapters.metrics.kept_fleet import KeptFleets
 from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.metrics.recent_window import RecentWindows
 from quell.adapters.store.sql import SqlStore
@@ -28,6 +29,7 @@ class Resources:
     actuators: Mapping[str, Actuator]
     clock: Clock
     windows: RecentWindows = field(default_factory=RecentWindows)
+    fleets: KeptFleets = field(default_factory=KeptFleets)
 
 
 def utc_now() -> datetime:
@@ -37,7 +39,8 @@ def utc_now() -> datetime:
 def open_resources(config: Config, data: Path | None = None) -> Resources:
     """Open everything that the configuration names. Nothing is contacted before it is used, except the database.
 
-    Recent rows of the signals are kept in the `data` folder; without one each sweep asks for whole windows.
+    Recent rows of the signals, and what was learned of them, are kept in the `data` folder; without one each sweep asks
+    for whole windows and judges all rows since the fit.
     """
     c = config.connections
     actuators: dict[str, Actuator] = {}
@@ -52,13 +55,14 @@ def open_resources(config: Config, data: Path | None = None) -> Resources:
         metrics=PrometheusSource(c.prometheus, timeout=c.timeout),
         actuators=actuators,
         clock=utc_now,
-        windows=RecentWindows(_windows_folder(data, c.prometheus) if data else None),
+        windows=RecentWindows(_kept_folder(data, "windows", c.prometheus) if data else None),
+        fleets=KeptFleets(_kept_folder(data, "fleets", c.prometheus) if data else None),
     )
 
 
-def _windows_folder(data: Path, server: str) -> Path:
+def _kept_folder(data: Path, what: str, server: str) -> Path:
     """Each metric server has its own: another one answers the same query with other rows."""
-    return data / "windows" / blake2b(server.encode(), digest_size=6).hexdigest()
+    return data / what / blake2b(server.encode(), digest_size=6).hexdigest()
 
 
 @lru_cache(maxsize=1)

@@ -12,23 +12,13 @@ import msgspec
 import numpy as np
 
 from quell.detection.baseline import Baseline
+from quell.detection.fleet import Fleet
 from quell.detection.packed import digest, pack, unpack
-from quell.detection.season import SEASONS
 from quell.incidents.errors import InvalidInput
 
-FORMAT = 2
-_ARRAYS = (
-    "fingerprints",
-    "level",
-    "season",
-    "margin_up",
-    "margin_down",
-    "extreme_up",
-    "extreme_down",
-    "samples",
-    "presence",
-    "zero_share",
-)
+FORMAT = 3
+_ARRAYS = ("fingerprints", "samples", "presence", "zero_share")
+_FLEET_ARRAYS = ("memory", "outlook")
 
 
 def baseline_id(signal: str) -> str:
@@ -45,8 +35,8 @@ def encode(baseline: Baseline) -> tuple[dict[str, Any], bytes]:
     """Body and blob of the documents; `decode` gives the same baseline back."""
     labels = np.frombuffer(msgspec.json.encode([dict(one) for one in baseline.labels]), dtype=np.uint8)
     arrays: dict[str, Any] = {name: getattr(baseline, name) for name in _ARRAYS}
-    profiles: dict[str, Any] = {f"profile_{s.name}": p for s, p in zip(SEASONS, baseline.profiles, strict=True)}
-    index, blob = pack(arrays | profiles | {"labels": labels})
+    fleet: dict[str, Any] = {name: getattr(baseline.fleet, name) for name in _FLEET_ARRAYS}
+    index, blob = pack(arrays | fleet | {"labels": labels})
     body = {
         "format": FORMAT,
         "version": baseline.version,
@@ -54,6 +44,9 @@ def encode(baseline: Baseline) -> tuple[dict[str, Any], bytes]:
         "fitted_at": baseline.fitted_at.isoformat(),
         "minimum_samples": baseline.minimum_samples,
         "false_alarms_per_week": baseline.false_alarms_per_week,
+        "step_seconds": baseline.step_seconds,
+        "first": baseline.first,
+        "fleet": {name: getattr(baseline.fleet, name) for name in ("period", "room", "fitted", "slot")},
         "series": len(baseline.labels),
         "arrays": index,
         "digest": digest(blob),
@@ -65,7 +58,8 @@ def decode(body: Mapping[str, Any], blob: bytes) -> Baseline:
     """Raises InvalidInput where the format is one this version does not know."""
     check_format(body)
     arrays = unpack(body["arrays"], blob)
-    profiles = tuple(arrays.pop(f"profile_{season.name}") for season in SEASONS)
+    # Copied, because machine code is made anew for arrays that cannot be written to.
+    fleet = Fleet(**{name: arrays.pop(name).copy() for name in _FLEET_ARRAYS}, **body["fleet"])
     labels = msgspec.json.decode(arrays.pop("labels").data, type=list[dict[str, str]])
     return Baseline(
         version=body["version"],
@@ -74,7 +68,9 @@ def decode(body: Mapping[str, Any], blob: bytes) -> Baseline:
         minimum_samples=body["minimum_samples"],
         false_alarms_per_week=body["false_alarms_per_week"],
         labels=tuple(labels),
-        profiles=profiles,
+        step_seconds=body["step_seconds"],
+        first=body["first"],
+        fleet=fleet,
         **arrays,
     )
 

@@ -24,9 +24,9 @@ _LOG_PER_WEEK = np.log(_PER_WEEK)
 _LAST_SLOPE = (_LOG_PER_WEEK[-1] - _LOG_PER_WEEK[-2]) / (_DECADES[-1] - _DECADES[-2])
 
 
-def score_of(decades: FloatArray) -> FloatArray:
-    """The score of a rarity: 0.5 at the recommended threshold, rising with it."""
-    return np.asarray(1.0 / (1.0 + np.exp(-(decades - THRESHOLD_DECADES) / SOFTNESS)), dtype=np.float64)
+def score_of(decades: FloatArray, *, limit: float = THRESHOLD_DECADES) -> FloatArray:
+    """The score of a rarity: 0.5 at the limit (of no other one: the recommended threshold), rising with it."""
+    return np.asarray(1.0 / (1.0 + np.exp(-(decades - limit) / SOFTNESS)), dtype=np.float64)
 
 
 def decades_of(score: float) -> float:
@@ -42,7 +42,11 @@ def decades_of(score: float) -> float:
 
 def expected_alarms_per_week(score: float, *, step: timedelta = FINE_STEP) -> float:
     """How many false alarms a series raises per week at this threshold."""
-    decades = decades_of(score)
+    return alarms_per_week(decades_of(score), step=step)
+
+
+def alarms_per_week(decades: float, *, step: timedelta = FINE_STEP) -> float:
+    """How often a series is as rare as that in a week without any trouble."""
     known = float(np.interp(decades, _DECADES, _LOG_PER_WEEK))
     beyond = max(decades - float(_DECADES[-1]), 0.0) * float(_LAST_SLOPE)
     return float(np.exp(known + beyond)) * _share_of_rows(step)

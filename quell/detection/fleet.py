@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from quell.detection import memory as m
 from quell.detection import streams as s
 from quell.detection import tail
-from quell.detection.band import learn_errors
+from quell.detection.band import learn_errors, put_band
 from quell.detection.compiled import compiled, compiled_parallel, compiled_whole, prange
 from quell.detection.outlook import fill_outlook, most_room, width_of
 from quell.detection.passage import (
     COLUMNS,
+    EXPECTED,
     NO_VALUE,
     RAW_DECADES,
+    UPPER,
     depart_from_past,
     follow_scale,
     learn,
@@ -34,6 +36,7 @@ from quell.detection.phase import (
     PERIODS_NEEDED,
     REACH,
     ROWS_OF_OUTLOOK,
+    VALUE_AT,
     WEEK_AT,
     Past,
     empty_past,
@@ -43,7 +46,7 @@ from quell.detection.phase import (
     put,
 )
 from quell.detection.rating import rate, take_logs
-from quell.detection.row import MEAN_ROWS, depart, learn_row
+from quell.detection.row import MEAN_ROWS, depart, expect, learn_row
 from quell.incidents.series import FloatArray
 
 SmallArray = NDArray[np.float32]
@@ -81,7 +84,8 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What counts as trouble: a rarity in decades; `side` 1 or -1 where only that side is; the smallest effect.
+    """What counts as trouble: a rarity in decades; `side` 1 or -1 where only that side is; the smallest effect, in the
+    unit of the series (`least`) and as a share of its usual size.
 
     `fewest` samples are needed before anything is said; below 100 only departures from the last rows are judged.
     """
@@ -89,6 +93,7 @@ class Limits:
     decades: float
     side: int = 0
     least: float = 0.0
+    share: float = 0.0
     fewest: int = tail.FEWEST
 
 
@@ -117,7 +122,8 @@ def advance_fleet(fleet: Fleet, values: FloatArray, limits: Limits) -> tuple[Jud
     stream, held = np.empty(values.shape, np.int8), np.empty(values.shape, np.bool_)
     memory = fleet.memory.copy()
     _judge(
-        values, fleet.slot, fleet.fitted, fleet.period, limits.decades, limits.side, limits.least, limits.fewest,
+        values, fleet.slot, fleet.fitted, fleet.period, limits.decades, limits.side, limits.least, limits.share,
+        limits.fewest,
         memory, fleet.outlook, columns, stream, held,
     )  # fmt: skip
     return Judged(columns=columns, stream=stream, held=held), replace(
@@ -169,8 +175,9 @@ def _fit_one(
 
 @compiled_parallel
 def _judge(
-    values: FloatArray, slot: int, fitted: int, period: int, threshold: float, side: int, least: float, fewest: int,
-    memory: SmallArray, outlook: SmallArray, out: FloatArray, stream: NDArray[np.int8], held: NDArray[np.bool_],
+    values: FloatArray, slot: int, fitted: int, period: int, threshold: float, side: int, least: float, share: float,
+    fewest: int, memory: SmallArray, outlook: SmallArray,
+    out: FloatArray, stream: NDArray[np.int8], held: NDArray[np.bool_],
 ) -> None:  # fmt: skip
     blocks = (values.shape[1] + BLOCK - 1) // BLOCK
     for block in prange(blocks):
@@ -179,7 +186,7 @@ def _judge(
         for column in range(start, end):
             work[: m.KEPT] = memory[column]
             _judge_one(
-                values[:, column], slot, fitted, period, threshold, side, least, fewest,
+                values[:, column], slot, fitted, period, threshold, side, max(least, share * work[m.SCALE]), fewest,
                 work, outlook[column], out[:, column], stream[:, column], held[:, column],
             )  # fmt: skip
             memory[column, :] = work[: m.KEPT]
@@ -191,15 +198,29 @@ def _judge_one(
     memory: FloatArray, outlook: SmallArray, out: FloatArray, stream: NDArray[np.int8], held: NDArray[np.bool_],
 ) -> None:  # fmt: skip
     for row in range(len(values)):
-        for column in range(COLUMNS):
-            out[row, column] = np.nan
-        stream[row], held[row] = NO_VALUE, False
         value = values[row]
         if np.isnan(value):
+            stream[row], held[row] = NO_VALUE, memory[m.HELD_BY] > 0.0
+            _stand_still(memory, outlook, slot + row, fitted, period, threshold, side, least, fewest, out[row])
             continue
         _depart_from_outlook(memory, outlook, slot + row, fitted, period, value, fewest)
         stream[row] = rate_row(memory, period, threshold, side, least, fewest, out[row])
-        held[row] = _hold_or_learn(memory, value, threshold, stream[row], out[row, RAW_DECADES])
+        held[row] = _hold_or_learn(memory, slot + row, value, threshold, stream[row], out[row, RAW_DECADES])
+
+
+@compiled
+def _stand_still(
+    memory: FloatArray, outlook: SmallArray, slot: int, fitted: int, period: int,
+    threshold: float, side: int, least: float, fewest: int, out: FloatArray,
+) -> None:  # fmt: skip
+    """What a missing row would have been compared with."""
+    for column in range(COLUMNS):
+        out[column] = np.nan
+    if memory[m.ROWS] == 0.0:
+        return
+    place = slot - fitted + REACH
+    expect(memory, np.nan, outlook[VALUE_AT, place] if place < outlook.shape[1] - REACH else np.nan)
+    put_band(memory, period, threshold, side, least, fewest, out[EXPECTED : UPPER + 1])
 
 
 @compiled
@@ -226,14 +247,14 @@ def _depart_from_outlook(
 
 
 @compiled
-def _hold_or_learn(memory: FloatArray, value: float, threshold: float, stream: int, decades: float) -> bool:
+def _hold_or_learn(memory: FloatArray, slot: int, value: float, threshold: float, stream: int, decades: float) -> bool:
     """Whether the row is in trouble; if it is, it is seen but not learned."""
     holder = memory[m.HELD_BY]
     memory[m.ZERO_RUN] = memory[m.ZERO_RUN] + 1.0 if value == 0.0 else 0.0
     if stream >= 0 and decades >= threshold - HOLD_MARGIN * (holder > 0.0):
         if holder == 0.0:
             lags = stream == s.NEAREST or stream == s.PHASE_LEVEL or stream == s.LEVEL
-            memory[m.HELD_BY] = BY_LEVEL if lags else BY_POINT
+            memory[m.HELD_BY], memory[m.HELD_FROM] = BY_LEVEL if lags else BY_POINT, slot
         memory[m.COOLING] = COOLING_ROWS
         m.see(memory, value)
         return True

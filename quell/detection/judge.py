@@ -5,10 +5,13 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from quell.detection.baseline import Baseline
+from quell.detection.calibration import alarms_per_week
+from quell.detection.fleet import Fleet
 from quell.detection.judged import CODE, KINDS, Judged
 from quell.detection.judgement import Judgement, judge_columns
-from quell.detection.spread import TAIL_SAMPLES
-from quell.detection.words import describe_value, with_unit
+from quell.detection.streams import STREAMS
+from quell.detection.tail import FEWEST
+from quell.detection.words import describe_value, describe_view, with_unit
 from quell.incidents.labels import SERVICE, Labels, fingerprint, fingerprints
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Signal
@@ -22,18 +25,27 @@ def judge(
 
     A signal that nobody has ever seen data of still gets one verdict, `no_data`, so that it cannot be overlooked.
     """
-    found = judge_with_onset(baseline, window, signal, now=now, stale_after=stale_after)
+    found, _ = judge_with_onset(baseline, None, window, signal, now=now, stale_after=stale_after)
     return [verdict for verdict, _ in found]
 
 
 def judge_with_onset(
-    baseline: Baseline | None, window: SeriesMatrix, signal: Signal, *, now: datetime, stale_after: timedelta
-) -> Judged:
-    """The verdicts as columns, each with the moment when the present trouble began, if there is any."""
-    columns = judge_columns(baseline, window, signal, now=now, stale_after=stale_after)
+    baseline: Baseline | None,
+    fleet: Fleet | None,
+    window: SeriesMatrix,
+    signal: Signal,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+) -> tuple[Judged, Fleet | None]:
+    """The verdicts as columns, each with the moment when the present trouble began, if there is any.
+
+    And where the fleet stands before the window's last row: given back the next time, only newer rows are judged.
+    """
+    columns, before = judge_columns(baseline, fleet, window, signal, now=now, stale_after=stale_after)
     if not columns.labels:
-        return _never_seen(signal, now)
-    return Judged(
+        return _never_seen(signal, now), before
+    judged = Judged(
         signal=signal.name,
         at=now,
         baseline=baseline.version if baseline is not None else None,
@@ -50,6 +62,7 @@ def judge_with_onset(
         since=columns.since,
         why=lambda place: _reason(KINDS[int(columns.kind[place])], columns, place, baseline, signal),
     )
+    return judged, before
 
 
 def verdict_id(signal: str, labels: Labels) -> str:
@@ -96,7 +109,7 @@ def _reason(kind: VerdictKind, columns: Judgement, place: int, baseline: Baselin
         case VerdictKind.NORMAL:
             return _within(columns, place, signal)
         case VerdictKind.ANOMALOUS:
-            return _anomalous(columns, place, baseline, signal)
+            return _anomalous(columns, place, signal)
 
 
 def _warming_up(columns: Judgement, place: int, baseline: Baseline | None) -> str:
@@ -107,25 +120,21 @@ def _warming_up(columns: Judgement, place: int, baseline: Baseline | None) -> st
     return f"{columns.samples[place]} samples of history, {baseline.minimum_samples} are needed to judge"
 
 
-def _anomalous(columns: Judgement, place: int, baseline: Baseline | None, signal: Signal) -> str:
-    said = (
-        f"{_within(columns, place, signal)}, "
-        f"{columns.score[place]:.1f} times the margin ({columns.outside[place]} of the last {columns.recent[place]} "
-        "samples are outside)"
-    )
-    if baseline is None:
-        return said
-    samples = columns.samples[place]
-    up = columns.value[place] > columns.expected[place]
-    extreme = (baseline.extreme_up if up else baseline.extreme_down)[columns.column[place]]
-    departure = abs(columns.value[place] - columns.expected[place])
-    rarity = (
-        f"never that far in {samples} samples"
-        if departure > extreme
-        else f"seen before in {samples} samples, but rarer than {baseline.false_alarms_per_week:g} times a week"
-    )
-    short = ", a short history, hence a wide band" if samples < TAIL_SAMPLES else ""
-    return f"{said}; {rarity}{short}"
+def _anomalous(columns: Judgement, place: int, signal: Signal) -> str:
+    samples, stream = int(columns.samples[place]), int(columns.stream[place])
+    view = describe_view(STREAMS[stream].view) if stream >= 0 else "no new sample"
+    often = _often(alarms_per_week(float(columns.decades[place]), step=signal.step))
+    rare = f"score {columns.score[place]:.2f}, about {often} where nothing is wrong"
+    short = ", a short history, hence a wide band" if samples < FEWEST else ""
+    return f"{_within(columns, place, signal)}; what departs most is {view} ({rare}; {samples} samples{short})"
+
+
+def _often(per_week: float) -> str:
+    """
+    >>> _often(3.0), _often(0.25)
+    ('3 times a week', 'once in 4 weeks')
+    """
+    return f"{per_week:.2g} times a week" if per_week >= 1.0 else f"once in {1.0 / per_week:.2g} weeks"
 
 
 def _within(columns: Judgement, place: int, signal: Signal) -> str:

@@ -97,7 +97,7 @@ def rate_row(
     only_points = memory[m.COOLING] > 0.0 and memory[m.HELD_BY] < 2.0
     take_logs(memory)
     decades, stream = rate(memory, period, side, least, only_points, fewest)
-    put_band(memory, threshold, side, least, fewest, out[EXPECTED : UPPER + 1])
+    put_band(memory, period, threshold, side, least, fewest, out[EXPECTED : UPPER + 1])
     out[DECADES], out[RAW_DECADES] = only_news(memory, decades), decades
     return stream
 

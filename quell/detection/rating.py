@@ -48,20 +48,38 @@ def fine_discount(period: int) -> float:
 
 
 @compiled
-def record_decades(memory: FloatArray, stream: int, log_value: float, log_scale: float) -> float:
-    """Decades against the largest values of the past; 0 for what is too small to be anything."""
-    if log_value < SMALLEST + log_scale:
-        return 0.0
+def record_centre(memory: FloatArray, stream: int, log_scale: float) -> float:
+    """The ln(u) that record evidence has CENTRE decades at, but for the discount of a young tail."""
     samples, floor = memory[m.TAILS_AT + t.COUNT + stream], log_scale - 20.7
     centre = largest = max(t.record(memory, m.TAILS_AT, stream), floor)
     if samples >= t.FEWEST:
         usual = max(memory[m.TAILS_AT + t.Q999 + stream], floor)
         centre = QUANTILE_SHARE * usual + (1.0 - QUANTILE_SHARE) * largest
     else:
-        centre += YOUNG_PENALTY / samples
-    decades = CENTRE + (log_value - max(centre, SMALLEST_CENTRE + log_scale)) / SLOPE
+        centre += YOUNG_PENALTY / max(samples, 1.0)
+    return max(centre, SMALLEST_CENTRE + log_scale)
+
+
+@compiled
+def age_discount(memory: FloatArray, stream: int) -> float:
+    """Decades that a tail with few positive samples is believed less."""
     positive = memory[m.TAILS_AT + t.POSITIVE + stream]
-    return decades if positive >= 1000.0 else decades - AGE_DISCOUNT * (3.0 - np.log10(max(positive, 1.0)))
+    return 0.0 if positive >= 1000.0 else AGE_DISCOUNT * (3.0 - np.log10(max(positive, 1.0)))
+
+
+@compiled
+def record_decades(memory: FloatArray, stream: int, log_value: float, log_scale: float) -> float:
+    """Decades against the largest values of the past; 0 for what is too small to be anything."""
+    if log_value < SMALLEST + log_scale:
+        return 0.0
+    centre = record_centre(memory, stream, log_scale)
+    return CENTRE + (log_value - centre) / SLOPE - age_discount(memory, stream)
+
+
+@compiled
+def scale_of(memory: FloatArray) -> float:
+    """The usual size of the values as a logarithm, in the unit in which raw streams are kept."""
+    return t.log_of(memory[m.SCALE]) - t.log_of(memory[m.ANCHOR])
 
 
 @compiled
@@ -133,7 +151,7 @@ def counts(memory: FloatArray, stream: int, side: int, least: float, only_points
 def best_record(memory: FloatArray, side: int, least: float, only_points: bool, fewest: int) -> tuple[float, int]:
     """The strongest record evidence and its stream, -1 for none."""
     best, winner = 0.0, -1
-    log_scale = t.log_of(memory[m.SCALE]) - t.log_of(memory[m.ANCHOR])
+    log_scale = scale_of(memory)
     for stream in range(s.COUNT):
         if s.IS_RECORD[stream] and counts(memory, stream, side, least, only_points, fewest):
             log_value = memory[m.LOGS_AT + stream]

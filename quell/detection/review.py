@@ -14,8 +14,8 @@ from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
 from quell.incidents.verdict import Verdict, VerdictKind
 
-# Scores this close to the limit (1) could as well have gone the other way: a person's word is worth most there.
-NEAR_LIMIT = (0.7, 1.3)
+# Scores this close to the limit (0.5) could as well have gone the other way: a person's word is worth most there.
+NEAR_LIMIT = (0.4, 0.52)
 SAME_EPISODE = timedelta(minutes=10)  # a series calm for longer than this begins a new episode
 # A person looks at a few dozen; what waits beyond that is only weight. The least telling give way first.
 MOST_WAITING = 200
@@ -51,9 +51,9 @@ def why_look(verdict: Verdict) -> str | None:
     low, high = NEAR_LIMIT
     if low <= verdict.score <= high:
         side = "just inside" if verdict.kind is VerdictKind.NORMAL else "just outside"
-        return f"judged {side} the limit: {verdict.score:.2f} of the margin"
+        return f"judged {side} the limit: score {verdict.score:.2f}, the limit is 0.5"
     if verdict.kind is not VerdictKind.NORMAL:
-        return f"newly anomalous: {verdict.score:.3g} of the margin"
+        return f"newly anomalous: score {verdict.score:.2f}"
     return None
 
 

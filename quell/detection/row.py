@@ -45,17 +45,23 @@ def over_spread(memory: FloatArray, which: int, residual: float, fewest: int) ->
 
 
 @compiled
+def expect(memory: FloatArray, value: float, phase: float) -> None:
+    """Fill what the next row is expected to be: the median of the last 30 rows (the value itself before any), and what
+    the phase says."""
+    rows = int(memory[m.ROWS])
+    near = middle_of(memory, m.NEAR_AT, min(rows, m.LAG_LONG)) if rows else value
+    memory[m.NEAR], memory[m.SPREAD], memory[m.PHASE] = near, m.spread_of(memory, m.FLUCTUATION, near), phase
+
+
+@compiled
 def depart(memory: FloatArray, value: float, week: float, nearest: float, fewest: int) -> None:
     """Fill the departures of a row, whose expectations are in memory (`look_ahead`).
 
     `week` is the residual to last week's nearest value, `nearest` that of the mean of
     twelve rows to the nearest one of seven days; NaN for none.
     """
-    rows, seen = int(memory[m.ROWS]), int(memory[m.SEEN])
-    near = middle_of(memory, m.NEAR_AT, min(rows, m.LAG_LONG)) if rows else value
-    memory[m.NEAR], memory[m.SPREAD] = near, m.spread_of(memory, m.FLUCTUATION, near)
-    memory[m.PHASE] = memory[m.EXPECTED_AT + VALUE_AT]
-    far, residual = value - memory[m.LONG_MEDIAN], value - near
+    expect(memory, value, memory[m.EXPECTED_AT + VALUE_AT])
+    seen, far, residual = int(memory[m.SEEN]), value - memory[m.LONG_MEDIAN], value - memory[m.NEAR]
     point = smaller(far, residual)
     put_sides(memory, s.POINT_UP, point, point)
     jump = np.nan

@@ -1,6 +1,22 @@
-"""Numbers in words: a value with its unit, and where it lies to its band."""
+"""Numbers and views in words: a value with its unit, where it lies to its band, what a view looks at."""
 
 import math
+
+_VIEWS = {
+    "point": "the value itself, beside its last half hour and its last weeks",
+    "jump": "the step from the two samples before",
+    "nearest phase": "the mean of the last 12 samples, beside this time on seven days",
+    "phase level": "the level of the last 12 samples for this time of the day",
+    "level": "the level of the last 24 samples",
+    "daily shape": "the shape of the day",
+    "fluctuation": "the distance from the last 30 samples",
+    "step": "the step of the last two samples from the six before",
+}
+
+
+def describe_view(view: str) -> str:
+    """What a view of `streams` looks at."""
+    return _VIEWS[view]
 
 
 def describe_value(value: float, expected: float, lower: float, upper: float, *, unit: str) -> str:

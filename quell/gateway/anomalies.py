@@ -182,7 +182,7 @@ class _Pages:
 
 def draw(deps: GatewayDeps, anomaly: Anomaly) -> str:
     """The anomaly's chart; where metrics do not answer, a picture that says why there is none."""
-    worst = f"{anomaly.score:.3g} of the margin"
+    worst = f"score {anomaly.score:.2f}"
     events = [(anomaly.started_at, "began"), (anomaly.worst_at, f"worst, {worst}")]
     if anomaly.started_at == anomaly.worst_at:
         events = [(anomaly.started_at, f"began, {worst}")]

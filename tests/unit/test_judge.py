@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quell.detection.baseline import Baseline, fit
+from quell.detection.fleet import advance_fleet
 from quell.detection.judge import judge, judge_with_onset, verdict_id
 from quell.detection.judgement import judge_columns
 from quell.incidents.labels import fingerprint
@@ -48,6 +49,7 @@ def noise(*shape: int, seed: int = 1) -> FloatArray:
 
 
 def calm(signal: Signal = RATIO, *, samples: int = 18, series: int = 1, level: float = 0.0) -> Baseline:
+    """A baseline of the samples before the last ten steps."""
     history = np.full((samples, series), level) + (noise(samples, series) if level else 0.0)
     return fit(matrix(history, end=NOW - 10 * STEP), signal, now=NOW - 10 * STEP, minimum_samples=12)
 
@@ -67,18 +69,14 @@ def test_an_error_ratio_of_0_6_is_anomalous_at_its_first_sample_after_ninety_cal
     verdict = only(judged(calm(), [0, 0, 0, 0.6]))
     assert verdict.kind is VerdictKind.ANOMALOUS
     assert (verdict.value, verdict.expected, verdict.upper, verdict.lower) == (0.6, 0.0, 0.05, None)
-    assert verdict.score == pytest.approx(12.0)
-    assert verdict.reason == (
-        "0.6 is above 0.05 (expected 0), 12.0 times the margin (1 of the last 3 samples are outside); "
-        "never that far in 18 samples, a short history, hence a wide band"
-    )
+    assert 0.5 <= verdict.score <= 1.0
+    assert verdict.reason.startswith("0.6 is above 0.05 (expected 0); what departs most is the value itself")
+    assert "18 samples, a short history, hence a wide band" in verdict.reason
     assert verdict.baseline == "errors@20261102T115910Z"
 
 
-def test_a_small_excess_must_hold_for_most_of_the_last_three_samples() -> None:
-    assert only(judged(calm(), [0, 0, 0, 0.06])).kind is VerdictKind.NORMAL
-    assert only(judged(calm(), [0, 0.06, 0, 0.06])).kind is VerdictKind.ANOMALOUS
-    assert only(judged(calm(), [0.06, 0.06, 0.06, 0])).kind is VerdictKind.NORMAL
+def test_what_nobody_cares_about_is_never_anomalous() -> None:
+    assert only(judged(calm(), [0, 0, 0, 0.04])).kind is VerdictKind.NORMAL
 
 
 def test_a_single_sample_in_the_window_is_judged_as_it_is() -> None:
@@ -87,8 +85,39 @@ def test_a_single_sample_in_the_window_is_judged_as_it_is() -> None:
 
 def test_the_onset_is_the_first_sample_of_the_unbroken_run() -> None:
     values = [0.6, 0, 0, 0.6, NAN, 0.6, 0.6]
-    [(_, onset)] = judge_with_onset(calm(), matrix(values), RATIO, now=NOW, stale_after=STALE)
+    [(_, onset)], _ = judge_with_onset(calm(), None, matrix(values), RATIO, now=NOW, stale_after=STALE)
     assert onset == (NOW - 3 * STEP).timestamp()
+
+
+def test_trouble_lasts_as_long_as_the_value_stays_away_and_ends_with_its_first_normal_sample() -> None:
+    """The band does not come to meet it, however often the sweep asks."""
+    baseline, fleet = calm(samples=300), None
+    values = [0.0] * 5 + [0.6] * 200 + [0.0]
+    kinds: list[VerdictKind] = []
+    for end in range(1, len(values) + 1):
+        now = NOW + end * STEP
+        window = matrix(values[max(end - 10, 0) : end], end=now)
+        found, fleet = judge_with_onset(baseline, fleet, window, RATIO, now=now, stale_after=STALE)
+        [(verdict, _)] = found
+        kinds.append(verdict.kind)
+    assert kinds == [VerdictKind.NORMAL] * 5 + [VerdictKind.ANOMALOUS] * 200 + [VerdictKind.NORMAL]
+
+
+@settings(max_examples=25, deadline=None)
+@given(cuts=st.sets(st.integers(1, 39)), seed=st.integers(0, 9))
+def test_asking_often_gives_the_same_verdict_as_asking_once(cuts: set[int], seed: int) -> None:
+    values = noise(40, 3, seed=seed) + 50.0
+    values[30:, 1] += 40.0
+    signal, baseline = replace(TRAFFIC, min_effect=0.0), calm(TRAFFIC, samples=700, series=3, level=50.0)
+    end = NOW + 30 * STEP
+    once, _ = judge_with_onset(baseline, None, matrix(values, end=end), signal, now=end, stale_after=STALE)
+    fleet = None
+    for cut in sorted({*cuts, 40}):
+        window = matrix(values[:cut], end=end - (40 - cut) * STEP)
+        often, fleet = judge_with_onset(baseline, fleet, window, signal, now=end, stale_after=STALE)
+    assert [v.kind for v, _ in often] == [v.kind for v, _ in once]
+    assert often.score == pytest.approx(once.score, abs=1e-3)
+    assert often.since.tolist() == once.since.tolist()
 
 
 def test_only_the_side_that_matters_is_trouble() -> None:
@@ -108,13 +137,13 @@ def test_an_infinite_value_is_anomalous_and_has_no_number() -> None:
     latency = replace(RATIO, kind=SignalKind.LATENCY)
     verdict = only(judged(calm(latency), [0, 0, np.inf], latency))
     assert verdict.kind is VerdictKind.ANOMALOUS
-    assert verdict.value is None and verdict.score == 1000.0
+    assert verdict.value is None and verdict.score == 1.0
 
 
 def test_traffic_that_falls_to_exactly_zero_is_a_drop_and_not_merely_low() -> None:
     verdict = only(judged(calm(TRAFFIC, level=40), [40, 0, 0], TRAFFIC))
     assert verdict.kind is VerdictKind.DROP_TO_ZERO
-    assert verdict.score >= 1.0
+    assert verdict.score >= 0.5
     assert verdict.reason.startswith("fell to exactly 0; expected 40")
 
 
@@ -232,22 +261,27 @@ def test_series_judged_together_equal_series_judged_alone(columns: list[list[flo
 
 
 @settings(max_examples=30, deadline=None)
-@given(shift=st.floats(-100, 100), scale=st.floats(0.01, 100), seed=st.integers(0, 99))
-def test_scores_do_not_depend_on_unit_or_offset(shift: float, scale: float, seed: int) -> None:
+@given(scale=st.floats(0.01, 100), seed=st.integers(0, 99))
+def test_scores_do_not_depend_on_the_unit(scale: float, seed: int) -> None:
     signal = replace(TRAFFIC, kind=SignalKind.OTHER, min_effect=0.0)
-    history, window = 100 + 50 * noise(100, 3, seed=seed), 100 + 150 * noise(5, 3, seed=seed + 1)
+    history, window = 100 + 50 * noise(300, 3, seed=seed), 100 + 150 * noise(5, 3, seed=seed + 1)
     scores: list[FloatArray] = []
-    for change in (lambda x: x, lambda x: (x + shift) * scale):
-        baseline = fit(matrix(change(history), end=NOW - 5 * STEP), signal, now=NOW)
-        scores.append(judge_columns(baseline, matrix(change(window)), signal, now=NOW, stale_after=STALE).score)
-    assert scores[1] == pytest.approx(scores[0], rel=1e-6, abs=1e-9)
+    for factor in (1.0, scale):
+        baseline = fit(matrix(factor * history, end=NOW - 5 * STEP), signal, now=NOW)
+        found, _ = judge_columns(baseline, None, matrix(factor * window), signal, now=NOW, stale_after=STALE)
+        scores.append(found.score)
+    assert scores[1] == pytest.approx(scores[0], rel=1e-3, abs=1e-3)
 
 
-def test_calm_noise_stays_near_the_budget_of_false_alarms() -> None:
-    """400 series, a week each at one point a minute: the budget is 0.5 a week, so 200 alarms are allowed."""
+def test_calm_noise_keeps_to_the_budget_of_false_alarms() -> None:
+    """100 series, half a week each at one point a minute: 2 a week are 100 alarms, and hold within a factor of 1.5."""
     signal = replace(TRAFFIC, kind=SignalKind.OTHER, min_effect=0.0, step=timedelta(minutes=1))
-    rng = np.random.default_rng(3)
-    baseline = fit(matrix(rng.normal(size=(2000, 400))), signal, now=NOW)
-    week = rng.normal(size=(7 * 1440, 400))
-    outside = (week > baseline.level + baseline.margin_up) | (week < baseline.level - baseline.margin_down)
-    assert outside.sum() <= 200
+    values = np.random.default_rng(3).normal(size=(2000 + 5040, 100))
+    minutes = NOW.timestamp() - 60.0 * np.arange(len(values))[::-1]
+    history = SeriesMatrix(
+        timestamps=minutes[:2000], values=values[:2000], labels=tuple({"n": str(n)} for n in range(100))
+    )
+    baseline = fit(history, signal, now=NOW - timedelta(minutes=5040), false_alarms_per_week=2.0)
+    held, _ = advance_fleet(baseline.fleet, values[2000:], baseline.limits(signal))
+    begun = held.held & ~np.vstack([np.zeros((1, 100), dtype=bool), held.held[:-1]])
+    assert 100 / 1.5 <= begun.sum() <= 100 * 1.5
