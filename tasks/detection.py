@@ -16,6 +16,7 @@ from quell.detection.fleet import Fleet
 from quell.detection.health import LAST_SWEEP, budget, gather_vanished, is_vanished
 from quell.detection.judge import judge_with_onset
 from quell.detection.judged import Judged
+from quell.detection.judgement import MISSING_AFTER_STEPS
 from quell.detection.review import Candidate, candidates_of
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.signal import Signal
@@ -33,7 +34,6 @@ from tasks.sweep_report import SweepReport, sweep_markdown
 from tasks.verdicts import keep_records, keep_verdicts
 
 SWEEP = LAST_SWEEP
-JUDGED_POINTS = 5  # beyond the time after which a series counts as stale
 MOST_POINTS = 240
 MOST_ROWS = 1_000  # judged at once, where a sweep has to begin at the fit
 
@@ -117,7 +117,7 @@ def judge_shard(res: Resources, signals: Sequence[str], at: datetime) -> ShardRe
 
 def window_points(signal: Signal, stale_after: timedelta) -> int:
     """How many rows of a signal are judged: until a series counts as stale, and a few before."""
-    return min(stale_after // signal.step + JUDGED_POINTS, MOST_POINTS)
+    return min(stale_after // signal.step + MISSING_AFTER_STEPS, MOST_POINTS)
 
 
 def _judge_signal(report: ShardReport, res: Resources, name: str, at: datetime) -> None:

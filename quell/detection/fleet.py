@@ -54,6 +54,7 @@ BLOCK = 16  # columns copied together, so that a row of the history is read once
 HOLD_MARGIN = 0.1  # decades below the threshold down to which trouble goes on
 COOLING_ROWS = 24.0  # rows after trouble that means still reach back into
 BY_POINT, BY_LEVEL = 1.0, 2.0
+BACK_AGAIN = 2.25  # decades of the single row below which a level is no trouble any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +206,10 @@ def _judge_one(
             continue
         _depart_from_outlook(memory, outlook, slot + row, fitted, period, value, fewest)
         stream[row] = rate_row(memory, period, threshold, side, least, fewest, out[row])
-        held[row] = _hold_or_learn(memory, slot + row, value, threshold, stream[row], out[row, RAW_DECADES])
+        decades = out[row, RAW_DECADES]
+        if memory[m.HELD_BY] == BY_LEVEL and rate(memory, period, side, least, True, fewest)[0] < BACK_AGAIN:
+            decades = 0.0  # the value is back, only its mean is not
+        held[row] = _hold_or_learn(memory, slot + row, value, threshold, stream[row], decades)
 
 
 @compiled

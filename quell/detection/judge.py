@@ -124,17 +124,19 @@ def _anomalous(columns: Judgement, place: int, signal: Signal) -> str:
     samples, stream = int(columns.samples[place]), int(columns.stream[place])
     view = describe_view(STREAMS[stream].view) if stream >= 0 else "no new sample"
     often = _often(alarms_per_week(float(columns.decades[place]), step=signal.step))
-    rare = f"score {columns.score[place]:.2f}, about {often} where nothing is wrong"
+    rare = f"score {columns.score[place]:.2f}, {often} where nothing is wrong"
     short = ", a short history, hence a wide band" if samples < FEWEST else ""
     return f"{_within(columns, place, signal)}; what departs most is {view} ({rare}; {samples} samples{short})"
 
 
 def _often(per_week: float) -> str:
     """
-    >>> _often(3.0), _often(0.25)
-    ('3 times a week', 'once in 4 weeks')
+    >>> _often(3.0), _often(0.25), _often(0.001)
+    ('3 times a week', 'once in 4 weeks', 'less than once a year')
     """
-    return f"{per_week:.2g} times a week" if per_week >= 1.0 else f"once in {1.0 / per_week:.2g} weeks"
+    if per_week >= 1.0:
+        return f"{per_week:.2g} times a week"
+    return f"once in {1.0 / per_week:.2g} weeks" if per_week > 1.0 / 52.0 else "less than once a year"
 
 
 def _within(columns: Judgement, place: int, signal: Signal) -> str:

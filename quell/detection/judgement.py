@@ -19,6 +19,7 @@ from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.incidents.verdict import VerdictKind
 
 ZERO_NEVER_NORMAL = 0.005  # the share of zeros in the past above which a zero is nothing special
+MISSING_AFTER_STEPS = 5  # so much later than stale a series without a sample has no data
 ZEROS_IN_A_ROW = 2  # so many of them, where zero is new, are a drop even where they are not rare enough otherwise
 LARGEST_VALUE = 1e100  # an infinite value is judged as this
 _NEVER_NEGATIVE = frozenset({SignalKind.ERROR_RATIO, SignalKind.LATENCY, SignalKind.TRAFFIC, SignalKind.SATURATION})
@@ -65,7 +66,8 @@ def judge_columns(
     """
     baseline = baseline if baseline is not None and baseline.labels else None
     labels, prints, values, column = _align(baseline, window)
-    there = ~np.isnan(values)
+    looked_back = (stale_after + MISSING_AFTER_STEPS * signal.step).total_seconds()
+    there = ~np.isnan(values) & (window.timestamps > now.timestamp() - looked_back)[:, np.newaxis]
     has_any, last = any_true(there), last_true(there)
     moment = window.timestamps[last] if len(window.timestamps) else np.zeros(len(last))
     age = now.timestamp() - moment
@@ -91,7 +93,7 @@ def judge_columns(
         labels=labels,
         prints=prints,
         kind=kind,
-        value=value,
+        value=np.where(has_any, value, np.nan),
         expected=row.expected,
         lower=np.where(np.isinf(row.lower), row.lower, lower),
         upper=row.upper,

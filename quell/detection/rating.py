@@ -37,7 +37,7 @@ LOCAL_SLOPE = 0.2  # decades per raw decade below it
 LOCAL_ROOM = 0.01  # decades above it
 LOCAL_KNEE = 0.1
 LOCAL_PLAIN = 1.4  # raw decades above it, from where the slope is that of below again
-YOUNG_PENALTY = 8.0  # in ln(u), over the number of samples, while the own tail is unknown
+YOUNG_PENALTY = 20.0  # in ln(u), over the number of samples, while the own tail is unknown
 MOST = 20.0
 
 

@@ -21,6 +21,8 @@ BinArray = NDArray[np.float64]
 BINS = 512
 WIDTH = 0.1  # of a bin, in ln(u)
 LOWEST = -26.0  # ln(u) at the lower edge of bin 1; bin 0 stands for what is only counted, and for zero
+ONE_EVENT = np.log(5.0)  # in ln(u), how far a new record may stand above the one before for PENDING_ROWS
+PENDING_ROWS = 300.0
 BELOW = 8  # bins below the lower quantile that are still told apart
 QUANTILE_HALF_LIFE = 5000.0
 RECORD_HALF_LIFE = 30_000.0
@@ -35,8 +37,10 @@ SELDOM = 32 - 1  # quantiles are followed at least every 32 samples
 COUNT, POSITIVE, RAISED, Q99, Q999 = (field * STREAMS for field in range(5))
 SIZE = 5 * STREAMS
 # Fields of the histograms, then their bins, then the weight of the next row.
-TOTAL, ABOVE_99, ABOVE_999, CURSOR_99, CURSOR_999, CUT, CUT_BIN = (field * STREAMS for field in range(7))
-BINS_AT = 7 * STREAMS
+TOTAL, ABOVE_99, ABOVE_999, CURSOR_99, CURSOR_999, CUT, CUT_BIN, BEFORE, PENDING, PENDING_AT = (
+    field * STREAMS for field in range(10)
+)
+BINS_AT = 10 * STREAMS
 WEIGHT = BINS_AT + STREAMS * BINS
 HISTOGRAMS = WEIGHT + 1
 
@@ -85,9 +89,28 @@ def _learn_large(tails: FloatArray, at: int, bins: BinArray, stream: int, log_va
         bins[ABOVE_99 + stream] += weight
         if place > bins[CURSOR_999 + stream]:
             bins[ABOVE_999 + stream] += weight
-    raised = log_value + RECORD_LOSS * tails[at + COUNT + stream]
-    tails[at + RAISED + stream] = max(tails[at + RAISED + stream], raised)
+    _raise_record(tails, at, bins, stream, log_value + RECORD_LOSS * tails[at + COUNT + stream])
     return place >= bins[CURSOR_99 + stream]
+
+
+@compiled
+def _raise_record(tails: FloatArray, at: int, bins: BinArray, stream: int, raised: float) -> None:
+    """Let a new record stand, but for some time no higher above the one before than ONE_EVENT.
+
+    An incident that has just begun, and is not known as one yet, shall not hide itself; what nobody called an incident
+    after PENDING_ROWS is how the series is.
+    """
+    count, known = tails[at + COUNT + stream], tails[at + RAISED + stream]
+    if bins[PENDING_AT + stream] > 0.0 and count - bins[PENDING_AT + stream] > PENDING_ROWS:
+        known = max(known, bins[PENDING + stream])
+        bins[PENDING_AT + stream] = 0.0
+    if raised > known and tails[at + POSITIVE + stream] > FEWEST:
+        if bins[PENDING_AT + stream] == 0.0:
+            bins[BEFORE + stream], bins[PENDING + stream] = known, raised
+            bins[PENDING_AT + stream] = count
+        bins[PENDING + stream] = max(bins[PENDING + stream], raised)
+        raised = min(raised, bins[BEFORE + stream] + ONE_EVENT)
+    tails[at + RAISED + stream] = max(known, raised)
 
 
 @compiled

@@ -11,12 +11,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 from prefect.artifacts import Artifact
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.detection import detection_sweep, refresh_baselines
+from quell.detection import memory as m
 from quell.incidents.verdict import VerdictKind
 from tasks import spread as spreading
 from tasks.baselines import load_baseline, store_baseline
@@ -141,8 +141,11 @@ def expect_more(res: Resources, signal: str, instance: str) -> None:
     with res.store.writing() as tx:
         known = load_baseline(tx, signal)
         assert known is not None
-        is_one = [labels["instance"] == instance for labels in known.labels]
-        store_baseline(tx, replace(known, level=known.level + 50.0 * np.array(is_one)), datetime.now(UTC))
+        memory = known.fleet.memory.copy()
+        [place] = [n for n, labels in enumerate(known.labels) if labels["instance"] == instance]
+        memory[place, m.NEAR_AT : m.TAILS_AT] += 50.0  # the last rows
+        memory[place, m.LONG_MEDIAN] += 50.0
+        store_baseline(tx, replace(known, fleet=replace(known.fleet, memory=memory)), datetime.now(UTC))
 
 
 def sweep_artifact() -> str:

@@ -11,6 +11,9 @@ import pytest
 from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.detection.baseline import Baseline
+from quell.detection.fleet import judge_fleet
+from quell.detection.passage import UPPER
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.inbox import InboxItem
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
@@ -249,6 +252,14 @@ def test_an_unreachable_server_invents_no_verdict_and_after_three_sweeps_raises_
     assert inbox(res)[1].id == item.id.replace("firing", "resolved")
 
 
+def upper_limit(baseline: Baseline) -> float:
+    """Of checkout-2's next sample."""
+    row = np.full((1, len(baseline.labels)), np.nan)
+    columns = judge_fleet(baseline.fleet, row, baseline.limits(ERRORS)).columns
+    bad = [labels["instance"] for labels in baseline.labels].index("checkout-2")
+    return float(columns[0, bad, UPPER])
+
+
 def test_the_hour_after_an_incident_is_fitted_as_if_it_had_not_been(res: Resources) -> None:
     """Baselines never learn from incidents: with the incident recorded, the band keeps its width."""
     incident = Incident(
@@ -275,9 +286,8 @@ def test_the_hour_after_an_incident_is_fitted_as_if_it_had_not_been(res: Resourc
         kept = load_baseline(tx, ERRORS.name)
     assert spoilt is not None and kept is not None
     assert (taught.excluded, clean.excluded) == (0, 1)
-    bad = [labels["instance"] for labels in kept.labels].index("checkout-2")
-    assert spoilt.margin_up[bad] > 0.6
-    assert kept.margin_up[bad] == pytest.approx(0.05)
+    assert upper_limit(spoilt) > 0.5
+    assert upper_limit(kept) < 0.1
 
 
 def test_a_baseline_is_kept_where_the_new_fit_would_know_too_little(res: Resources) -> None:
@@ -308,12 +318,12 @@ def test_a_baseline_is_decoded_once_and_again_when_it_changed_under_the_same_ver
         first = load_baseline(tx, ERRORS.name)
         assert load_baseline(tx, ERRORS.name) is first
     assert first is not None
-    wider = replace(first, margin_up=first.margin_up * 2)
+    wider = replace(first, presence=first.presence * 0.5)
     with res.store.writing() as tx:
         store_baseline(tx, wider, CALM)
         found = load_baseline(tx, ERRORS.name)
     assert found is not None and found.version == first.version
-    assert found.margin_up.tolist() == wider.margin_up.tolist()
+    assert found.presence.tolist() == wider.presence.tolist()
 
 
 def test_a_baseline_of_another_version_of_quell_is_named_and_the_next_refresh_replaces_it(res: Resources) -> None:
@@ -321,7 +331,7 @@ def test_a_baseline_of_another_version_of_quell_is_named_and_the_next_refresh_re
         head = tx.documents.get("baseline:instance-error-ratio")
         assert head is not None
         tx.documents.put(replace(head, body=dict(head.body) | {"format": 1, "series": [{}, {}, {}]}))
-    with pytest.raises(QuellError, match="has format 1, this version reads 2: refresh it"):
+    with pytest.raises(QuellError, match="has format 1, this version reads 3: refresh it"):
         sweep(res, CALM + timedelta(seconds=30))
     assert refresh_signal(res, ERRORS.name).series == 3
     sweep(res, CALM + timedelta(seconds=45))

@@ -52,7 +52,7 @@ def judged(trouble: float, *, minutes: int = 0) -> Judged:
     window[-1, TROUBLE] = trouble
     window[:, GONE] = NAN
     window[2:, QUIET] = NAN
-    return judge_with_onset(baseline(), matrix(window, now), LATENCY, now=now, stale_after=STALE)
+    return judge_with_onset(baseline(), None, matrix(window, now), LATENCY, now=now, stale_after=STALE)[0]
 
 
 @pytest.fixture
@@ -118,7 +118,8 @@ def test_labels_are_stored_again_only_when_the_series_change(res: Resources) -> 
         keep_verdicts(res, judged(9.0, minutes=minutes), LATENCY)
         assert stored_at() == NOW
     now = NOW + timedelta(minutes=2)
-    more = judge_with_onset(baseline(), matrix(np.full((3, 7), 0.105), now), LATENCY, now=now, stale_after=STALE)
+    window = matrix(np.full((3, 7), 0.105), now)
+    more, _ = judge_with_onset(baseline(), None, window, LATENCY, now=now, stale_after=STALE)
     keep_verdicts(res, more, LATENCY)
     assert stored_at() == now
     assert len(latest(res)) == 7

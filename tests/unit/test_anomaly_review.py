@@ -49,7 +49,7 @@ def verdict(score: float, kind: VerdictKind = VerdictKind.ANOMALOUS, *, instance
         "upper": 0.1,
         "score": score,
         "samples": 100,
-        "reason": f"{score} times the margin",
+        "reason": f"score {score}",
     }
     return Verdict(**usual | given)
 
@@ -58,7 +58,7 @@ def candidates(*verdicts: Verdict) -> list[Candidate]:
     return review_candidates([(v, v.at.timestamp() - 20) for v in verdicts], SIGNAL, CATALOG)
 
 
-def anomaly(score: float = 2.0, kind: VerdictKind = VerdictKind.ANOMALOUS, id: str = "ANO-1", **given: Any) -> Anomaly:
+def anomaly(score: float = 0.8, kind: VerdictKind = VerdictKind.ANOMALOUS, id: str = "ANO-1", **given: Any) -> Anomaly:
     [candidate] = candidates(verdict(score, kind, **given))
     return begin(candidate, id)
 
@@ -66,11 +66,11 @@ def anomaly(score: float = 2.0, kind: VerdictKind = VerdictKind.ANOMALOUS, id: s
 @pytest.mark.parametrize(
     ("score", "kind", "expected"),
     [
-        (0.69, VerdictKind.NORMAL, None),
-        (0.7, VerdictKind.NORMAL, "judged just inside the limit: 0.70 of the margin"),
-        (1.3, VerdictKind.ANOMALOUS, "judged just outside the limit: 1.30 of the margin"),
-        (7.0, VerdictKind.ANOMALOUS, "newly anomalous: 7 of the margin"),
-        (1.0, VerdictKind.DROP_TO_ZERO, "judged just outside the limit: 1.00 of the margin"),
+        (0.39, VerdictKind.NORMAL, None),
+        (0.4, VerdictKind.NORMAL, "judged just inside the limit: score 0.40, the limit is 0.5"),
+        (0.52, VerdictKind.ANOMALOUS, "judged just outside the limit: score 0.52, the limit is 0.5"),
+        (0.97, VerdictKind.ANOMALOUS, "newly anomalous: score 0.97"),
+        (0.5, VerdictKind.DROP_TO_ZERO, "judged just outside the limit: score 0.50, the limit is 0.5"),
         # the score of missing data is a share of presence, and a warming series has no limit yet
         (0.9, VerdictKind.NO_DATA, None),
         (0.9, VerdictKind.STALE, None),
@@ -82,10 +82,10 @@ def test_near_the_limit_or_anomalous_deserves_a_look(score: float, kind: Verdict
 
 
 def test_the_most_telling_come_first_and_no_more_than_may_wait() -> None:
-    many = [verdict(0.7 + n / 1000, VerdictKind.NORMAL, instance=f"a-{n}") for n in range(100)]
-    found = candidates(*many, verdict(1.1, instance="bad"))
+    many = [verdict(0.4 + n / 10_000, VerdictKind.NORMAL, instance=f"a-{n}") for n in range(100)]
+    found = candidates(*many, verdict(0.6, instance="bad"))
     assert len(found) == MOST_WAITING_PER_SIGNAL
-    assert [c.verdict.score for c in found[:3]] == pytest.approx([1.1, 0.799, 0.798])
+    assert [c.verdict.score for c in found[:3]] == pytest.approx([0.6, 0.4099, 0.4098])
 
 
 def test_an_anomaly_begins_with_its_trouble_and_carries_the_mark_of_its_alert() -> None:
@@ -93,20 +93,20 @@ def test_an_anomaly_begins_with_its_trouble_and_carries_the_mark_of_its_alert() 
     assert found.started_at == NOW - timedelta(seconds=20)
     alert = {"alertname": "Anomaly", "signal": "error-ratio", "severity": "major", "instance": "a-1", "service": "a"}
     assert found.fingerprint == fingerprint(alert)
-    assert anomaly(0.9, VerdictKind.NORMAL).started_at == NOW  # nothing began yet
+    assert anomaly(0.45, VerdictKind.NORMAL).started_at == NOW  # nothing began yet
 
 
 def test_one_series_and_episode_is_one_anomaly_shown_at_its_worst() -> None:
-    first = anomaly(0.9, VerdictKind.NORMAL)
+    first = anomaly(0.45, VerdictKind.NORMAL)
     later = [
         replace(candidate, verdict=replace(candidate.verdict, at=NOW + timedelta(seconds=30 * n)))
-        for n, candidate in enumerate(candidates(verdict(3.0)) + candidates(verdict(1.1)), start=1)
+        for n, candidate in enumerate(candidates(verdict(0.9)) + candidates(verdict(0.6)), start=1)
     ]
     for candidate in later:
         chosen = select([candidate], {first.series: first}, [first])
         assert chosen.begun == () and chosen.left_out == 0
         [first] = chosen.continued
-    assert (first.id, first.score, first.kind) == ("ANO-1", 3.0, VerdictKind.ANOMALOUS)
+    assert (first.id, first.score, first.kind) == ("ANO-1", 0.9, VerdictKind.ANOMALOUS)
     assert first.started_at == NOW
     assert first.worst_at == NOW + timedelta(seconds=30)
     assert first.last_at == NOW + timedelta(seconds=60)
@@ -114,7 +114,7 @@ def test_one_series_and_episode_is_one_anomaly_shown_at_its_worst() -> None:
 
 def test_a_labelled_anomaly_goes_on_without_waiting_again() -> None:
     labelled = replace(anomaly(), label=AnomalyLabel.FALSE)
-    chosen = select(candidates(verdict(2.0)), {labelled.series: labelled}, [])
+    chosen = select(candidates(verdict(0.8)), {labelled.series: labelled}, [])
     assert chosen.begun == ()
     assert [a.label for a in chosen.continued] == [AnomalyLabel.FALSE]
 
@@ -122,15 +122,15 @@ def test_a_labelled_anomaly_goes_on_without_waiting_again() -> None:
 def test_what_waits_is_bounded_and_the_least_telling_give_way() -> None:
     old = NOW - 2 * SAME_EPISODE
     near = [
-        anomaly(0.8, VerdictKind.NORMAL, id=f"ANO-{n}", instance=f"n-{n}", at=old + timedelta(seconds=n))
+        anomaly(0.45, VerdictKind.NORMAL, id=f"ANO-{n}", instance=f"n-{n}", at=old + timedelta(seconds=n))
         for n in range(MOST_WAITING_PER_SIGNAL)
     ]
-    chosen = select(candidates(verdict(5.0, instance="x"), verdict(0.9, VerdictKind.NORMAL, instance="y")), {}, near)
+    chosen = select(candidates(verdict(0.95, instance="x"), verdict(0.45, VerdictKind.NORMAL, instance="y")), {}, near)
     assert [c.verdict.labels["instance"] for c in chosen.begun] == ["x", "y"]
     assert chosen.dropped == ("ANO-0", "ANO-1")  # the oldest near the limit
 
-    loud = [anomaly(5.0, id=f"ANO-{n}", instance=f"n-{n}") for n in range(MOST_WAITING_PER_SIGNAL)]
-    chosen = select(candidates(verdict(0.9, VerdictKind.NORMAL, instance="y")), {}, loud)
+    loud = [anomaly(0.95, id=f"ANO-{n}", instance=f"n-{n}") for n in range(MOST_WAITING_PER_SIGNAL)]
+    chosen = select(candidates(verdict(0.45, VerdictKind.NORMAL, instance="y")), {}, loud)
     assert (chosen.begun, chosen.dropped, chosen.left_out) == ((), (), 1)
 
 

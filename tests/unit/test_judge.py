@@ -166,10 +166,10 @@ def test_an_error_ratio_of_zero_is_good_news() -> None:
 
 
 def test_a_sample_older_than_the_limit_is_stale_whatever_its_value() -> None:
-    values = [0.6, *[NAN] * 30]
+    values = [0.6, *[NAN] * 25]
     verdict = only(judged(calm(), values))
     assert verdict.kind is VerdictKind.STALE
-    assert "is 150 s old" in verdict.reason
+    assert "is 125 s old" in verdict.reason
     assert only(judged(calm(), [0.6], late=STALE)).kind is VerdictKind.ANOMALOUS
     assert only(judged(calm(), [0.6], late=STALE + STEP)).kind is VerdictKind.STALE
 

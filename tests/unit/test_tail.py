@@ -36,9 +36,17 @@ def test_its_quantiles_are_those_of_a_steady_stream() -> None:
 
 def test_its_record_is_the_largest_sample_and_fades() -> None:
     rng = np.random.default_rng(2)
-    assert _record(np.append(rng.random(500), 7.0)) == pytest.approx(7.0)
+    assert _record(np.append(rng.random(90), 7.0)) == pytest.approx(7.0)
     later = np.concatenate([rng.random(10), [7.0], np.full(int(tail.RECORD_HALF_LIFE), 1e-3)])
     assert _record(later) == pytest.approx(3.5, rel=1e-3)
+
+
+def test_what_has_just_begun_does_not_raise_the_record_at_once_but_what_lasts_does() -> None:
+    """A fit in the first minutes of an incident must not make it the measure of the hours after."""
+    calm, incident = np.random.default_rng(5).random(2000), np.full(20, 1000.0)
+    assert _record(np.concatenate([calm, incident])) == pytest.approx(np.exp(tail.ONE_EVENT), rel=0.02)
+    later = np.append(np.full(int(tail.PENDING_ROWS) + 1, 1.0), 20.0)  # the next record finds it accepted
+    assert _record(np.concatenate([calm, incident, later])) == pytest.approx(1000.0, rel=0.02)
 
 
 def test_the_past_is_forgotten_by_half_in_its_half_life() -> None:
