@@ -45,7 +45,7 @@ def test_what_has_just_begun_does_not_raise_the_record_at_once_but_what_lasts_do
     """A fit in the first minutes of an incident must not make it the measure of the hours after."""
     calm, incident = np.random.default_rng(5).random(2000), np.full(20, 1000.0)
     assert _record(np.concatenate([calm, incident])) == pytest.approx(np.exp(tail.ONE_EVENT), rel=0.02)
-    later = np.append(np.full(int(tail.PENDING_ROWS) + 1, 1.0), 20.0)  # the next record finds it accepted
+    later = np.append(np.full(int(tail.PENDING_ROWS) + 1, 1.0), 900.0)  # the next large one finds it accepted
     assert _record(np.concatenate([calm, incident, later])) == pytest.approx(1000.0, rel=0.02)
 
 
