@@ -43,7 +43,7 @@ def store(folder: Path) -> Iterator[SqlStore]:
         id="ANO-3", series="shop-error-ratio:x", signal="shop-error-ratio", labels={}, service="storefront",
         fingerprint=Fingerprint("x"), started_at=NOW, last_at=NOW, worst_at=NOW, kind=VerdictKind.NORMAL, value=0.02,
         expected=0.0, lower=None, upper=0.021, score=0.95, reason="0.02 stays below 0.021",
-        because="judged just inside the limit: 0.95 of the margin",
+        because="judged just inside the limit: score 0.48, the limit is 0.5",
     )  # fmt: skip
     with opened.writing() as tx:
         tx.anomalies.add(anomaly)
