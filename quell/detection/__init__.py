@@ -1,8 +1,8 @@
 """What is expected of a series, and what to say when it is not: baselines, verdicts, episodes.
 
 Reading order: `streams` (the views, and what kind of evidence each gives), `row` (departures of a row from everything
-expected), `phase` and `outlook` (the same time on earlier days), `tail` (rarity against the past), `rating` (one number)
-and `band` (where it speaks), over `memory` (what is remembered of a series), `order` and `compiled` (the machinery).
+expected), `phase` and `outlook` (the same time on earlier days), `tail` (rarity against the past), `rating` (one
+number) and `band` (where it speaks), over `memory` (what is remembered of a series), `order` and `compiled` (the machinery).
 `passage` goes over the rows of one series; `scoring` does so for files, `fleet` for many series: fit, then judge.
 
 On top of it what people deal with: `baseline` (a fleet with names), `archive` and `packed` (storing it), `judgement`

@@ -128,3 +128,58 @@ def test_short_series_have_one_score_per_row(rows: int) -> None:
     scores = score_series(_times(rows), _daily(rows))
     assert all(len(getattr(scores, name)) == rows for name in FIELDS)
     assert _kinds(scores) <= {VerdictKind.WARMING_UP}
+
+
+def _alarms(values: FloatArray, *, step: float = 300.0, after: int = 0) -> int:
+    scores = score_series(_times(len(values), step), values)
+    return int(np.count_nonzero(scores.score[after:] >= RECOMMENDED))
+
+
+def _budget(rows: int, *, step: float = 300.0) -> float:
+    """What a series may cost at the recommended threshold, with the factor of 1.5 that the calibration holds to."""
+    return 1.5 * expected_alarms_per_week(RECOMMENDED) * rows * step / (7 * 86_400.0)
+
+
+def test_a_clock_change_is_learned_within_its_day() -> None:
+    """From then on everything happens an hour earlier; the days after cost no more than others."""
+    before, after = _daily(28 * 288), _daily(30 * 288, seed=100)[12 : 12 + 14 * 288]
+    values = np.concatenate([before, after])
+    assert _alarms(values, after=len(before) + 288) <= _budget(len(after))
+    assert _alarms(values, after=len(before)) <= 10
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.3, 3.0])
+def test_sparse_counts_keep_to_the_budget(rate: float) -> None:
+    rows = 8 * 7 * 288
+    values = np.random.default_rng(6).poisson(rate, rows).astype(np.float64)
+    assert _alarms(values) <= _budget(rows)
+
+
+def test_heavy_tails_cost_at_most_a_few_budgets_and_bursts_are_learned() -> None:
+    """A tail without variance breaks its records for ever; a burst that comes every day is how the series is."""
+    rng, rows = np.random.default_rng(7), 8 * 7 * 288
+    assert _alarms(rng.pareto(2.5, rows)) <= 4 * _budget(rows)
+    bursts = 10.0 + rng.normal(size=rows)
+    for start in range(100, rows - 6, 288):
+        bursts[start : start + 6] += 80.0
+    assert _alarms(bursts, after=rows // 2) <= _budget(rows)
+
+
+def test_a_counter_that_begins_anew_is_one_anomaly_and_not_a_lasting_one() -> None:
+    """Rates are what to watch; a raw counter still has its resets told apart from its growth."""
+    rows = 14 * 288
+    values = np.cumsum(np.random.default_rng(8).poisson(20.0, rows)).astype(np.float64)
+    values[3000:] -= values[3000]
+    scores = score_series(_times(rows), values)
+    assert scores.score[3000] >= RECOMMENDED
+    assert np.count_nonzero(scores.score[3001:] >= RECOMMENDED) <= 3
+
+
+def test_irregular_rows_are_judged_without_inventing_a_day() -> None:
+    rng, rows = np.random.default_rng(9), 5000
+    times = 1.7e9 + np.cumsum(rng.exponential(300.0, rows).clip(20.0))
+    values = 50.0 + rng.normal(size=rows)
+    values[4000] += 60.0
+    scores = score_series(times, values)
+    assert scores.score[4000] >= RECOMMENDED
+    assert np.count_nonzero(scores.score >= RECOMMENDED) <= _budget(rows) + 1
