@@ -3,8 +3,8 @@
 A false alarm is an episode of consecutive rows at or above the threshold, outside every labelled period. The curve is
 measured (`python -m benchmarks.calibration`): 496 series-weeks of 29 company metrics (AIOps challenge 2018,
 first halves) and 48 five-minute series of the Numenta Anomaly Benchmark. Over 200 random splits of those series into
-halves, the rate of one half lay within a factor of 1.5 of the other's in 89 % or more of the splits down to 0.76 a week,
-in 78 % at 0.5 and in 58 % at 0.3. Beyond the ends of the curve its last slope is continued.
+halves, the rate of one half lay within a factor of 1.5 of the other's in 89 % or more of the splits down to 0.76 a
+week, in 78 % at 0.5 and in 58 % at 0.3. Beyond the ends of the curve its last slope is continued.
 """
 
 from datetime import timedelta
