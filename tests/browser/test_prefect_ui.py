@@ -5,6 +5,7 @@ Nothing here goes round the UI: what is started, shown and answered is started, 
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,20 +135,36 @@ class Desk:
         return self.page.get_by_role("dialog")
 
     def answer(self, run_id: str, *, person: str, code: str, comment: str) -> None:
-        """Fill the dialog and press Resume; where it holds on to what it refused, load the page anew and try again."""
-        for _ in range(3):
+        """Fill the dialog and press Resume until the server has taken the answer.
+
+        Prefect's dialog loses a press while it still checks a field, and empties its fields once when it has loaded;
+        its button says that it is busy before anything is decided. So the server is asked, as a person would look.
+        """
+        asked = self.state_id(run_id)
+        for _ in range(5):
             dialog = self.open_dialog(run_id)
             self.fill(dialog, person=person, code=code, comment=comment)
-            if self.press_until_gone(dialog.get_by_role("button", name="Resume")):
-                return
+            dialog.get_by_role("button", name="Resume").click()
+            deadline = time.monotonic() + 8
+            while time.monotonic() < deadline:
+                if self.state_id(run_id) != asked:
+                    return
+                self.page.wait_for_timeout(200)
         pytest.fail(f"the dialog takes no answer; it shows\n{self.page.get_by_role('dialog').aria_snapshot()}")
 
+    def state_id(self, run_id: str) -> str:
+        state: dict[str, Any] = self.quell.prefect("GET", f"/flow_runs/{run_id}")["state"]
+        return str(state["id"])
+
     def fill(self, dialog: Locator, *, person: str, code: str, comment: str) -> None:
+        expect(dialog.get_by_label("Comment")).to_be_visible()
+        self.page.wait_for_timeout(500)  # until it has emptied its fields
         dialog.get_by_role("button", name="Select Answer").click()
         self.page.get_by_role("option", name="approve").click()
-        dialog.get_by_label("Person").fill(person)
-        dialog.get_by_label("One Time Code").fill(code)
-        dialog.get_by_label("Comment").fill(comment)
+        for label, value in (("Person", person), ("One Time Code", code), ("Comment", comment)):
+            dialog.get_by_label(label).fill(value)
+            expect(dialog.get_by_label(label)).to_have_value(value)
+        self.page.wait_for_timeout(500)  # until it has checked the last one
         self.shoot("dialog-filled")
 
     def mitigation(self) -> Mitigation | None:
