@@ -13,6 +13,7 @@ import numpy as np
 
 from quell.detection.baseline import Baseline
 from quell.detection.fleet import Fleet
+from quell.detection.memory import KEPT
 from quell.detection.packed import digest, pack, unpack
 from quell.incidents.errors import InvalidInput
 
@@ -61,6 +62,11 @@ def decode(body: Mapping[str, Any], blob: bytes) -> Baseline:
     # Copied, because machine code is made anew for arrays that cannot be written to.
     fleet = Fleet(**{name: arrays.pop(name).copy() for name in _FLEET_ARRAYS}, **body["fleet"])
     labels = msgspec.json.decode(arrays.pop("labels").data, type=list[dict[str, str]])
+    if fleet.memory.shape[1:] != (KEPT,):
+        raise InvalidInput(
+            f"baseline {body['version']} keeps {fleet.memory.shape[1]} numbers of each series, this version {KEPT}: "
+            "refresh it"
+        )
     return Baseline(
         version=body["version"],
         signal=body["signal"],

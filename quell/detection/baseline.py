@@ -54,7 +54,7 @@ class Baseline:
 
     @property
     def seasonal(self) -> BoolArray:
-        """Of which series the time of day tells more than the last half hour."""
+        """Of which series the time of day tells more than the last 30 samples."""
         memory = self.fleet.memory
         return (memory[:, m.ERROR_PHASE] > 0.0) & (memory[:, m.ERROR_PHASE] < memory[:, m.ERROR_NEAR])
 

@@ -53,7 +53,6 @@ SmallArray = NDArray[np.float32]
 BLOCK = 16  # columns copied together, so that a row of the history is read once for all of them
 HOLD_MARGIN = 0.1  # decades below the threshold down to which trouble goes on
 COOLING_ROWS = 24.0  # rows after trouble that means still reach back into
-BY_POINT, BY_LEVEL = 1.0, 2.0
 BACK_AGAIN = 2.25  # decades of the single row below which a level is no trouble any more
 
 
@@ -74,8 +73,8 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """Rows judged: `columns` (T, S, COLUMNS) as of `passage`, `stream` (T, S): the one that says so, SILENT while
+class RatedRows:
+    """Rows rated: `columns` (T, S, COLUMNS) as of `passage`, `stream` (T, S): the one that says so, SILENT while
     warming up, NO_VALUE for NaN; `held` (T, S): whether the row is in trouble."""
 
     columns: FloatArray
@@ -112,12 +111,12 @@ def fit_fleet(values: FloatArray, *, period: int, room: int) -> Fleet:
     return Fleet(memory=memory, outlook=outlook, period=period, room=kept, fitted=rows, slot=rows)
 
 
-def judge_fleet(fleet: Fleet, values: FloatArray, limits: Limits) -> Judged:
+def judge_fleet(fleet: Fleet, values: FloatArray, limits: Limits) -> RatedRows:
     """Judge the next rows (T, S); the fleet stays as it is."""
     return advance_fleet(fleet, values, limits)[0]
 
 
-def advance_fleet(fleet: Fleet, values: FloatArray, limits: Limits) -> tuple[Judged, Fleet]:
+def advance_fleet(fleet: Fleet, values: FloatArray, limits: Limits) -> tuple[RatedRows, Fleet]:
     """Judge the next rows (T, S), and the fleet after them."""
     columns = np.empty((*values.shape, COLUMNS))
     stream, held = np.empty(values.shape, np.int8), np.empty(values.shape, np.bool_)
@@ -127,7 +126,7 @@ def advance_fleet(fleet: Fleet, values: FloatArray, limits: Limits) -> tuple[Jud
         limits.fewest,
         memory, fleet.outlook, columns, stream, held,
     )  # fmt: skip
-    return Judged(columns=columns, stream=stream, held=held), replace(
+    return RatedRows(columns=columns, stream=stream, held=held), replace(
         fleet, memory=memory, slot=fleet.slot + len(values)
     )
 
@@ -201,13 +200,13 @@ def _judge_one(
     for row in range(len(values)):
         value = values[row]
         if np.isnan(value):
-            stream[row], held[row] = NO_VALUE, memory[m.HELD_BY] > 0.0
+            stream[row], held[row] = NO_VALUE, memory[m.HELD_BY] != m.NOBODY
             _stand_still(memory, outlook, slot + row, fitted, period, threshold, side, least, fewest, out[row])
             continue
         _depart_from_outlook(memory, outlook, slot + row, fitted, period, value, fewest)
         stream[row] = rate_row(memory, period, threshold, side, least, fewest, out[row])
         decades = out[row, RAW_DECADES]
-        if memory[m.HELD_BY] == BY_LEVEL and rate(memory, period, side, least, True, fewest)[0] < BACK_AGAIN:
+        if memory[m.HELD_BY] == m.BY_LEVEL and rate(memory, period, side, least, True, fewest)[0] < BACK_AGAIN:
             decades = 0.0  # the value is back, only its mean is not
         held[row] = _hold_or_learn(memory, slot + row, value, threshold, stream[row], decades)
 
@@ -255,14 +254,13 @@ def _hold_or_learn(memory: FloatArray, slot: int, value: float, threshold: float
     """Whether the row is in trouble; if it is, it is seen but not learned."""
     holder = memory[m.HELD_BY]
     memory[m.ZERO_RUN] = memory[m.ZERO_RUN] + 1.0 if value == 0.0 else 0.0
-    if stream >= 0 and decades >= threshold - HOLD_MARGIN * (holder > 0.0):
-        if holder == 0.0:
-            lags = stream == s.NEAREST or stream == s.PHASE_LEVEL or stream == s.LEVEL
-            memory[m.HELD_BY], memory[m.HELD_FROM] = BY_LEVEL if lags else BY_POINT, slot
+    if stream >= 0 and decades >= threshold - HOLD_MARGIN * (holder != m.NOBODY):
+        if holder == m.NOBODY:
+            memory[m.HELD_BY], memory[m.HELD_FROM] = m.BY_LEVEL if s.IS_LEVEL[stream] else m.BY_POINT, slot
         memory[m.COOLING] = COOLING_ROWS
         m.see(memory, value)
         return True
-    memory[m.HELD_BY] = 0.0
+    memory[m.HELD_BY] = m.NOBODY
     memory[m.COOLING] = max(memory[m.COOLING] - 1.0, 0.0)
     follow_scale(memory, value)
     learn_errors(memory, value)

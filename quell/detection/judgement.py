@@ -1,6 +1,6 @@
 """The judgement of all series of a signal at one moment, as columns; `judge` says why."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -173,7 +173,7 @@ def _judge_rows(
         usual=memory[:, m.SCALE].astype(np.float64) * known,
         stream=np.where(known, judged.stream[-1][place], SILENT).astype(np.int8),
     )
-    return row, replace(before, outlook=baseline.fleet.outlook)
+    return row, before
 
 
 def _rows_from(slot: int, newest: int, values: FloatArray, column: IntArray, series: int) -> FloatArray:

@@ -22,9 +22,10 @@ FAST_WEIGHT = np.array([1 / 50, 1 / 25, 1 / 25])  # of a new square in the fast 
 SLOW_WEIGHT = np.array([1 / 5000, 1 / 500, 1 / 500])
 SPREAD_ROWS = 20  # fewer tell no spread
 
-ROWS, FIRST_SLOT, LAST_SLOT, SCALE, ANCHOR, LONG_MEDIAN, ERROR_NEAR, ERROR_PHASE, ZEROS, ZERO_RUN = range(10)
-HELD_BY, HELD_FROM, COOLING, SEEN, LAG_1 = range(10, 15)
-FAST_AT = 15
+ROWS, FIRST_SLOT, LAST_SLOT, SCALE, ANCHOR, LONG_MEDIAN, ERROR_NEAR, ERROR_PHASE, ZERO_RUN = range(9)
+HELD_BY, HELD_FROM, COOLING, SEEN, LAG_1 = range(9, 14)
+NOBODY, BY_POINT, BY_LEVEL = 0.0, 1.0, 2.0  # what trouble is held by
+FAST_AT = 14
 SLOW_AT = FAST_AT + SPREADS
 RING_AT = SLOW_AT + SPREADS
 RAISED_AT = RING_AT + RING  # decades of the last rows

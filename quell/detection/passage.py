@@ -43,7 +43,6 @@ def follow_scale(memory: FloatArray, value: float) -> None:
     memory[m.SCALE] += weight * (size - memory[m.SCALE])
     if memory[m.ANCHOR] == 0.0:
         memory[m.ANCHOR] = size
-    memory[m.ZEROS] += value == 0.0
 
 
 @compiled
@@ -94,7 +93,7 @@ def rate_row(
     memory: FloatArray, period: int, threshold: float, side: int, least: float, fewest: int, out: FloatArray
 ) -> int:
     """Rate the row whose departures are filled into `out` (COLUMNS,); the stream that says so."""
-    only_points = memory[m.COOLING] > 0.0 and memory[m.HELD_BY] < 2.0
+    only_points = memory[m.COOLING] > 0.0 and memory[m.HELD_BY] != m.BY_LEVEL
     take_logs(memory)
     decades, stream = rate(memory, period, side, least, only_points, fewest)
     put_band(memory, period, threshold, side, least, fewest, out[EXPECTED : UPPER + 1])

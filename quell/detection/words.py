@@ -3,7 +3,7 @@
 import math
 
 _VIEWS = {
-    "point": "the value itself, beside its last half hour and its last weeks",
+    "point": "the value itself, beside the last 30 samples and all before them",
     "jump": "the step from the two samples before",
     "nearest phase": "the mean of the last 12 samples, beside this time on seven days",
     "phase level": "the level of the last 12 samples for this time of the day",

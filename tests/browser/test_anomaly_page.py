@@ -60,8 +60,8 @@ class Metrics:
 def verdict(instance: str, value: float, score: float, at: datetime = T0) -> Verdict:
     kind = VerdictKind.ANOMALOUS if score >= 0.5 else VerdictKind.NORMAL
     reason = (
-        f"{value} is above 0.035 (expected 0.01); what departs most is the value itself, beside its last half hour and "
-        f"its last weeks (score {score:.2f}, less than once a year where nothing is wrong; 4320 samples)"
+        f"{value} is above 0.035 (expected 0.01); what departs most is the value itself, beside the last 30 samples "
+        f"and all before them (score {score:.2f}, less than once a year where nothing is wrong; 4320 samples)"
         if score >= 0.5
         else f"{value} stays below 0.035 (expected 0.01)"
     )

@@ -187,3 +187,10 @@ def test_a_baseline_of_an_unknown_format_is_refused() -> None:
     body, blob = encode(fit(matrix(noise(40)), PLAIN, now=NOW))
     with pytest.raises(InvalidInput, match="has format 99, this version reads 3"):
         decode({**body, "format": 99}, blob)
+
+
+def test_a_baseline_of_another_memory_is_refused_and_not_misread() -> None:
+    known = fit(matrix(noise(40)), PLAIN, now=NOW)
+    shorter = replace(known, fleet=replace(known.fleet, memory=known.fleet.memory[:, 1:].copy()))
+    with pytest.raises(InvalidInput, match=r"numbers of each series, this version \d+: refresh it"):
+        decode(*encode(shorter))

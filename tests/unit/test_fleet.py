@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quell.detection.fleet import Fleet, Judged, Limits, advance_fleet, fit_fleet, judge_fleet
+from quell.detection.fleet import Fleet, Limits, RatedRows, advance_fleet, fit_fleet, judge_fleet
 from quell.detection.passage import COLUMNS, DECADES, NO_VALUE, RAW_DECADES, SILENT, pass_series
 from quell.incidents.series import FloatArray
 
@@ -39,7 +39,7 @@ def test_the_row_after_a_fit_is_judged_as_in_one_passage(period: int, room: int)
         assert judged.stream[0, column] == streams[2500 - room]
 
 
-def _parts(fleet: Fleet, new: FloatArray, cuts: list[int]) -> list[Judged]:
+def _parts(fleet: Fleet, new: FloatArray, cuts: list[int]) -> list[RatedRows]:
     parts, start = [], 0
     for end in sorted({*cuts, len(new)}):
         part, fleet = advance_fleet(fleet, new[start:end], LIMITS)
