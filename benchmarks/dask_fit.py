@@ -79,4 +79,4 @@ def _measure(client: Client, points: int, series: int, room: int) -> list[tuple[
 def fit_shard(history: FloatArray, room: int) -> int:
     """Fit the columns here; returns a checksum of what was fitted."""
     fleet = fit_fleet(history, period=POINTS_A_DAY, room=room)
-    return crc32(np.ascontiguousarray(fleet.past).data, crc32(np.ascontiguousarray(fleet.memory).data))
+    return crc32(np.ascontiguousarray(fleet.outlook).data, crc32(np.ascontiguousarray(fleet.memory).data))
