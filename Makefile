@@ -49,7 +49,8 @@ format: setup ## let ruff rewrite the tree
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: setup ## resolve requirements.lock anew from pyproject.toml
+lock: ## resolve requirements.lock anew from pyproject.toml (before setup, which needs it)
+	test -x $(BIN)/uv || $(MAKE) setup
 	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
 
 check: lint types contracts test ## everything that CI runs
