@@ -11,6 +11,7 @@ from quell.incidents.anomaly import Anomaly
 from quell.incidents.change import Change
 from quell.incidents.decision import Decision
 from quell.incidents.fix import Fix
+from quell.incidents.footprint import Footprint
 from quell.incidents.inbox import InboxItem
 from quell.incidents.incident import Incident
 from quell.incidents.journal import JournalEntry, Lease
@@ -18,6 +19,7 @@ from quell.incidents.mitigation import Mitigation, Step
 from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.series import SeriesMatrix
+from quell.incidents.silence import Silence
 from quell.incidents.threshold import ThresholdVersion
 from quell.incidents.timeline import Event, TimelineEntry
 from quell.incidents.verdict import Verdict
@@ -99,8 +101,8 @@ class Timeline(Protocol):
 # What each kind can be filtered and ordered by. States and kinds compare as text.
 INDEXES: Mapping[str, tuple[str, ...]] = {
     "inbox": ("kind", "received_at", "processed_at"),
-    "alerts": ("fingerprint", "status", "incident", "outcome", "starts_at", "updated_at"),
-    "incidents": ("state", "service", "severity", "opened_at", "updated_at"),
+    "alerts": ("fingerprint", "status", "incident", "outcome", "held_by", "starts_at", "updated_at", "due_at"),
+    "incidents": ("state", "service", "severity", "opened_at", "updated_at", "due_at"),
     "mitigations": ("state", "incident", "target", "service", "playbook", "created_at", "updated_at"),
     "journal": ("mitigation", "state", "intended_at"),
     "decisions": ("subject", "person", "at"),
@@ -113,6 +115,8 @@ INDEXES: Mapping[str, tuple[str, ...]] = {
     "anomalies": ("series", "signal", "label", "labelled_by", "last_at", "labelled_at"),
     "documents": ("kind", "updated_at"),
     "leases": ("holder", "expires_at"),
+    "silences": ("alertmanager", "ends_at", "settled_at"),
+    "footprints": ("key", "owner"),
 }
 
 
@@ -149,6 +153,10 @@ class Transaction(Protocol):
     def documents(self) -> Records[Document]: ...
     @property
     def leases(self) -> Records[Lease]: ...
+    @property
+    def silences(self) -> Records[Silence]: ...
+    @property
+    def footprints(self) -> Records[Footprint]: ...
     @property
     def timeline(self) -> Timeline: ...
 

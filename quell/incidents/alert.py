@@ -9,6 +9,8 @@ from typing import NewType
 from quell.incidents.labels import ALERTNAME, INSTANCE, SERVICE, SEVERITY, Fingerprint, Labels
 
 AlertId = NewType("AlertId", str)
+REPORTS_ALERT = "UserReports"  # the alert that stands for a burst of users' reports
+MOST_REMEMBERED = 20  # earlier outcomes kept with an alert
 
 
 class AlertStatus(StrEnum):
@@ -27,8 +29,28 @@ class AlertOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What triage decided on an alert at one moment: the outcome, its reason, and the rule that gave it.
+
+    `rule` is its name ("same service", "silence SIL-3", ...), `rule_at` is file and line where a person wrote it.
+    """
+
+    at: datetime
+    outcome: AlertOutcome
+    reason: str
+    rule: str = ""
+    rule_at: str = ""
+    incident: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One episode of an alert, identified by fingerprint and start."""
+    """One episode of an alert, identified by fingerprint and start.
+
+    `heard_firing`: it is over, and a sender told of it while it fired. `due_at` is the next moment at which the clock
+    decides on it, `held_by` is what holds it back ("silence SIL-3", "inhibition by ALERT"); `history` are its earlier
+    outcomes, oldest first.
+    """
 
     id: AlertId
     fingerprint: Fingerprint
@@ -44,6 +66,28 @@ class Alert:
     outcome: AlertOutcome | None = None
     outcome_reason: str = ""
     incident: str | None = None
+    rule: str = ""
+    rule_at: str = ""
+    decided_at: datetime | None = None
+    heard_firing: bool = False
+    is_flapping: bool = False
+    due_at: datetime | None = None
+    held_by: str | None = None
+    history: tuple[Ruling, ...] = ()
+
+    @property
+    def ruling(self) -> Ruling | None:
+        """The outcome that counts now; None before triage has looked at it."""
+        if self.outcome is None:
+            return None
+        return Ruling(
+            at=self.decided_at or self.received_at,
+            outcome=self.outcome,
+            reason=self.outcome_reason,
+            rule=self.rule,
+            rule_at=self.rule_at,
+            incident=self.incident,
+        )
 
     @property
     def name(self) -> str:
@@ -72,6 +116,25 @@ def alert_id(fingerprint: Fingerprint, starts_at: datetime) -> AlertId:
     return AlertId(f"{fingerprint}-{int(starts_at.timestamp() * 1000)}")
 
 
+def rule_alert(alert: Alert, ruling: Ruling, *, due_at: datetime | None = None, held_by: str | None = None) -> Alert:
+    """The alert with a new outcome; the one before goes into its history, unless it says the same."""
+    before, history = alert.ruling, alert.history
+    if before is not None and replace(before, at=ruling.at) != ruling:
+        history = (*history, before)[-MOST_REMEMBERED:]
+    return replace(
+        alert,
+        outcome=ruling.outcome,
+        outcome_reason=ruling.reason,
+        incident=ruling.incident,
+        rule=ruling.rule,
+        rule_at=ruling.rule_at,
+        decided_at=ruling.at,
+        due_at=due_at,
+        held_by=held_by,
+        history=history,
+    )
+
+
 def merge_alerts(known: Alert, news: Alert) -> Alert:
     """What is known after hearing `news` about the same episode; the order of arrival does not matter.
 
@@ -91,4 +154,5 @@ def merge_alerts(known: Alert, news: Alert) -> Alert:
         ends_at=min(ends) if resolved and ends else None,
         received_at=min(known.received_at, news.received_at),
         updated_at=max(known.updated_at, news.updated_at),
+        heard_firing=resolved and any(a.heard_firing or a.status is AlertStatus.FIRING for a in (known, news)),
     )

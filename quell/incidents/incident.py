@@ -8,6 +8,7 @@ from typing import NewType
 
 from quell.incidents.lifecycle import Move, check_transition
 from quell.incidents.suspect import Suspect
+from quell.incidents.tally import Tally
 
 IncidentId = NewType("IncidentId", str)
 
@@ -22,6 +23,7 @@ class IncidentState(StrEnum):
     REVIEWED = "reviewed"
     CLOSED = "closed"
     DISMISSED = "dismissed"
+    MERGED = "merged"  # into another incident, which `merged_into` names
 
 
 class Severity(StrEnum):
@@ -37,17 +39,18 @@ class Severity(StrEnum):
 
 _S = IncidentState
 INCIDENT_TRANSITIONS: Mapping[IncidentState, frozenset[IncidentState]] = {
-    _S.OPEN: frozenset({_S.TRIAGED, _S.RESOLVED, _S.DISMISSED}),
-    _S.TRIAGED: frozenset({_S.MITIGATING, _S.CONTAINED, _S.RESOLVING, _S.RESOLVED, _S.DISMISSED}),
+    _S.OPEN: frozenset({_S.TRIAGED, _S.RESOLVED, _S.DISMISSED, _S.MERGED}),
+    _S.TRIAGED: frozenset({_S.MITIGATING, _S.CONTAINED, _S.RESOLVING, _S.RESOLVED, _S.DISMISSED, _S.MERGED}),
     # back to triaged: the mitigation was refused, expired, undone or did not help
     _S.MITIGATING: frozenset({_S.TRIAGED, _S.CONTAINED, _S.RESOLVED}),
     # back to triaged: the containment was released before the cause was mended, and the trouble is back
-    _S.CONTAINED: frozenset({_S.TRIAGED, _S.MITIGATING, _S.RESOLVING, _S.RESOLVED, _S.DISMISSED}),
+    _S.CONTAINED: frozenset({_S.TRIAGED, _S.MITIGATING, _S.RESOLVING, _S.RESOLVED, _S.DISMISSED, _S.MERGED}),
     _S.RESOLVING: frozenset({_S.CONTAINED, _S.TRIAGED, _S.RESOLVED}),
     _S.RESOLVED: frozenset({_S.OPEN, _S.REVIEWED}),  # open: the trouble came back inside the reopen window
     _S.REVIEWED: frozenset({_S.CLOSED, _S.OPEN}),
     _S.CLOSED: frozenset(),
     _S.DISMISSED: frozenset({_S.OPEN}),
+    _S.MERGED: frozenset(),  # its alerts live on in the other; a person may split them off again
 }
 ACTIVE_STATES = frozenset({_S.OPEN, _S.TRIAGED, _S.MITIGATING, _S.CONTAINED, _S.RESOLVING})
 
@@ -73,6 +76,13 @@ class Incident:
     resolved_at: datetime | None = None
     reopened: int = 0
     flow_runs: Mapping[str, str] = field(default_factory=dict[str, str])  # "mitigate MIT-1" -> Prefect flow run id
+    impact: str = ""  # who is affected, in users' terms, and why the severity is what it is
+    worst_severity: Severity | None = None  # the worst it ever was; None where that is the present one
+    eases_since: datetime | None = None  # since when less trouble is seen than the severity says
+    merged_into: str | None = None
+    kept_apart: tuple[str, ...] = ()  # incidents that a person split from this one: Quell does not merge them again
+    tally: Tally | None = None  # None until triage has counted
+    due_at: datetime | None = None  # the next moment at which the clock decides on it
 
     @property
     def accused_change(self) -> str | None:
@@ -105,7 +115,7 @@ def move_incident(
         to_state=to,
         evidence=evidence or {},
     )
-    changed = replace(incident, state=to, updated_at=now)
+    changed = replace(incident, state=to, updated_at=now, due_at=now)  # triage looks whether the clock has to act
     if to is IncidentState.CONTAINED and incident.contained_at is None:
         changed = replace(changed, contained_at=now)
     if to is IncidentState.RESOLVED:

@@ -1,8 +1,16 @@
-"""Matchers: Alertmanager's syntax, used everywhere a selection of label sets is written."""
+"""Matchers: Alertmanager's syntax, used everywhere a selection of label sets is written.
+
+Read as Alertmanager 0.25 reads them (pkg/labels: ParseMatchers, ParseMatcher, Matcher.String): the same texts are
+taken, the same are refused, and a value means the same. Regular expressions are Python's, without what Alertmanager's
+engine does not have.
+"""
 
 import re
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from quell.incidents.errors import InvalidInput
 from quell.incidents.labels import Labels
@@ -13,6 +21,15 @@ class MatchOperator(StrEnum):
     NOT_EQUAL = "!="
     REGEX = "=~"
     NOT_REGEX = "!~"
+
+    @property
+    def is_regex(self) -> bool:
+        return self in (MatchOperator.REGEX, MatchOperator.NOT_REGEX)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether a match of the value is wanted, rather than refused."""
+        return self in (MatchOperator.EQUAL, MatchOperator.REGEX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,63 +42,138 @@ class Matcher:
 
     def matches(self, labels: Labels) -> bool:
         actual = labels.get(self.name, "")
-        match self.operator:
-            case MatchOperator.EQUAL:
-                return actual == self.value
-            case MatchOperator.NOT_EQUAL:
-                return actual != self.value
-            case MatchOperator.REGEX:
-                return re.fullmatch(self.value, actual) is not None
-            case MatchOperator.NOT_REGEX:
-                return re.fullmatch(self.value, actual) is None
+        found = _compiled(self.value).fullmatch(actual) is not None if self.operator.is_regex else actual == self.value
+        return found is self.operator.is_equal
 
     def __str__(self) -> str:
-        escaped = self.value.replace("\\", "\\\\").replace('"', '\\"')
+        escaped = self.value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
         return f'{self.name}{self.operator}"{escaped}"'
 
 
+# What Go calls space at the ends of a text, and inside a regular expression: not quite what Python does.
+_ENDS = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_SPACE = r"[\t\n\f\r ]*"
 _ONE = re.compile(
-    r"""\s*(?P<name>[a-zA-Z_][a-zA-Z0-9_:]*)\s*(?P<op>=~|!~|!=|=)\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s",}]*))\s*(?P<end>,|$)"""
+    rf"{_SPACE}(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*){_SPACE}(?P<op>=~|=|!=|!~){_SPACE}(?P<value>.*?){_SPACE}", re.DOTALL
 )
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+# What Python's engine knows and Alertmanager's (RE2) does not: looking around, back references, conditions,
+# possessive repetition. Taking them here would make a selection that Alertmanager refuses.
+_NOT_IN_RE2 = re.compile(r"\\[1-9]|\(\?(?:[=!>(#]|<[=!]|P=)|(?:[*+?]|\{\d*,?\d*\})\+")
+_POSIX_CLASSES = {
+    "alpha": "a-zA-Z", "digit": "0-9", "alnum": "0-9a-zA-Z", "upper": "A-Z", "lower": "a-z",
+    "space": r"\t\n\v\f\r ", "punct": r"!-/:-@\[-`{-~", "word": "0-9a-zA-Z_", "xdigit": "0-9A-Fa-f",
+}  # fmt: skip
+_POSIX_CLASS = re.compile(rf"\[:({'|'.join(_POSIX_CLASSES)}):\]")
+_LONGEST_PATTERN = 2000
+_MOST_REPEATED = 1000  # RE2's limit
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
     """Parse `{service="checkout", instance=~"checkout-.*"}`; braces are optional, values may stand unquoted.
 
-    Raises InvalidInput with the position of the first part that cannot be read.
+    Raises InvalidInput with the first part that cannot be read.
 
     >>> [str(m) for m in parse_matchers('{service="checkout", severity!=info}')]
     ['service="checkout"', 'severity!="info"']
     """
-    body = text.strip()
-    if body.startswith("{"):
-        if not body.endswith("}"):
-            raise InvalidInput(f'matcher {text!r} opens with "{{" and does not close')
-        body = body[1:-1].strip()
-    found: list[Matcher] = []
-    position = 0
-    while position < len(body):
-        part = _ONE.match(body, position)
-        if part is None:
-            raise InvalidInput(
-                f'matcher {text!r} cannot be read at {body[position:]!r}: write name="value", with =, !=, =~ or !~'
-            )
-        quoted = part["quoted"]
-        value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else part["bare"]
-        found.append(_matcher(part["name"], MatchOperator(part["op"]), value, text))
-        position = part.end()
-    return tuple(found)
+    return tuple(_parse_one(part, text) for part in _split(text.removeprefix("{").removesuffix("}")))
 
 
-def _matcher(name: str, operator: MatchOperator, value: str, text: str) -> Matcher:
-    if operator in (MatchOperator.REGEX, MatchOperator.NOT_REGEX):
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise InvalidInput(f"matcher {text!r}: {value!r} is not a regular expression: {error}") from error
+def make_matcher(name: str, operator: MatchOperator, value: str) -> Matcher:
+    """A matcher from its parts, as programs give them. Raises InvalidInput for a bad name or regular expression."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"matcher name {name!r} is no label name: letters, digits, _ and :, not a digit first")
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidInput(f"matcher value {value!r} holds a NUL or half a character: write valid text")
+    if operator.is_regex:
+        _check_pattern(value)
     return Matcher(name, operator, value)
 
 
 def matches_all(matchers: tuple[Matcher, ...], labels: Labels) -> bool:
     """Whether every matcher holds; no matcher at all matches everything."""
     return all(matcher.matches(labels) for matcher in matchers)
+
+
+def format_matchers(matchers: tuple[Matcher, ...]) -> str:
+    """
+    >>> format_matchers(parse_matchers("service=checkout"))
+    '{service="checkout"}'
+    """
+    return "{" + ", ".join(map(str, matchers)) + "}"
+
+
+def _split(body: str) -> Iterator[str]:
+    """The parts between commas that stand outside quotes; a comma at the very end says nothing."""
+    is_quoted = is_escaped = False
+    part = ""
+    for character in body:
+        if character == "," and not is_quoted:
+            yield part
+            part = ""
+            continue
+        if character == '"':
+            is_quoted = is_quoted if is_escaped else not is_quoted
+            is_escaped = False
+        elif character == "\\":
+            is_escaped = not is_escaped
+        elif character != ",":
+            is_escaped = False
+        part += character
+    if rest := part.strip(_ENDS):
+        yield rest
+
+
+def _parse_one(part: str, text: str) -> Matcher:
+    found = _ONE.fullmatch(part)
+    if found is None:
+        raise InvalidInput(
+            f'matcher {text!r} cannot be read at {part.strip()!r}: write name="value", with =, !=, =~ or !~'
+        )
+    return make_matcher(found["name"], MatchOperator(found["op"]), _unquote(found["value"], text))
+
+
+def _unquote(raw: str, text: str) -> str:
+    r"""Quotes around it off; `\n`, `\"` and `\\` are read, any other backslash stands for itself."""
+    is_open = raw.startswith('"')
+    raw = raw.removeprefix('"')
+    value: list[str] = []
+    is_escaped = False
+    for place, character in enumerate(raw):
+        is_last = place == len(raw) - 1
+        if is_escaped:
+            is_escaped = False
+            value.append({"n": "\n", '"': '"', "\\": "\\"}.get(character, "\\" + character))
+        elif character == "\\" and not is_last:
+            is_escaped = True
+        elif character == '"':
+            if not (is_open and is_last):
+                raise InvalidInput(f'matcher {text!r} cannot be read at {raw!r}: write a quote inside quotes as \\"')
+            is_open = False
+        else:
+            value.append(character)
+    if is_open:
+        raise InvalidInput(f"matcher {text!r} cannot be read at {raw!r}: the quote does not close")
+    return "".join(value)
+
+
+def _check_pattern(value: str) -> None:
+    if len(value) > _LONGEST_PATTERN:
+        raise InvalidInput(f"regular expression of {len(value)} characters: the limit is {_LONGEST_PATTERN}")
+    foreign = _NOT_IN_RE2.search(re.sub(r"\\[^1-9]", "", value))
+    if foreign:
+        raise InvalidInput(f"{value!r} is not a regular expression that Alertmanager reads: it has no {foreign[0]!r}")
+    if any(int(times) > _MOST_REPEATED for times in re.findall(r"[{,](\d+)(?=[,}])", value)):
+        raise InvalidInput(f"{value!r} is not a regular expression: it repeats more than {_MOST_REPEATED} times")
+    try:
+        _compiled(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise InvalidInput(f"{value!r} is not a regular expression: {error}") from error
+
+
+@lru_cache(maxsize=4096)
+def _compiled(value: str) -> "re.Pattern[str]":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # "possible nested set": read as it is today
+        return re.compile(_POSIX_CLASS.sub(lambda found: _POSIX_CLASSES[found[1]], value), re.ASCII)

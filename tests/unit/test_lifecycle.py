@@ -137,7 +137,7 @@ def test_every_state_has_a_row_and_can_be_reached(record: Any, states: Any, tabl
 
 
 def test_a_refusal_names_what_is_allowed_or_that_the_state_is_final() -> None:
-    with pytest.raises(InvalidTransition, match="from open it can become: dismissed, resolved, triaged"):
+    with pytest.raises(InvalidTransition, match="from open it can become: dismissed, merged, resolved, triaged"):
         move_incident(INCIDENT, IncidentState.CLOSED, now=NOW, by="alice", why="")
     with pytest.raises(InvalidTransition, match=r"nothing \(final\)"):
         move_incident(replace(INCIDENT, state=IncidentState.CLOSED), IncidentState.OPEN, now=NOW, by="alice", why="")

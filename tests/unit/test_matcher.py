@@ -1,11 +1,11 @@
 """Matchers read and select as Alertmanager's do."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quell.incidents.errors import InvalidInput
-from quell.incidents.matcher import Matcher, MatchOperator, matches_all, parse_matchers
+from quell.incidents.matcher import Matcher, MatchOperator, format_matchers, matches_all, parse_matchers
 
 pytestmark = pytest.mark.unit
 
@@ -37,6 +37,7 @@ def test_braces_quotes_and_spaces_are_optional() -> None:
     wanted = parse_matchers('{service="checkout",severity!="info"}')
     assert parse_matchers(" service = checkout , severity != info ") == wanted
     assert parse_matchers('{ service="checkout", severity!=info, }') == wanted
+    assert parse_matchers('{service="checkout", severity!=info') == wanted  # as Alertmanager has it
 
 
 def test_a_quoted_value_may_hold_anything() -> None:
@@ -47,11 +48,11 @@ def test_a_quoted_value_may_hold_anything() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('{service="checkout"', "does not close"),
+        ('service="checkout', "does not close"),
         ('service=="checkout"', "cannot be read at"),
         ("checkout", "cannot be read at 'checkout'"),
         ('a="1" b="2"', "cannot be read at"),
-        ('a="1", 2b="2"', """cannot be read at ' 2b="2"'"""),
+        ('a="1", 2b="2"', """cannot be read at '2b="2"'"""),
         ('a=~"("', "is not a regular expression"),
     ],
 )
@@ -67,10 +68,30 @@ def test_what_cannot_be_read_is_refused_with_its_place(text: str, why: str) -> N
             Matcher,
             st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]*", fullmatch=True),
             st.sampled_from([MatchOperator.EQUAL, MatchOperator.NOT_EQUAL]),
-            st.text(st.characters(exclude_characters="\n\r"), max_size=12),
+            st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12),
         ),
         max_size=4,
     )
 )
 def test_what_is_written_reads_back_the_same(matchers: list[Matcher]) -> None:
     assert parse_matchers("{" + ", ".join(map(str, matchers)) + "}") == tuple(matchers)
+
+
+TEXTS = st.one_of(
+    st.text(st.sampled_from('{}=~!",\\n abc_:.*()[]?+|^$'), max_size=25),
+    st.text(max_size=20),
+    st.from_regex(r'\{?[a-z_]+(=~|!~|=|!=)"?[a-z.*|\\n"(),\[\]{}0-9]*"?,?\}?', fullmatch=True),
+)
+
+
+@settings(max_examples=400)
+@given(TEXTS)
+def test_any_text_is_read_or_refused_and_what_is_read_reads_back_the_same(text: str) -> None:
+    """A fuzzer: whatever people or programs send, nothing but InvalidInput comes out."""
+    try:
+        found = parse_matchers(text)
+    except InvalidInput:
+        return
+    assert parse_matchers(format_matchers(found)) == found
+    for matcher in found:
+        assert matcher.matches({matcher.name: "abc"}) in (True, False)

@@ -15,12 +15,14 @@ from quell.incidents.change import Change
 from quell.incidents.decision import Decision
 from quell.incidents.errors import InvalidInput
 from quell.incidents.fix import Fix
+from quell.incidents.footprint import Footprint
 from quell.incidents.inbox import InboxItem
 from quell.incidents.incident import Incident
 from quell.incidents.journal import JournalEntry, Lease
 from quell.incidents.mitigation import Mitigation
 from quell.incidents.report import Report
 from quell.incidents.review import Review
+from quell.incidents.silence import Silence
 from quell.incidents.threshold import ThresholdVersion
 from quell.incidents.timeline import Event
 from quell.incidents.verdict import Verdict
@@ -42,6 +44,8 @@ RECORD_TYPES: Mapping[str, type[Any]] = {
     "anomalies": Anomaly,
     "documents": Document,
     "leases": Lease,
+    "silences": Silence,
+    "footprints": Footprint,
 }
 Row = Mapping[str, Any]  # id, the indexed fields, body, and blob for documents
 Value = str | datetime | None

@@ -7,12 +7,14 @@ from quell.incidents.anomaly import Anomaly
 from quell.incidents.change import Change
 from quell.incidents.decision import Decision
 from quell.incidents.fix import Fix
+from quell.incidents.footprint import Footprint
 from quell.incidents.inbox import InboxItem
 from quell.incidents.incident import Incident
 from quell.incidents.journal import JournalEntry, Lease
 from quell.incidents.mitigation import Mitigation
 from quell.incidents.report import Report
 from quell.incidents.review import Review
+from quell.incidents.silence import Silence
 from quell.incidents.threshold import ThresholdVersion
 from quell.incidents.verdict import Verdict
 from quell.ports import Document, Records
@@ -91,6 +93,14 @@ class Desk:
     @property
     def leases(self) -> Records[Lease]:
         return self._drawer("leases")
+
+    @property
+    def silences(self) -> Records[Silence]:
+        return self._drawer("silences")
+
+    @property
+    def footprints(self) -> Records[Footprint]:
+        return self._drawer("footprints")
 
 
 def refuse_writing() -> NoReturn:
