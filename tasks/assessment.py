@@ -1,71 +1,83 @@
-"""Assessment: what is known of one incident, judged anew: onset, severity, changes, suspects and name."""
+"""Assessment: what is known of one incident, judged anew: severity, impact, changes, suspects and name."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any, cast
+
+import msgspec
 
 from quell.config.config import Config
-from quell.incidents.alert import Alert, AlertId, AlertOutcome
+from quell.incidents.alert import Alert
 from quell.incidents.change import Change
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.timeline import Event
-from quell.ports import Transaction
+from quell.ports import Document, Transaction
 from quell.triage.effect import Effect, effect_of
-from quell.triage.impact import judge_impact, title_of
+from quell.triage.evidence import Evidence, gather
+from quell.triage.impact import judge_impact, step_severity, title_of
 from quell.triage.linking import link_changes
-from quell.triage.placement import Candidate
 from quell.triage.suspects import describe_change, rank_suspects
+from tasks.ground import Case
 
 BY = "quell"
+EVIDENCE = "evidence"
 # What may still be renamed: once somebody acts on an incident its title and service stay.
 _NAMING = frozenset({IncidentState.OPEN, IncidentState.TRIAGED})
 
 
-@dataclass(kw_only=True)
-class Case:
-    """An incident with its alerts while triage works on it."""
-
-    incident: Incident
-    alerts: dict[AlertId, Alert] = field(default_factory=dict[AlertId, Alert])
-
-    @property
-    def candidate(self) -> Candidate:
-        alerts = sorted(self.alerts.values(), key=lambda alert: (alert.starts_at, alert.id))
-        return Candidate(incident=self.incident, alerts=tuple(alerts))
-
-
 class Assessment:
-    """Reads what belongs to a case, judges it, and says on the timeline what is new."""
+    """Adds what is new to an incident's evidence, judges it, and says on the timeline what changed."""
 
     def __init__(self, tx: Transaction, config: Config, now: datetime) -> None:
         self._tx = tx
         self._config = config
-        self._now = now
+        self.now = self._now = now
 
     def assess(self, case: Case) -> None:
-        """Onset, severity, changes, suspects and name, from everything that is now known."""
-        alerts = [alert for alert in case.alerts.values() if alert.outcome is not AlertOutcome.DUPLICATE]
-        effects = [self.effect(alert) for alert in alerts]
         before = case.incident
-        onset = min([before.onset_at, *(alert.starts_at for alert in alerts)])
-        case.incident = replace(before, onset_at=onset)
+        evidence = self.evidence(case)
         changes = self._linked_changes(case)
-        suspects = rank_suspects(effects, changes, self._config.catalog)
-        reports = self._tx.reports.count({"incident": before.id})
-        impact = judge_impact(alerts, effects, reports, self._config.catalog)
-        is_worse = impact.severity.rank < before.severity.rank
-        case.incident = replace(
-            case.incident,
-            severity=impact.severity if is_worse else before.severity,
-            changes=tuple(change.id for change in changes),
-            suspects=suspects,
-        )
-        self._name(case, effects)
+        suspects = rank_suspects(evidence.effects, changes, self._config.catalog)
+        case.incident = replace(before, changes=tuple(change.id for change in changes), suspects=suspects)
+        self._name(case, evidence.effects)
         self._say_what_is_new(case, before, changes)
-        if is_worse:
-            self.say(case, "severity", f"{impact.severity}: {impact.reason}")
+        self._judge_severity(case, evidence)
 
-    def _name(self, case: Case, effects: list[Effect]) -> None:
+    def evidence(self, case: Case) -> Evidence:
+        """What was measured so far, with what is new; kept where something is."""
+        known = read_evidence(self._tx, case.incident.id)
+        if not case.news:
+            return known
+        news = [(alert, self.effect(alert)) for alert in case.news.values()]
+        evidence = gather(known, news, self._config.catalog)
+        case.news.clear()
+        write_evidence(self._tx, case.incident.id, evidence, self._now)
+        return evidence
+
+    def _judge_severity(self, case: Case, evidence: Evidence) -> None:
+        incident, tally = case.incident, case.tally
+        reports = self._tx.reports.count({"incident": incident.id})
+        impact = judge_impact(
+            tally.severities, list(evidence.felt.values()), case.services, reports, self._config.catalog
+        )
+        step = step_severity(
+            incident.severity, incident.eases_since, impact, firing=sum(tally.severities.values()), now=self._now
+        )
+        worst = min(incident.worst_severity or incident.severity, step.severity, key=lambda severity: severity.rank)
+        case.incident = replace(
+            incident,
+            severity=step.severity,
+            worst_severity=worst,
+            eases_since=step.eases_since,
+            impact=f"{impact.users} ({step.severity}: {impact.reason})" if tally.firing or not incident.impact else
+            incident.impact,
+        )  # fmt: skip
+        if step.reason:
+            evidence_of = {"from": incident.severity, "to": step.severity, "users": impact.users}
+            self.say(case, "severity", f"{step.severity}: {step.reason}", evidence=evidence_of)
+
+    def _name(self, case: Case, effects: Iterable[Effect]) -> None:
         if case.incident.state not in _NAMING or not case.incident.suspects:
             return
         best = case.incident.suspects[0].node
@@ -89,15 +101,15 @@ class Assessment:
     def _linked_changes(self, case: Case) -> tuple[Change, ...]:
         window = self._config.grouping.change_window
         start = case.incident.onset_at - window - timedelta(minutes=1)
-        return self.link(self._tx.changes.find(after=("at", start)), case)
+        end = case.incident.onset_at + timedelta(minutes=1)
+        return self.link(self._tx.changes.find(after=("at", start), before=("at", end)), case)
 
     def link(self, changes: Iterable[Change], case: Case) -> tuple[Change, ...]:
-        catalog = self._config.catalog
         return link_changes(
             changes,
             onset_at=case.incident.onset_at,
-            services=case.candidate.services(catalog),
-            catalog=catalog,
+            services=case.services,
+            catalog=self._config.catalog,
             window=self._config.grouping.change_window,
         )
 
@@ -124,6 +136,16 @@ class Assessment:
             evidence=evidence or {},
         )
         self._tx.timeline.append(event)
+
+
+def read_evidence(tx: Transaction, incident: str) -> Evidence:
+    found = tx.documents.get(f"{EVIDENCE} {incident}")
+    return Evidence() if found is None else msgspec.convert(found.body, Evidence)
+
+
+def write_evidence(tx: Transaction, incident: str, evidence: Evidence, now: datetime) -> None:
+    body = cast(dict[str, Any], msgspec.to_builtins(evidence))
+    tx.documents.put(Document(id=f"{EVIDENCE} {incident}", kind=EVIDENCE, updated_at=now, body=body))
 
 
 def _head(incident: Incident) -> tuple[str, str | None]:

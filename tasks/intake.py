@@ -11,17 +11,13 @@ from quell.incidents.alert import Alert, AlertId, AlertStatus, alert_id, merge_a
 from quell.incidents.change import Change
 from quell.incidents.errors import InvalidInput, Unavailable
 from quell.incidents.inbox import InboxItem, InboxKind
-from quell.incidents.incident import ACTIVE_STATES, IncidentState, move_incident
 from quell.incidents.labels import Fingerprint
 from quell.incidents.report import Report
-from quell.incidents.timeline import event_of
 from quell.ports import Transaction
 from quell.triage.intake import has_start, parse_alert, parse_change, parse_report, split_webhook
-from quell.triage.placement import mute_of
-from quell.triage.quiet import judge_quiet
-from tasks.assessment import BY
 from tasks.resources import Resources, resources
-from tasks.triage import MUTED_AND_FIRING, REPORTS_ALERT, Triage
+from tasks.settling import settle
+from tasks.triage import Triage
 
 
 @dataclass(kw_only=True)
@@ -51,7 +47,7 @@ def drain_inbox(res: Resources, limit: int = 500) -> list[str]:
             raise
         except Exception:  # noqa: BLE001 - one item that breaks triage must not stop the others: take them one by one
             touched = _drain_singly(res, limit)
-    return list(dict.fromkeys([*touched, *release_muted(res), *settle_quiet(res)]))
+    return list(dict.fromkeys([*touched, *settle(res)]))
 
 
 def _drain(res: Resources, limit: int) -> list[str]:
@@ -91,8 +87,7 @@ def _triage(tx: Transaction, res: Resources, items: list[InboxItem], now: dateti
     triage = Triage(tx, res.config, now)
     for change in sorted(batch.changes, key=lambda change: (change.at, change.id)):
         triage.take_change(change)
-    for alert in _merge(tx, batch):
-        triage.take_alert(alert)
+    triage.take_alerts(_merge(tx, batch))
     for report in sorted(batch.reports, key=lambda report: (report.at, report.id)):
         triage.take_report(report)
     touched = triage.finish()
@@ -153,52 +148,6 @@ def _begun_earlier(tx: Transaction, alert: Alert, batch: Mapping[AlertId, list[A
 
 def _firing(tx: Transaction, mark: Fingerprint) -> list[Alert]:
     return tx.alerts.find({"fingerprint": mark, "status": AlertStatus.FIRING})
-
-
-def release_muted(res: Resources) -> list[str]:
-    """Place the alerts that were muted by maintenance which is over, and still fire; returns the incidents touched."""
-    now, planned = res.clock(), res.config.maintenance
-    with res.store.reading() as tx:
-        muted = tx.alerts.find(MUTED_AND_FIRING)
-    if all(mute_of(alert, planned, res.config.catalog, now) for alert in muted):
-        return []
-    with res.store.writing() as tx:
-        triage = Triage(tx, res.config, now)
-        triage.release_muted()
-        return triage.finish()
-
-
-def settle_quiet(res: Resources) -> list[str]:
-    """Resolve incidents that are over by themselves; returns their ids. See `quell.triage.quiet` for when."""
-    now = res.clock()
-    with res.store.reading() as tx:
-        quiet = [incident.id for incident in tx.incidents.find({"state": tuple(ACTIVE_STATES)})]
-        quiet = [incident_id for incident_id in quiet if _ending(tx, incident_id, now)]
-    if not quiet:
-        return []
-    resolved: list[str] = []
-    with res.store.writing() as tx:
-        for incident_id in quiet:
-            incident, why = tx.incidents.get(incident_id), _ending(tx, incident_id, now)
-            if incident and why:
-                ended, move = move_incident(incident, IncidentState.RESOLVED, now=now, by=BY, why=why)
-                tx.incidents.put(ended)
-                tx.timeline.append(event_of(move))
-                resolved.append(incident.id)
-    return resolved
-
-
-def _ending(tx: Transaction, incident_id: str, now: datetime) -> str:
-    """Why the incident is over, or nothing. Reports never end by themselves, so they count as silent here."""
-    incident = tx.incidents.get(incident_id)
-    if incident is None or incident.accused_change:
-        return ""
-    firing = tx.alerts.find({"incident": incident_id, "status": AlertStatus.FIRING}, limit=2)
-    if any(alert.name != REPORTS_ALERT for alert in firing):
-        return ""  # looked at first: this is asked several times a second
-    alerts = [alert for alert in tx.alerts.find({"incident": incident_id}) if alert.name != REPORTS_ALERT]
-    ending = judge_quiet(incident, alerts, tx.mitigations.find({"incident": incident_id}), now=now)
-    return ending.reason if ending.is_over else ""
 
 
 @task(name="drain-inbox", timeout_seconds=60)  # a batch takes well under a second; a minute means the database hangs

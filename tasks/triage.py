@@ -1,88 +1,110 @@
 """Triage at work: places alerts, reports and changes in incidents inside one writing transaction."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from quell.config.config import Config
-from quell.incidents.alert import Alert, AlertOutcome, AlertStatus, alert_id
+from quell.incidents.alert import REPORTS_ALERT, Alert, AlertOutcome, AlertStatus, Ruling, alert_id, rule_alert
 from quell.incidents.change import Change
-from quell.incidents.incident import (
-    ACTIVE_STATES,
-    Incident,
-    IncidentId,
-    IncidentState,
-    Severity,
-    move_incident,
-)
+from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity, move_incident
 from quell.incidents.labels import ALERTNAME, SERVICE, SEVERITY, fingerprint
 from quell.incidents.report import Report
+from quell.incidents.tally import Tally
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
 from quell.triage.impact import title_of
-from quell.triage.placement import (
-    REOPENABLE,
-    Placement,
-    place_alert,
-    place_report,
-    reports_that_count,
-)
-from quell.triage.relation import service_of
-from tasks.assessment import BY, Assessment, Case
+from quell.triage.kinship import CHANGE_KEY, SERVICE_KEY
+from quell.triage.linking import ONSET_SLACK
+from quell.triage.muting import Mute, find_mute, inhibition_hold
+from quell.triage.placement import Candidate, Placement, place_alert, place_report, reports_that_count
+from quell.triage.relation import Relation
+from quell.triage.telling import called, gathered_lines, is_told_at_once, next_look, with_gathered
+from tasks.assessment import BY, Assessment
+from tasks.bridging import join_related
+from tasks.ground import Case, Ground, new_id
 
-REPORTS_ALERT = "UserReports"
-MUTED_AND_FIRING = {"outcome": AlertOutcome.MUTED, "status": AlertStatus.FIRING}
+MOST_FREED = 1000  # alerts that one ended mute lets go in one sitting; the clock brings the rest
 
 
 class Triage:
-    """One sitting: reads the active and lately resolved incidents once, writes what it decides."""
+    """One sitting: reads what the news can be related to, writes what it decides; `finish` ends it."""
 
     def __init__(self, tx: Transaction, config: Config, now: datetime) -> None:
         self._tx = tx
         self._config = config
         self._now = now
-        self._assessment = Assessment(tx, config, now)
+        self.ground = Ground(tx, config, now)
+        self.assessment = Assessment(tx, config, now)
+        self._silences = [s for s in tx.silences.find(after=("ends_at", now)) if s.starts_at <= now < s.ends_at]
         self._touched: dict[IncidentId, None] = {}
-        lately = now - config.grouping.reopen
-        active = tx.incidents.find({"state": tuple(ACTIVE_STATES)})
-        ended = tx.incidents.find({"state": tuple(REOPENABLE)}, after=("updated_at", lately))
-        self._cases = {incident.id: Case(incident=incident) for incident in (*active, *ended)}
-        if self._cases:
-            for alert in tx.alerts.find({"incident": tuple(self._cases)}):
-                self._cases[IncidentId(alert.incident or "")].alerts[alert.id] = alert
+        self._freed: dict[str, None] = {}
+        self._has_new_waiting = False
 
     # ---- what came in -------------------------------------------------------------------------------------------
 
+    def take_alerts(self, alerts: Iterable[Alert]) -> None:
+        """Take a batch; what inhibits others is noticed first, so that the order inside a batch does not matter."""
+        news = list(alerts)
+        self.ground.survey(news, self._inhibition_keys)
+        for alert in news:
+            if alert.status is AlertStatus.FIRING and self._mute(alert) is None:
+                self.ground.step_alert(alert, self._source_keys(alert))
+        for alert in news:
+            self.take_alert(alert)
+
     def take_alert(self, alert: Alert) -> None:
-        """Place a new episode, or record what is new about a known one; its outcome changes only from muted."""
-        known = self._tx.alerts.get(alert.id)
+        """Place a new episode, or record what is new about a known one; only what waits or is muted is placed anew."""
+        known = self.ground.alert(alert.id)
         if known is None or known.outcome is None:
-            self._place(alert)
+            self.place(alert)
             return
-        self._tx.alerts.put(alert)
-        case = self._cases.get(IncidentId(alert.incident or ""))
+        if known == alert:
+            return
+        if known.outcome is AlertOutcome.WAITING:
+            self.place(alert)
+            return
+        is_over = known.status is not alert.status
+        case = self.ground.case(alert.incident) if alert.incident else None
+        self.ground.put(replace(alert, due_at=None, held_by=None) if is_over else alert)
+        if is_over and any(self._source_keys(alert)):
+            self._stop_inhibiting(alert)
         if case is None:
             return
-        case.alerts[alert.id] = alert
-        if known.status is not alert.status:
-            self._assessment.say(
-                case, "alert resolved", f"{_called(alert)} is resolved", subject=alert.id, by=alert.source
-            )
-        if known.annotations != alert.annotations or known.status is not alert.status:
-            self._touch(case)
-
-    def release_muted(self) -> None:
-        """Place what was muted and still fires, now that its maintenance is over."""
-        for alert in self._tx.alerts.find(MUTED_AND_FIRING, order="starts_at"):
-            self._place(alert)
+        case.incident = replace(case.incident, tally=case.tally.changed(known, alert))
+        if is_over:
+            self._tell(case, "alert resolved", f"{called(alert)} is resolved", alert, by=alert.source)
+        if known.annotations != alert.annotations or is_over:
+            if alert.outcome is not AlertOutcome.DUPLICATE:
+                case.news[alert.id] = alert
+            self.touch(case)
 
     def take_change(self, change: Change) -> None:
-        """Keep a change; incidents that it may have caused are looked at again."""
+        """Keep a change; incidents that it may have caused are looked at again, and may turn out to be one."""
         if self._tx.changes.get(change.id) is not None:
             return
         self._tx.changes.put(change)
-        for case in self._active():
-            if self._assessment.link([change], case):
-                self._touch(case)
+        reach = self.ground.kinship.learn(change)
+        cases = self.ground.active_at(SERVICE_KEY + name for name in sorted(reach))
+        for case in cases:
+            if self.assessment.link([change], case):
+                self.touch(case)
+        if len(cases) > 1:
+            self._mark_change(change, cases, reach)
+
+    def _mark_change(self, change: Change, cases: list[Case], reach: frozenset[str]) -> None:
+        window = self._config.grouping.after_change
+        found = self._tx.alerts.find(
+            {"incident": tuple(case.incident.id for case in cases)},
+            after=("starts_at", change.at - ONSET_SLACK),
+            before=("starts_at", change.at + window),
+            limit=1000,
+        )
+        for alert in found:
+            case = self.ground.case(alert.incident or "")
+            if case and self.ground.kinship.service_of(alert) in reach:
+                self.ground.step(case, [CHANGE_KEY + (change.commit or change.id)])
+                self.touch(case)
 
     def take_report(self, report: Report) -> None:
         """Join a report to an incident, or let it wait; enough waiting reports are as good as an alert."""
@@ -93,96 +115,210 @@ class Triage:
             self._count_reports(report)
 
     def finish(self) -> list[str]:
-        """Rank suspects, link changes, name and move every incident that was touched; returns their ids."""
+        """Free what is held no longer, join what belongs together, judge what was touched; returns those incidents."""
+        self._free()
+        self._place_waiting()
+        join_related(self._tx, self.ground, self.assessment, [self._case(id) for id in self._touched], self._config)
         for incident_id in tuple(self._touched):
-            self._refresh(self._cases[incident_id])
-        return list(self._touched)
+            case = self._case(incident_id)
+            if case.incident.is_active:
+                self._refresh(case)
+        self.ground.flush()
+        return [id for id in self._touched if self._case(id).incident.is_active]
 
     # ---- alerts -------------------------------------------------------------------------------------------------
 
-    def _place(self, alert: Alert) -> None:
+    def place(self, alert: Alert) -> bool:
+        """Decide on an alert that is in no incident; whether its outcome is new."""
+        placement = self._decide(alert)
+        same = (alert.outcome, alert.outcome_reason) == (placement.outcome, placement.reason)
+        if same and alert.incident is None and placement.incident is None:
+            self.ground.put(replace(alert, due_at=placement.due_at, held_by=placement.held_by))
+            return False
+        case = self._open(alert, placement.reason) if placement.outcome is AlertOutcome.OPENED else None
+        if placement.incident:
+            case = self.ground.case(placement.incident)
+        decided = self._ruled(alert, placement, case)
+        self.ground.put(decided)
+        self._watch_inhibition(decided)
+        if case is None:
+            self._has_new_waiting |= decided.outcome is AlertOutcome.WAITING
+            self._note(decided)
+            return True
+        self.ground.enter(case, decided)
+        self._settle(case, decided, placement)
+        return True
+
+    def _decide(self, alert: Alert) -> Placement:
         grouping = self._config.grouping
-        placement = place_alert(
+        return place_alert(
             alert,
-            active=[case.candidate for case in self._active()],
-            ended=[case.candidate for case in self._cases.values() if not case.incident.is_active],
-            catalog=self._config.catalog,
+            candidates=self._candidates(alert),
+            episodes=self.ground.episodes(alert),
+            waiting=self.ground.waiting() if self._config.rules.open_after else (),
+            kinship=self.ground.kinship,
+            rules=self._config.rules,
             window=grouping.window,
             reopen=grouping.reopen,
             now=self._now,
-            maintenance=self._config.maintenance,
+            mute=self._mute(alert),
         )
-        if alert.outcome is AlertOutcome.MUTED and placement.outcome is AlertOutcome.MUTED:
-            return
-        if placement.outcome is AlertOutcome.OPENED:
-            case = self._open(alert, placement.reason)
-        else:
-            case = self._cases[placement.incident] if placement.incident else None
-        decided = replace(
-            alert,
+
+    def _ruled(self, alert: Alert, placement: Placement, case: Case | None) -> Alert:
+        ruling = Ruling(
+            at=self._now,
             outcome=placement.outcome,
-            outcome_reason=placement.reason,
+            reason=placement.reason,
+            rule=placement.rule,
+            rule_at=placement.rule_at,
             incident=case.incident.id if case else None,
         )
-        self._tx.alerts.put(decided)
-        if case is None:
-            text = f"{_called(alert)} opens nothing: {placement.reason}"
-            kind = f"alert {placement.outcome}"
-            event = Event(incident=None, at=self._now, kind=kind, by=BY, text=text, subject=alert.id)
-            self._tx.timeline.append(event)
-            return
-        case.alerts[decided.id] = decided
-        self._settle(case, decided, placement)
+        ruled = rule_alert(alert, ruling, due_at=placement.due_at, held_by=placement.held_by)
+        return replace(ruled, is_flapping=placement.is_flapping)
+
+    def _candidates(self, alert: Alert) -> list[Candidate]:
+        links: dict[str, Relation] = {}
+        for key, link in self.ground.kinship.sought_by(alert).items():
+            for owner in self.ground.owners(key):
+                if owner not in links or link.hops < links[owner].hops:
+                    links[owner] = link
+        alike = set(self.ground.owners(self.ground.kinship.alike(alert)))
+        cases = (self.ground.case(owner) for owner in links)
+        return [
+            Candidate(incident=c.incident, link=links[c.incident.id], is_alike=c.incident.id in alike)
+            for c in cases
+            if c is not None
+        ]
 
     def _settle(self, case: Case, alert: Alert, placement: Placement) -> None:
         if placement.reopens:
             self._reopen(case, placement.reason)
-        if alert.outcome is not AlertOutcome.OPENED:
-            kind = f"alert {alert.outcome}"
-            self._assessment.say(case, kind, f"{_called(alert)}: {placement.reason}", subject=alert.id)
-        if alert.outcome is not AlertOutcome.DUPLICATE:
-            self._touch(case)
+        is_told_before = placement.is_flapping and any(a.is_flapping for a in self.ground.episodes(alert))
+        if alert.outcome is not AlertOutcome.OPENED and not is_told_before:
+            self._tell(case, f"alert {alert.outcome}", f"{called(alert)}: {placement.reason}", alert)
+        self.touch(case)
+
+    def _note(self, alert: Alert) -> None:
+        text = f"{called(alert)} opens nothing: {alert.outcome_reason}"
+        kind = f"alert {alert.outcome}"
+        self._tx.timeline.append(Event(incident=None, at=self._now, kind=kind, by=BY, text=text, subject=alert.id))
+
+    def _tell(self, case: Case, kind: str, text: str, alert: Alert, *, by: str = BY) -> None:
+        """On the timeline at once, or in a storm counted and told together."""
+        if is_told_at_once(case.tally, self._now):
+            self.assessment.say(case, kind, text, subject=alert.id, by=by)
+            case.incident = replace(case.incident, tally=replace(case.tally, told_at=self._now))
+        else:
+            case.incident = replace(case.incident, tally=with_gathered(case.tally, kind, text))
 
     def _open(self, alert: Alert, reason: str) -> Case:
         catalog = self._config.catalog
         incident = Incident(
-            id=IncidentId(f"INC-{self._tx.next_number('INC')}"),
+            id=new_id(self._tx),
             state=IncidentState.OPEN,
             severity=Severity.MINOR,
-            title=title_of(self._assessment.effect(alert), catalog),
-            service=service_of(alert, catalog),
+            title=title_of(self.assessment.effect(alert), catalog),
+            service=self.ground.kinship.service_of(alert),
             onset_at=alert.starts_at,
             opened_at=self._now,
             updated_at=self._now,
-            opened_because=f"{_called(alert)}: {reason}",
+            opened_because=f"{called(alert)}: {reason}",
             opened_by=alert.source,
+            tally=Tally(),
         )
-        case = self._cases[incident.id] = Case(incident=incident)
-        self._assessment.say(case, "incident opened", incident.opened_because, subject=incident.id, by=alert.source)
+        case = Case(incident=incident)
+        self.ground.add_case(case)
+        self.assessment.say(case, "incident opened", incident.opened_because, subject=incident.id, by=alert.source)
         return case
 
     def _reopen(self, case: Case, reason: str) -> None:
         case.incident, move = move_incident(case.incident, IncidentState.OPEN, now=self._now, by=BY, why=reason)
         self._tx.timeline.append(event_of(move))
 
+    # ---- what is held back --------------------------------------------------------------------------------------
+
+    def _mute(self, alert: Alert) -> Mute | None:
+        return find_mute(
+            alert,
+            self.ground.kinship.labels_of(alert),
+            silences=self._silences,
+            maintenance=self._config.maintenance,
+            inhibit=self._config.rules.inhibit,
+            sources=self._sources,
+            now=self._now,
+        )
+
+    def _sources(self, key: str) -> list[Alert]:
+        found = (self.ground.alert(owner) for owner in self.ground.owners(key))
+        firing = [a for a in found if a is not None and a.status is AlertStatus.FIRING]
+        return [alert for alert in firing if alert.outcome is not AlertOutcome.MUTED]
+
+    def _source_keys(self, alert: Alert) -> list[str]:
+        labels = self.ground.kinship.labels_of(alert)
+        return [rule.key(labels) for rule in self._config.rules.inhibit if rule.is_source(labels)]
+
+    def _inhibition_keys(self, alert: Alert) -> list[str]:
+        labels = self.ground.kinship.labels_of(alert)
+        return [rule.key(labels) for rule in self._config.rules.inhibit]
+
+    def _watch_inhibition(self, alert: Alert) -> None:
+        keys = self._source_keys(alert)
+        if keys and alert.status is AlertStatus.FIRING and alert.outcome is not AlertOutcome.MUTED:
+            self.ground.step_alert(alert, keys)
+        elif keys:
+            self._stop_inhibiting(alert)
+
+    def _stop_inhibiting(self, alert: Alert) -> None:
+        self.ground.lift(alert.id)
+        self._freed[inhibition_hold(alert.id)] = None
+
+    def free(self, hold: str) -> bool:
+        """Place what a hold kept back and still fires; whether that was all of it."""
+        held = self.ground.held_by(hold, limit=MOST_FREED)
+        self.ground.survey(held, self._inhibition_keys)
+        for alert in held:
+            self.place(alert)
+        return len(held) < MOST_FREED
+
+    def _free(self) -> None:
+        while self._freed:
+            self.free(self._freed.popitem()[0])
+
+    def _place_waiting(self) -> None:
+        """What waits joins an incident that has grown, or opens one where enough came together."""
+        has_news = self._has_new_waiting or any(self._case(id).has_grown for id in self._touched)
+        while has_news:
+            waiting = self.ground.waiting()
+            self.ground.survey(waiting, self._inhibition_keys)
+            has_news = False
+            for alert in waiting:
+                placement = self._decide(alert)
+                if placement.outcome is not AlertOutcome.WAITING:
+                    has_news |= self.place(alert)
+
     # ---- reports ------------------------------------------------------------------------------------------------
 
     def _join_report(self, report: Report) -> bool:
         placement = place_report(
             report,
-            active=[case.candidate for case in self._active()],
+            active=[case.incident for case in self._active_for(report)],
             catalog=self._config.catalog,
             window=self._config.grouping.window,
             now=self._now,
         )
-        if placement.incident is None:
+        case = self.ground.case(placement.incident) if placement.incident else None
+        if case is None:
             return False
-        case = self._cases[placement.incident]
-        self._tx.reports.put(replace(report, incident=placement.incident))
+        self._tx.reports.put(replace(report, incident=case.incident.id))
         who = report.reporter or "a user"
-        self._assessment.say(case, "report joined", f"{who}: “{report.text}” ({placement.reason})", subject=report.id)
-        self._touch(case)
+        self.assessment.say(case, "report joined", f"{who}: “{report.text}” ({placement.reason})", subject=report.id)
+        self.touch(case)
         return True
+
+    def _active_for(self, report: Report) -> list[Case]:
+        if report.service is not None:
+            return self.ground.active_at(self.ground.kinship.related(report.service))
+        return self.ground.active_at(SERVICE_KEY + name for name in self._config.catalog.services)
 
     def _count_reports(self, report: Report) -> None:
         if report.service is None:
@@ -196,11 +332,11 @@ class Triage:
             now=self._now,
         )
         if counted:
-            self._place(_alert_of_reports(report.service, counted, self._now))
+            self.place(_alert_of_reports(report.service, counted, self._now))
 
     def _join_waiting_reports(self) -> None:
         since = self._now - self._config.grouping.window
-        for report in self._tx.reports.find({"incident": None}, after=("at", since)):
+        for report in self._tx.reports.find({"incident": None}, after=("at", since), limit=1000):
             self._join_report(report)
 
     # ---- the incident as a whole --------------------------------------------------------------------------------
@@ -208,27 +344,34 @@ class Triage:
     def _refresh(self, case: Case) -> None:
         if case.incident.state is IncidentState.OPEN:
             self._join_waiting_reports()
-        self._assessment.assess(case)
+        self.assessment.assess(case)
         if case.incident.state is IncidentState.OPEN:
             best = case.incident.suspects[0] if case.incident.suspects else None
             why = f"first suspect {best.node}, score {best.score:.2f}" if best else "nothing stands out: look yourself"
             case.incident, move = move_incident(case.incident, IncidentState.TRIAGED, now=self._now, by=BY, why=why)
             self._tx.timeline.append(event_of(move))
-        self._tx.incidents.put(replace(case.incident, updated_at=self._now))
+        self._tell_gathered(case)
+        due_at = next_look(case.incident)
+        self._tx.incidents.put(replace(case.incident, updated_at=self._now, due_at=due_at))
 
-    def _active(self) -> list[Case]:
-        return [case for case in self._cases.values() if case.incident.is_active]
+    def _tell_gathered(self, case: Case) -> None:
+        if is_told_at_once(replace(case.tally, gathered={}), self._now):
+            self.tell_rest(case)
 
-    def _touch(self, case: Case) -> None:
+    def tell_rest(self, case: Case) -> None:
+        """Put what was gathered on the timeline."""
+        if case.tally.gathered:
+            for kind, text in gathered_lines(case.tally, self._now):
+                self.assessment.say(case, kind, text)
+            case.incident = replace(case.incident, tally=replace(case.tally, gathered={}, sample="", told_at=self._now))
+
+    def _case(self, id: str) -> Case:
+        case = self.ground.case(id)
+        assert case is not None, id
+        return case
+
+    def touch(self, case: Case) -> None:
         self._touched[case.incident.id] = None
-
-
-def _called(alert: Alert) -> str:
-    """How people speak of an alert: its name and what it is about."""
-    about = alert.instance or alert.labels.get("client") or alert.service
-    signal = alert.labels.get("signal")
-    name = f"{alert.name} {signal}" if signal else alert.name
-    return f"{name} of {about}" if about else name
 
 
 def _alert_of_reports(service: str, reports: tuple[Report, ...], now: datetime) -> Alert:

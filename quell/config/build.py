@@ -11,6 +11,7 @@ from quell.config.config import Config, Connections, Detection, Grouping, Interv
 from quell.config.schema import (
     ConnectionsModel,
     MaintenanceModel,
+    OpenAfterModel,
     PeopleFile,
     PlaybookFile,
     QuellFile,
@@ -23,12 +24,14 @@ from quell.config.schema import (
     StepModel,
     WeeklyModel,
 )
+from quell.config.source import Source
 from quell.incidents.decision import Person
 from quell.incidents.maintenance import Maintenance, Weekly
 from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import DIRECTION_OF_KIND, Signal
 from quell.incidents.slo import Slo
 from quell.response.playbook import ApprovalPolicy, Limits, Playbook, RecoveryRule, StepTemplate
+from quell.triage.rules import Flapping, Inhibition, OpenAfter, Rules
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -40,6 +43,7 @@ def build_config(
     services: ServicesFile,
     signals: SignalsFile,
     routing: RoutingFile,
+    routing_source: Source,
     people: PeopleFile,
     playbooks: tuple[PlaybookFile, ...],
 ) -> Config:
@@ -49,7 +53,10 @@ def build_config(
         intervals=Intervals(**_given(quell.intervals)),
         detection=Detection(**_given(quell.detection)),
         grouping=Grouping(**_given(routing.grouping)),
-        maintenance=tuple(_maintenance(model) for model in routing.maintenance),
+        maintenance=tuple(
+            _maintenance(model, _where(routing_source, "maintenance", n)) for n, model in enumerate(routing.maintenance)
+        ),
+        rules=_rules(routing, routing_source),
         catalog=Catalog(services={name: _service(name, body) for name, body in services.services.items()}),
         signals={name: _signal(name, body) for name, body in signals.signals.items()},
         playbooks={playbook.name: _playbook(playbook) for playbook in playbooks},
@@ -97,7 +104,45 @@ def _signal(name: str, model: SignalModel) -> Signal:
     )
 
 
-def _maintenance(model: MaintenanceModel) -> Maintenance:
+def _rules(routing: RoutingFile, source: Source) -> Rules:
+    return Rules(
+        open_after=tuple(
+            _open_after(model, _where(source, "open_after", n)) for n, model in enumerate(routing.open_after)
+        ),
+        inhibit=tuple(
+            Inhibition(
+                name=model.name,
+                source=model.source_matchers,
+                target=model.target_matchers,
+                equal=tuple(model.equal),
+                where=_where(source, "inhibit", n),
+            )
+            for n, model in enumerate(routing.inhibit)
+        ),
+        flapping=Flapping(
+            **_given(routing.flapping), where=_where(source, "flapping") if "flapping" in source.data else ""
+        ),
+    )
+
+
+def _open_after(model: OpenAfterModel, where: str) -> OpenAfter:
+    """Without `for`, an alert that waits for others opens an incident by itself when it has fired for `within`."""
+    return OpenAfter(
+        name=model.name,
+        matchers=model.match,
+        count=model.count,
+        within=model.within,
+        lasting=model.lasting or model.within,
+        where=where,
+    )
+
+
+def _where(source: Source, *path: str | int) -> str:
+    """File and line of a rule, as `quell why` names it."""
+    return f"{Path(source.file).name}:{source.line(path)}"
+
+
+def _maintenance(model: MaintenanceModel, where: str) -> Maintenance:
     once = (model.start.astimezone(UTC), model.until.astimezone(UTC)) if model.start and model.until else None
     return Maintenance(
         name=model.name,
@@ -105,6 +150,7 @@ def _maintenance(model: MaintenanceModel) -> Maintenance:
         once=once,
         weekly=None if model.weekly is None else _weekly(model.weekly),
         reason=model.reason,
+        where=where,
     )
 
 

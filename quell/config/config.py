@@ -10,6 +10,7 @@ from quell.incidents.maintenance import Maintenance
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
 from quell.response.playbook import Playbook
+from quell.triage.rules import Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class Grouping:
     window: timedelta = timedelta(minutes=10)
     reopen: timedelta = timedelta(minutes=5)
     change_window: timedelta = timedelta(hours=1)
+    after_change: timedelta = timedelta(minutes=10)  # alerts that began so soon after one change belong together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ class Config:
     playbooks: Mapping[str, Playbook]
     people: Mapping[str, Person]
     maintenance: tuple[Maintenance, ...] = ()
+    rules: Rules = field(default_factory=Rules)
     notify: tuple[str, ...] = ()  # Apprise URLs by reference (env:NAME or file:PATH)
 
     @property

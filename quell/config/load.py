@@ -72,6 +72,7 @@ def read_config(folder: Path) -> Config:
         services=services,
         signals=signals,
         routing=routing,
+        routing_source=files.routing,
         people=people,
         playbooks=tuple(playbook for playbook, _ in playbooks if playbook is not None),
     )

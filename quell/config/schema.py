@@ -1,6 +1,6 @@
 """The shape of each file, as pydantic checks it: unknown keys are errors, every value has a type and a limit."""
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -136,6 +136,39 @@ class GroupingModel(Model):
     window: PositiveDuration | None = None
     reopen: Duration | None = None
     change_window: PositiveDuration | None = None
+    after_change: PositiveDuration | None = None
+
+
+class OpenAfterModel(Model):
+    name: Text
+    match: Matchers
+    count: Annotated[int, Field(ge=1, le=1000)] = 1
+    within: PositiveDuration = timedelta(minutes=5)
+    lasting: PositiveDuration | None = Field(default=None, alias="for")
+
+    @model_validator(mode="after")
+    def _delays(self) -> Self:
+        if self.count == 1 and self.lasting is None:
+            raise wrong("needs count above 1, or for: otherwise every alert opens an incident at once, as without it")
+        return self
+
+
+class InhibitModel(Model):
+    name: Text
+    source_matchers: Matchers
+    target_matchers: Matchers
+    equal: list[Text] = []
+
+    @model_validator(mode="after")
+    def _selects(self) -> Self:
+        if not self.source_matchers or not self.target_matchers:
+            raise wrong("source_matchers and target_matchers must select something: empty ones select every alert")
+        return self
+
+
+class FlappingModel(Model):
+    changes: Annotated[int, Field(ge=2, le=1000)] | None = None
+    within: PositiveDuration | None = None
 
 
 class WeeklyModel(Model):
@@ -169,6 +202,9 @@ class RoutingFile(Model):
     """routing.yaml"""
 
     grouping: GroupingModel = GroupingModel()
+    open_after: list[OpenAfterModel] = []
+    inhibit: list[InhibitModel] = []
+    flapping: FlappingModel = FlappingModel()
     maintenance: list[MaintenanceModel] = []
 
 

@@ -4,7 +4,7 @@ import os
 import re
 from datetime import time, timedelta, tzinfo
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -64,6 +64,8 @@ def _positive(value: timedelta) -> timedelta:
 
 
 def _matchers(value: Any) -> tuple[Matcher, ...]:
+    if isinstance(value, list):  # as in Alertmanager's configuration: one matcher per entry
+        return tuple(matcher for part in cast(list[Any], value) for matcher in _matchers(part))
     if not isinstance(value, str):
         raise wrong(f"""must be text like '{{service="checkout"}}' (is {type(value).__name__})""")
     try:

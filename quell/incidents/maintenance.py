@@ -46,6 +46,7 @@ class Maintenance:
     once: Period | None = None
     weekly: Weekly | None = None
     reason: str = ""
+    where: str = ""  # file and line
 
     def periods(self, since: datetime, until: datetime) -> tuple[Period, ...]:
         """Its times that touch the time between, in order."""

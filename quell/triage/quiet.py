@@ -1,12 +1,12 @@
 """Quiet: when an incident is over by itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from quell.incidents.alert import Alert, AlertStatus
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import PENDING_STATES, Mitigation
+from quell.incidents.tally import Tally
 
 QUIET_TIME = timedelta(minutes=2)
 _MAY_END = frozenset({IncidentState.OPEN, IncidentState.TRIAGED, IncidentState.CONTAINED})
@@ -18,9 +18,7 @@ class Ending:
     reason: str
 
 
-def judge_quiet(
-    incident: Incident, alerts: Sequence[Alert], mitigations: Iterable[Mitigation], *, now: datetime
-) -> Ending:
+def judge_quiet(incident: Incident, mitigations: Iterable[Mitigation], *, now: datetime) -> Ending:
     """Whether the incident may be resolved because nothing speaks of it any more.
 
     Not while a mitigation holds or waits (isolation silences the very alert that led to it), and not where the first
@@ -35,12 +33,12 @@ def judge_quiet(
         return Ending(
             is_over=False, reason=f"change {incident.accused_change} is accused: the cause may still be there"
         )
-    firing = next((alert for alert in alerts if alert.status is AlertStatus.FIRING), None)
-    if firing:
-        return Ending(is_over=False, reason=f"{firing.name} still fires")
-    last = max((alert.ends_at or alert.updated_at for alert in alerts), default=incident.updated_at)
+    tally = incident.tally or Tally()
+    if tally.firing:
+        return Ending(is_over=False, reason=f"{tally.firing} of its {tally.alerts} alerts still fire")
+    last = tally.last_end_at or incident.updated_at
     if now - last < QUIET_TIME:
         return Ending(is_over=False, reason=f"the last alert ended {(now - last).total_seconds():.0f} s ago")
     return Ending(
-        is_over=True, reason=f"all {len(alerts)} alerts have been resolved for {QUIET_TIME.seconds // 60} min"
+        is_over=True, reason=f"all {tally.alerts} alerts have been resolved for {QUIET_TIME.seconds // 60} min"
     )

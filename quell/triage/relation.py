@@ -23,6 +23,7 @@ class Relation:
 
     hops: int
     words: str
+    rule: str = "dependency"
 
 
 def relate(one: str, other: str, catalog: Catalog) -> Relation | None:
@@ -33,7 +34,7 @@ def relate(one: str, other: str, catalog: Catalog) -> Relation | None:
     if UNKNOWN_SERVICE in (one, other):
         return None
     if one == other:
-        return Relation(hops=0, words=f"same service {one}")
+        return Relation(hops=0, words=f"same service {one}", rule="same service")
     paths = [path for path in (_path(one, other, catalog), _path(other, one, catalog)) if path]
     if not paths:
         return None

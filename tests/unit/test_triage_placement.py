@@ -8,17 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quell.incidents.alert import Alert, AlertOutcome, AlertStatus, alert_id, merge_alerts
+from quell.incidents.change import Change, ChangeKind
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.labels import fingerprint
+from quell.incidents.matcher import parse_matchers
 from quell.incidents.report import Report
 from quell.incidents.service import Catalog, Instance, Service
+from quell.incidents.tally import Tally
+from quell.triage.kinship import Kinship
 from quell.triage.placement import Candidate, Placement, place_alert, place_report
 from quell.triage.relation import relate
+from quell.triage.rules import Flapping, OpenAfter, Rules
 
 pytestmark = pytest.mark.unit
 
 T0 = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOW = T0 + timedelta(minutes=1)
+NO_RULES = Rules()
 SHOP = Catalog(
     services={
         "storefront": Service(name="storefront", team="shop", depends_on=("checkout", "catalog"), is_user_facing=True),
@@ -56,8 +62,19 @@ def alert(name: str = "Errors", *, at: float = 0, ends: float | None = None, **l
     )
 
 
-def incident(*alerts: Alert, id: str = "INC-1", state: IncidentState = IncidentState.TRIAGED) -> Candidate:
+@dataclass(frozen=True)
+class Known:
+    """An incident with the alerts in it."""
+
+    incident: Incident
+    alerts: tuple[Alert, ...]
+
+
+def incident(*alerts: Alert, id: str = "INC-1", state: IncidentState = IncidentState.TRIAGED) -> Known:
     onset = min(a.starts_at for a in alerts)
+    tally = Tally()
+    for one in alerts:
+        tally = tally.entered(one, KINSHIP.service_of(one))
     record = Incident(
         id=IncidentId(id),
         state=state,
@@ -70,16 +87,41 @@ def incident(*alerts: Alert, id: str = "INC-1", state: IncidentState = IncidentS
         opened_because="",
         opened_by="test",
         resolved_at=T0 + timedelta(seconds=30) if state is IncidentState.RESOLVED else None,
+        tally=tally,
     )
-    return Candidate(incident=record, alerts=alerts)
+    return Known(incident=record, alerts=tuple(replace(a, incident=record.id) for a in alerts))
 
 
-def place(news: Alert, *active: Candidate, ended: tuple[Candidate, ...] = (), now: datetime = NOW) -> Placement:
+KINSHIP = Kinship(SHOP, after_change=timedelta(minutes=10))
+
+
+def candidates(news: Alert, known: tuple[Known, ...]) -> list[Candidate]:
+    """What the footprints say: an incident stepped wherever its alerts did."""
+    found: list[Candidate] = []
+    for one in known:
+        links = [link for other in one.alerts if (link := KINSHIP.relation(news, other))]
+        link = min(links, key=lambda link: link.hops, default=None)
+        is_alike = any(KINSHIP.alike(news) == KINSHIP.alike(other) for other in one.alerts)
+        found.append(Candidate(incident=one.incident, link=link, is_alike=is_alike))
+    return found
+
+
+def place(
+    news: Alert,
+    *known: Known,
+    now: datetime = NOW,
+    rules: Rules = NO_RULES,
+    waiting: tuple[Alert, ...] = (),
+    episodes: tuple[Alert, ...] = (),
+) -> Placement:
+    same = [a for one in known for a in one.alerts if a.fingerprint == news.fingerprint]
     return place_alert(
         news,
-        active=active,
-        ended=ended,
-        catalog=SHOP,
+        candidates=candidates(news, known),
+        episodes=[*same, *episodes],
+        waiting=waiting,
+        kinship=KINSHIP,
+        rules=rules,
         window=timedelta(minutes=10),
         reopen=timedelta(minutes=5),
         now=now,
@@ -90,7 +132,7 @@ def place(news: Alert, *active: Candidate, ended: tuple[Candidate, ...] = (), no
 class Case:
     told: str
     news: Alert
-    active: tuple[Candidate, ...]
+    active: tuple[Known, ...]
     outcome: AlertOutcome
     incident: str | None
     reason: str
@@ -195,15 +237,15 @@ def test_placement(case: Case) -> None:
 def test_trouble_of_another_name_does_not_reopen() -> None:
     ended = incident(alert(service="checkout", ends=20), state=IncidentState.RESOLVED)
     again, other = alert(service="checkout", at=60), alert("Slow", service="checkout", at=60)
-    assert place(again, ended=(ended,)).reopens
-    assert place(other, ended=(ended,)).outcome is AlertOutcome.OPENED
+    assert place(again, ended).reopens
+    assert place(other, ended).outcome is AlertOutcome.OPENED
 
 
 def test_another_signal_of_the_sweep_does_not_reopen_though_the_alerts_share_a_name() -> None:
     known = alert("Anomaly", signal="errors", service="checkout", ends=20)
     ended = incident(known, state=IncidentState.RESOLVED)
-    assert place(alert("Anomaly", signal="errors", service="checkout", at=60), ended=(ended,)).reopens
-    assert not place(alert("Anomaly", signal="traffic", service="checkout", at=60), ended=(ended,)).reopens
+    assert place(alert("Anomaly", signal="errors", service="checkout", at=60), ended).reopens
+    assert not place(alert("Anomaly", signal="traffic", service="checkout", at=60), ended).reopens
 
 
 def report(service: str | None) -> Report:
@@ -224,9 +266,95 @@ def report(service: str | None) -> Report:
 def test_a_report_joins_what_it_can_be_about(service: str | None, incidents: int, joins: str | None) -> None:
     other = incident(alert(service="warehouse"), id="INC-2")
     active = (CHECKOUT, other)[:incidents]
-    placed = place_report(report(service), active=active, catalog=SHOP, window=timedelta(minutes=10), now=NOW)
+    placed = place_report(
+        report(service), active=[k.incident for k in active], catalog=SHOP, window=timedelta(minutes=10), now=NOW
+    )
     assert placed.incident == joins
     assert placed.reason
+
+
+SEVERAL = Rules(
+    open_after=(
+        OpenAfter(
+            name="slow ones",
+            matchers=parse_matchers("alertname=Slow"),
+            count=3,
+            within=timedelta(minutes=5),
+            lasting=timedelta(minutes=8),
+            where="routing.yaml:12",
+        ),
+    )
+)
+
+
+def test_an_alert_waits_until_enough_related_ones_came_and_says_when_it_would_open() -> None:
+    news = alert("Slow", service="checkout", instance="checkout-1", at=20)
+    one = alert("Slow", service="checkout", instance="checkout-2")
+    stranger = alert("Slow", service="warehouse")
+    placed = place(news, rules=SEVERAL, waiting=(one, stranger))
+    assert (placed.outcome, placed.incident) == (AlertOutcome.WAITING, None)
+    assert placed.reason == (
+        'opening threshold "slow ones": 2 of 3 alerts within 5 min; opens at 12:08:20 UTC if it still fires then'
+    )
+    assert (placed.rule_at, placed.due_at) == ("routing.yaml:12", T0 + timedelta(minutes=8, seconds=20))
+    caller = alert("Slow", service="storefront", at=30)
+    assert place(news, rules=SEVERAL, waiting=(one, caller)).outcome is AlertOutcome.OPENED
+    long_before = alert("Slow", service="checkout", at=-600)
+    assert place(news, rules=SEVERAL, waiting=(one, long_before)).outcome is AlertOutcome.WAITING
+
+
+def test_the_threshold_opens_by_the_clock_and_delays_no_other_alert() -> None:
+    slow, other = alert("Slow", service="checkout"), alert("Errors", service="checkout")
+    assert place(slow, rules=SEVERAL, now=T0 + timedelta(minutes=8)).outcome is AlertOutcome.OPENED
+    assert place(other, rules=SEVERAL).outcome is AlertOutcome.OPENED
+    assert place(slow, incident(other), rules=SEVERAL).outcome is AlertOutcome.JOINED
+
+
+def test_what_was_over_before_the_threshold_opens_nothing_and_says_so() -> None:
+    placed = place(replace(alert("Slow", service="checkout", ends=50), heard_firing=True), rules=SEVERAL)
+    assert placed.outcome is AlertOutcome.WAITING
+    assert placed.reason == 'opening threshold "slow ones": it was over after 50 s, before 8 min'
+
+
+FLAPS = tuple(alert(service="checkout", at=at, ends=at + 10) for at in (0, 20, 40, 60))
+LESS = Rules(flapping=Flapping(changes=6, within=timedelta(minutes=10)))
+
+
+def test_a_flapping_alert_joins_and_is_called_so() -> None:
+    placed = place(alert(service="checkout", at=80), incident(*FLAPS), rules=LESS, now=T0 + timedelta(seconds=80))
+    assert (placed.outcome, placed.rule, placed.is_flapping) == (AlertOutcome.JOINED, "flapping", True)
+    assert "it flaps: 9 changes of state within 10 min" in placed.reason
+    assert not place(alert(service="checkout", at=60), incident(*FLAPS[:2]), rules=LESS).is_flapping
+
+
+def test_a_flapping_alert_does_not_reopen_but_is_placed_when_it_holds() -> None:
+    ended = incident(*FLAPS, state=IncidentState.RESOLVED)
+    news = alert(service="checkout", at=80)
+    placed = place(news, ended, rules=LESS, now=T0 + timedelta(seconds=80))
+    assert (placed.outcome, placed.reopens) == (AlertOutcome.WAITING, False)
+    assert placed.due_at == T0 + timedelta(seconds=80) + timedelta(minutes=10)
+    assert place(news, ended, rules=LESS, now=placed.due_at).outcome is AlertOutcome.OPENED
+
+
+def test_two_services_that_one_commit_changed_belong_together() -> None:
+    """Neither calls the other: only the change tells that it is one trouble."""
+    both = [
+        Change(
+            id=f"c-{name}", kind=ChangeKind.CONFIG, service=name, at=T0, summary="s", commit="abc1234", received_at=T0
+        )
+        for name in ("payment", "warehouse")
+    ]
+    kinship = Kinship(SHOP, both, after_change=timedelta(minutes=10))
+    one, other = alert(service="payment", at=60), alert(service="warehouse", at=90)
+    link = kinship.relation(one, other)
+    assert link is not None
+    assert (link.rule, link.words) == (
+        "shared change", "both began right after change abc1234 of payment and warehouse"
+    )  # fmt: skip
+    assert KINSHIP.relation(one, other) is None
+    assert kinship.relation(one, alert(service="warehouse", at=3600)) is None
+    # callers of what was changed count too: nothing but the change relates them
+    assert kinship.relation(alert(service="storefront", at=5), other) is not None
 
 
 NAMES = st.sampled_from([*SHOP.services, "unheard-of"])

@@ -13,7 +13,7 @@ from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.signal import SignalKind
 from quell.incidents.suspect import Suspect
 from quell.triage.effect import Effect
-from quell.triage.impact import judge_impact, title_of
+from quell.triage.impact import EASES_AFTER, judge_impact, step_severity, title_of
 from quell.triage.linking import link_changes
 from quell.triage.suspects import rank_suspects
 
@@ -166,9 +166,47 @@ def test_changes_are_linked_up_to_the_window_before_onset_and_where_the_incident
 
 
 def test_half_of_the_users_requests_failing_is_critical_whatever_the_label_says() -> None:
-    impact = judge_impact([], [effect("storefront", value=0.5)], 0, SHOP)
+    impact = judge_impact(["info"], [effect("storefront", value=0.5)], ["storefront"], 0, SHOP)
     assert impact.severity is Severity.CRITICAL
-    assert judge_impact([], [effect("checkout-2", value=0.9)], 0, SHOP).severity is Severity.MAJOR
+    assert judge_impact([], [], ["checkout"], 0, SHOP).severity is Severity.MAJOR
+
+
+@pytest.mark.parametrize(
+    ("labels", "felt", "services", "reports", "severity", "reason"),
+    [
+        (["warning"], [0.08], ["storefront"], 0, "major", "users are affected"),
+        (["warning"], [0.01], ["storefront"], 0, "minor", "an alert is labelled warning"),
+        (["critical"], [], ["checkout"], 0, "critical", "users reach it through storefront"),
+        (["critical"], [], ["lonely"], 0, "major", "but no user-facing service depends on it"),
+        (["warning"], [], ["checkout"], 1, "major", "a user reports it"),
+        ([], [], ["lonely"], 0, "minor", "no alert carries a severity"),
+    ],
+)
+def test_severity_follows_what_users_feel_and_who_depends_on_it(
+    labels: list[str], felt: list[float], services: list[str], reports: int, severity: str, reason: str
+) -> None:
+    seen = [effect("storefront", value=value) for value in felt]
+    impact = judge_impact(labels, seen, services, reports, SHOP)
+    assert impact.severity == severity
+    assert reason in impact.reason
+
+
+def test_severity_goes_up_at_once_and_down_only_when_less_trouble_lasts() -> None:
+    minor = judge_impact(["warning"], [], ["lonely"], 0, SHOP)
+    major = judge_impact(["major"], [], ["lonely"], 0, SHOP)
+    assert step_severity(Severity.MINOR, None, major, firing=1, now=T0).severity is Severity.MAJOR
+    first = step_severity(Severity.MAJOR, None, minor, firing=1, now=T0)
+    assert (first.severity, first.eases_since) == (Severity.MAJOR, T0)
+    later = step_severity(Severity.MAJOR, T0, minor, firing=1, now=T0 + EASES_AFTER)
+    assert (later.severity, later.eases_since) == (Severity.MINOR, None)
+    assert later.reason.startswith("for 2 min no more than this: ")
+    silent = step_severity(Severity.MAJOR, T0, minor, firing=0, now=T0 + EASES_AFTER)
+    assert (silent.severity, silent.eases_since) == (Severity.MAJOR, None)
+
+
+def test_impact_is_told_in_users_terms() -> None:
+    impact = judge_impact([], [effect("storefront", value=0.61)], ["storefront", "checkout"], 2, SHOP)
+    assert impact.users == "error_ratio is high at storefront since 12:00:00 UTC; 2 users report it"
 
 
 def test_the_title_says_who_what_and_whether_users_feel_it() -> None:
