@@ -40,12 +40,14 @@ class Triage:
         self._touched: dict[IncidentId, None] = {}
         self._freed: dict[str, None] = {}
         self._has_new_waiting = False
+        self._batch: dict[str, Alert] = {}
 
     # ---- what came in -------------------------------------------------------------------------------------------
 
     def take_alerts(self, alerts: Iterable[Alert]) -> None:
         """Take a batch; what inhibits others is noticed first, so that the order inside a batch does not matter."""
         news = list(alerts)
+        self._batch |= {alert.id: alert for alert in news}
         self.ground.survey(news, self._inhibition_keys)
         for alert in news:
             if alert.status is AlertStatus.FIRING and self._mute(alert) is None:
@@ -89,7 +91,8 @@ class Triage:
         for case in cases:
             if self.assessment.link([change], case):
                 self.touch(case)
-        if len(cases) > 1:
+        self._has_new_waiting |= bool(self._config.rules.open_after)
+        if cases:
             self._mark_change(change, cases, reach)
 
     def _mark_change(self, change: Change, cases: list[Case], reach: frozenset[str]) -> None:
@@ -249,7 +252,7 @@ class Triage:
         )
 
     def _sources(self, key: str) -> list[Alert]:
-        found = (self.ground.alert(owner) for owner in self.ground.owners(key))
+        found = (self.ground.alert(owner) or self._batch.get(owner) for owner in self.ground.owners(key))
         firing = [a for a in found if a is not None and a.status is AlertStatus.FIRING]
         return [alert for alert in firing if alert.outcome is not AlertOutcome.MUTED]
 

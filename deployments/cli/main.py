@@ -15,6 +15,7 @@ from deployments.cli import (
     mitigation,
     report,
     score,
+    silence,
     simulate,
     slo,
     threshold,
@@ -56,6 +57,7 @@ app.command()(mitigation.release)
 app.command()(report.change)
 app.command()(report.report)
 app.command()(simulate.simulate)
+app.add_typer(silence.app, name="silence")
 app.command()(score.score)
 app.add_typer(automation.app, name="automation")
 app.add_typer(threshold.app, name="threshold")

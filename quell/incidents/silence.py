@@ -49,9 +49,10 @@ class Silence:
 def check_silence(silence: Silence) -> Silence:
     """Refuse what would mute everything or nothing, or names nobody. Raises InvalidInput.
 
-    Source: Alertmanager's silence.go, validateSilence (at least one matcher, not all of them match the empty string).
+    Source: Alertmanager's silence.go, validateSilence (at least one matcher that refuses the empty value; a negative one
+    counts as such).
     """
-    if not any(not matcher.matches({}) for matcher in silence.matchers):
+    if all(matcher.operator.is_equal and matcher.matches({}) for matcher in silence.matchers):
         raise InvalidInput(
             f"silence {silence.id} has no matcher that needs a value, so it would mute everything: "
             'name an alert, a service or an instance, as in service="checkout"'
