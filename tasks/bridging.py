@@ -15,8 +15,9 @@ from tasks.merging import absorb
 
 def join_related(
     tx: Transaction, ground: Ground, assessment: Assessment, touched: Iterable[Case], config: Config
-) -> None:
-    """Merge what belongs together now with each incident that has grown, until nothing more does."""
+) -> list[Case]:
+    """Merge what belongs together now with each incident that has grown, until nothing more does; what took others up."""
+    grown: list[Case] = []
     todo = [case for case in touched if case.has_grown]
     while todo:
         case = todo.pop()
@@ -25,7 +26,9 @@ def join_related(
             why = f"they turned out to be one: {words}"
             absorb(tx, ground, assessment, into, other, by=BY, why=why, now=assessment.now)
             case = into
+            grown.append(into)
         case.has_grown = False
+    return grown
 
 
 def _find(tx: Transaction, ground: Ground, case: Case, config: Config) -> tuple[Case, Case, str] | None:

@@ -121,7 +121,9 @@ class Triage:
         """Free what is held no longer, join what belongs together, judge what was touched; returns those incidents."""
         self._free()
         self._place_waiting()
-        join_related(self._tx, self.ground, self.assessment, [self._case(id) for id in self._touched], self._config)
+        cases = [self._case(id) for id in self._touched]
+        for case in join_related(self._tx, self.ground, self.assessment, cases, self._config):
+            self.touch(case)
         for incident_id in tuple(self._touched):
             case = self._case(incident_id)
             if case.incident.is_active:

@@ -49,8 +49,8 @@ class Silence:
 def check_silence(silence: Silence) -> Silence:
     """Refuse what would mute everything or nothing, or names nobody. Raises InvalidInput.
 
-    Source: Alertmanager's silence.go, validateSilence (at least one matcher that refuses the empty value; a negative one
-    counts as such).
+    Source: Alertmanager's silence.go, validateSilence: at least one matcher refuses the empty value; a negative one
+    counts as such.
     """
     if all(matcher.operator.is_equal and matcher.matches({}) for matcher in silence.matchers):
         raise InvalidInput(

@@ -25,7 +25,7 @@ class Kinship:
         self._after_change = after_change
         self._related: dict[str, Mapping[str, Relation]] = {}
         self._changes: dict[str, list[Change]] = {}
-        self._touched_by: dict[str, dict[str, None]] = {}  # service -> keys of the changes that may show in it
+        self._touching: dict[str, list[tuple[str, Change]]] = {}  # service -> the changes that may show in it
         for change in changes:
             self.learn(change)
 
@@ -35,7 +35,7 @@ class Kinship:
         self._changes.setdefault(key, []).append(change)
         reach = frozenset({change.service, *self.catalog.dependents(change.service)})
         for service in reach:
-            self._touched_by.setdefault(service, {})[key] = None
+            self._touching.setdefault(service, []).append((key, change))
         return reach
 
     def service_of(self, alert: Alert) -> str:
@@ -92,11 +92,8 @@ class Kinship:
         return change.at - ONSET_SLACK <= alert.starts_at <= change.at + self._after_change
 
     def _changes_before(self, alert: Alert, service: str) -> list[str]:
-        return [
-            key
-            for key in self._touched_by.get(service, ())
-            if any(self.began_after(change, alert) for change in self._changes[key])
-        ]
+        found = (key for key, change in self._touching.get(service, ()) if self.began_after(change, alert))
+        return list(dict.fromkeys(found))
 
     def _by_change(self, key: str) -> Relation:
         changes = self._changes[key]
