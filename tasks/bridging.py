@@ -16,7 +16,7 @@ from tasks.merging import absorb
 def join_related(
     tx: Transaction, ground: Ground, assessment: Assessment, touched: Iterable[Case], config: Config
 ) -> list[Case]:
-    """Merge what belongs together now with each incident that has grown, until nothing more does; what took others up."""
+    """Merge what belongs together now with each incident that has grown; returns those that took others up."""
     grown: list[Case] = []
     todo = [case for case in touched if case.has_grown]
     while todo:
