@@ -120,10 +120,9 @@ class Triage:
     def finish(self) -> list[str]:
         """Free what is held no longer, join what belongs together, judge what was touched; returns those incidents."""
         self._free()
-        self._place_waiting()
-        cases = [self._case(id) for id in self._touched]
-        for case in join_related(self._tx, self.ground, self.assessment, cases, self._config):
-            self.touch(case)
+        self._place_waiting(has_news=self._has_new_waiting or any(self._case(id).has_grown for id in self._touched))
+        while self._join_related():
+            self._place_waiting(has_news=True)
         for incident_id in tuple(self._touched):
             case = self._case(incident_id)
             if case.incident.is_active:
@@ -289,9 +288,16 @@ class Triage:
         while self._freed:
             self.free(self._freed.popitem()[0])
 
-    def _place_waiting(self) -> None:
+    def _join_related(self) -> bool:
+        """Incidents that the news connected become one; whether any did."""
+        cases = [self._case(id) for id in self._touched]
+        grown = join_related(self._tx, self.ground, self.assessment, cases, self._config)
+        for case in grown:
+            self.touch(case)
+        return bool(grown)
+
+    def _place_waiting(self, *, has_news: bool) -> None:
         """What waits joins an incident that has grown, or opens one where enough came together."""
-        has_news = self._has_new_waiting or any(self._case(id).has_grown for id in self._touched)
         while has_news:
             waiting = self.ground.waiting()
             self.ground.survey(waiting, self._inhibition_keys)

@@ -1,4 +1,4 @@
-"""`quell incident`: list, show, acknowledge, dismiss."""
+"""`quell incident`: list, show, acknowledge, dismiss, merge, split."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from quell.incidents.incident import Incident
     from quell.ports import Transaction
 
-app = typer.Typer(help="List, show, acknowledge and dismiss incidents.", no_args_is_help=True)
+app = typer.Typer(help="List, show, acknowledge, dismiss, merge and split incidents.", no_args_is_help=True)
 IdArgument = Annotated[str, typer.Argument(help="Incident id, as in INC-42.")]
 ByOption = Annotated[str, typer.Option("--by", help="Who does it; by default the login name.")]
 
@@ -146,3 +146,35 @@ def dismiss(
         tx.incidents.put(moved)
         tx.timeline.append(event_of(move))
     out().print(f"{incident.id} is dismissed")
+
+
+@app.command()
+def merge(
+    into: Annotated[str, typer.Argument(help="The incident that stays.")],
+    other: Annotated[str, typer.Argument(help="The incident that is taken up by it.")],
+    why: Annotated[str, typer.Option(help="Why they are one; goes on both timelines.")],
+    by: ByOption = "",
+    config: ConfigOption = DEFAULT_FOLDER,
+) -> None:
+    """Two incidents are one: alerts, reports, changes and mitigations move, the other ends as merged."""
+    from tasks.regroup import merge_incidents
+
+    with opened(config) as res:
+        kept = merge_incidents(res, into.upper(), other.upper(), by or whoami(), why)
+    out().print(f"{other.upper()} is merged into {kept.id}")
+
+
+@app.command()
+def split(
+    id: IdArgument,
+    alert: Annotated[list[str], typer.Option("--alert", help="Alert id; give it once per alert.")],
+    why: Annotated[str, typer.Option(help="Why they are two; goes on both timelines.")],
+    by: ByOption = "",
+    config: ConfigOption = DEFAULT_FOLDER,
+) -> None:
+    """One incident is two: these alerts become an incident of their own and are never joined to the old one again."""
+    from tasks.regroup import split_incident
+
+    with opened(config) as res:
+        new = split_incident(res, id.upper(), alert, by or whoami(), why)
+    out().print(f"{len(alert)} alerts of {id.upper()} are now {new.id}")
