@@ -70,21 +70,35 @@ def _json(file: Path) -> Any:
 
 
 def copy_of_record(res: "Resources") -> "MemoryStore":
-    """The recent part of the record in memory: what triage looks at, free to be changed."""
-    from quell.adapters.store.memory import MemoryStore
+    """What triage looks at, in memory and free to be changed: all that is open and muted, and the recent past.
 
-    trial, since = MemoryStore(), res.clock() - _RECENT
+    At most `_MOST_COPIED` of each kind, the newest; incidents keep their tallies, so grouping is right beyond that.
+    """
+    from quell.adapters.store.memory import MemoryStore
+    from quell.incidents.incident import ACTIVE_STATES
+
+    trial, now = MemoryStore(), res.clock()
+    since = now - _RECENT
+
+    def newest_of(order: str) -> dict[str, Any]:
+        return {"order": order, "descending": True, "limit": _MOST_COPIED}
+
     with res.store.reading() as tx, trial.writing() as copy:
-        for incident in tx.incidents.find(after=("updated_at", since), order="updated_at", limit=_MOST_COPIED):
-            copy.incidents.put(incident)
-        for alert in tx.alerts.find(after=("updated_at", since), order="updated_at", limit=_MOST_COPIED):
-            copy.alerts.put(alert)
-        for change in tx.changes.find(after=("at", since), order="at", limit=_MOST_COPIED):
-            copy.changes.put(change)
-        for report in tx.reports.find(after=("at", since), order="at", limit=_MOST_COPIED):
-            copy.reports.put(report)
-        for document in tx.documents.find({"kind": "automation"}):
-            copy.documents.put(document)
+        active = tx.incidents.find({"state": tuple(ACTIVE_STATES)}, **newest_of("opened_at"))
+        recent = tx.incidents.find(after=("updated_at", since), **newest_of("updated_at"))
+        ids = tuple({incident.id for incident in (*active, *recent)})
+        copy.incidents.put_all((*active, *recent))
+        copy.alerts.put_all(tx.alerts.find({"status": "firing"}, **newest_of("updated_at")))
+        copy.alerts.put_all(tx.alerts.find({"outcome": ("waiting", "muted")}, **newest_of("updated_at")))
+        copy.alerts.put_all(tx.alerts.find(after=("updated_at", since), **newest_of("updated_at")))
+        firing = tuple(alert.id for alert in copy.alerts.find({"status": "firing"}))
+        copy.footprints.put_all(tx.footprints.find({"owner": (*ids, *firing)}, limit=20 * _MOST_COPIED))
+        copy.documents.put_all(tx.documents.find({"id": ("routing", *(f"evidence {id}" for id in ids))}))
+        copy.documents.put_all(tx.documents.find({"kind": "automation"}))
+        copy.silences.put_all(tx.silences.find(after=("ends_at", now), **newest_of("ends_at")))
+        copy.changes.put_all(tx.changes.find(after=("at", since), **newest_of("at")))
+        copy.reports.put_all(tx.reports.find(after=("at", since), **newest_of("at")))
+        copy.mitigations.put_all(tx.mitigations.find({"incident": ids}, limit=_MOST_COPIED))
         newest = tx.incidents.find(order="opened_at", descending=True, limit=1)
         for _ in range(int(newest[0].id.rpartition("-")[2]) if newest else 0):
             copy.next_number("INC")
@@ -99,7 +113,7 @@ def _alerts(res: "Resources") -> "Mapping[str, Alert]":
 def _print(trial: "Resources", alerts: "list[Alert]", touched: list[str]) -> None:
     from quell.incidents.labels import format_labels
 
-    rows = [(format_labels(a.labels), a.outcome or "undecided", a.incident or "", a.outcome_reason) for a in alerts]
+    rows = [(format_labels(a.labels), a.outcome or "undecided", a.incident or "", _why(a)) for a in alerts]
     out().print(table("What would happen (nothing was stored)", ("alert", "outcome", "incident", "why"), rows))
     incidents = {alert.incident for alert in alerts if alert.incident} & set(touched)
     with trial.store.reading() as tx:
@@ -110,6 +124,11 @@ def _print(trial: "Resources", alerts: "list[Alert]", touched: list[str]) -> Non
             for suspect in incident.suspects:
                 out().print(f"  suspect {suspect.node} ({suspect.score:.2f}): {suspect.reason}", markup=False)
             _print_answer(trial, incident, labels)
+
+
+def _why(alert: "Alert") -> str:
+    """The reason, with the place where a person wrote the rule."""
+    return f"{alert.outcome_reason} [{alert.rule_at}]" if alert.rule_at else alert.outcome_reason
 
 
 def _print_answer(trial: "Resources", incident: Any, labels: list[Mapping[str, str]]) -> None:

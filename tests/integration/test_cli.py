@@ -225,6 +225,25 @@ def test_simulate_tells_outcome_and_playbook_and_stores_nothing(folder: Path, st
         assert tx.incidents.count() == 0 and tx.alerts.count() == 0 and tx.inbox.count() == 0
 
 
+def test_a_silence_is_added_listed_seen_by_simulate_and_expired(folder: Path, store: SqlStore, tmp_path: Path) -> None:
+    added = quell(folder, "silence", "add", 'service=~"check.*"', "--comment", "disk", "--for", "2h", "--by", "dora")
+    assert added.exit_code == 0 and "SIL-1 mutes until" in added.stdout
+    assert re.search(r'SIL-1[ │]+active[ │]+\{service=~"check', quell(folder, "silence", "list").stdout)
+    alert = {"labels": LABELS, "startsAt": NOW.isoformat()}
+    assert re.search(r"muted[ │]+silence SIL-1 by dora", quell(folder, "simulate", "-", stdin=json.dumps(alert)).stdout)
+    assert quell(folder, "silence", "expire", "sil-1").exit_code == 0
+    assert "no silence in force" in quell(folder, "silence", "list").stdout
+    assert re.search(r"opened[ │]+INC-1", quell(folder, "simulate", "-", stdin=json.dumps(alert)).stdout)
+    fails(quell(folder, "silence", "expire", "SIL-7"), 'silence "SIL-7" does not exist')
+    fails(quell(folder, "silence", "add", 'a=~".*"', "--comment", "x"), "would mute everything")
+
+
+def test_simulate_joins_an_incident_that_is_open(folder: Path, store: SqlStore, incident: Incident) -> None:
+    alert = {"labels": {**LABELS, "alertname": "Slow"}, "startsAt": NOW.isoformat()}
+    result = quell(folder, "simulate", "-", stdin=json.dumps(alert))
+    assert re.search(r"joined[ │]+INC-1", result.stdout), result.stdout
+
+
 def test_simulate_numbers_go_on_after_the_record(folder: Path, store: SqlStore, incident: Incident) -> None:
     alert = {"labels": {**LABELS, "service": "elsewhere", "instance": "x-1"}, "startsAt": NOW.isoformat()}
     result = quell(folder, "simulate", "-", stdin=json.dumps(alert))
