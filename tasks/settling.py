@@ -21,6 +21,7 @@ from tasks.triage import Triage
 
 ROUTING = "routing"
 MOST_AT_ONCE = 500
+MOST_LOOKED_AT = 5000  # incidents whose time has come; most are held open by somebody and need nothing
 LATE = timedelta(minutes=10)  # news of an alert that began in the reopen window may come so much later
 
 
@@ -60,12 +61,12 @@ def settle(res: Resources) -> list[str]:
 
 def _look(tx: Transaction, res: Resources, now: datetime) -> _Due:
     held = {"outcome": (AlertOutcome.MUTED, AlertOutcome.WAITING), "status": AlertStatus.FIRING}
-    incidents = tx.incidents.find(before=("due_at", now), limit=MOST_AT_ONCE)
+    incidents = tx.incidents.find(before=("due_at", now), limit=MOST_LOOKED_AT)
     known = tx.documents.get(ROUTING)
     return _Due(
         alerts=tx.alerts.find(held, before=("due_at", now), limit=MOST_AT_ONCE),
         silences=tx.silences.find({"settled_at": None}, before=("ends_at", now), limit=MOST_AT_ONCE),
-        incidents=[incident for incident in incidents if _is_due(tx, incident, now)],
+        incidents=[incident for incident in incidents if _is_due(tx, incident, now)][:MOST_AT_ONCE],
         is_routing_new=known is None or known.body.get("digest") != _digest(res),
     )
 

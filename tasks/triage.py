@@ -127,6 +127,9 @@ class Triage:
             case = self._case(incident_id)
             if case.incident.is_active:
                 self._refresh(case)
+            elif case.incident.state is not IncidentState.MERGED:
+                self.assessment.evidence(case)  # it may be reopened: then the counts have to be right
+                self._tx.incidents.put(case.incident)
         self.ground.flush()
         return [id for id in self._touched if self._case(id).incident.is_active]
 

@@ -32,7 +32,7 @@ class Weekly:
                 ends_on = day if self.end > self.start else day + _DAY
                 start = datetime.combine(day, self.start, tzinfo=self.zone).astimezone(UTC)
                 end = datetime.combine(ends_on, self.end, tzinfo=self.zone).astimezone(UTC)
-                if start <= until and end >= since:
+                if start < end and start <= until and end >= since:  # hours that the clock skips are no time at all
                     yield start, end
             day += _DAY
 

@@ -350,3 +350,52 @@ def test_order_and_repetition_change_no_outcome_and_no_alert_is_lost(
     assert [(i.id, i.title, i.suspects) for i in one.incidents()] == [
         (i.id, i.title, i.suspects) for i in other.incidents()
     ]
+
+
+def test_severity_follows_the_users_up_and_down_and_says_why_on_the_timeline(desk: Desk) -> None:
+    """The label says critical all the time; what users feel decides."""
+    facing = {"service": "storefront"}
+    desk.send({**alert("Anomaly", signal="shop-errors", value=0.08, **facing), "annotations": errors(0.08)})
+    desk.drain()
+    first = desk.incident()
+    assert first.severity == "critical"  # by its label: users reach it
+    mild = {"alertname": "Mild", "severity": "warning", "signal": "error-ratio", **facing}
+    desk = Desk()
+    desk.send({"labels": mild, "annotations": errors(0.08), "startsAt": T0.isoformat()}, id="a")
+    desk.drain()
+    assert desk.incident().severity == "major"
+    assert desk.incident().impact.startswith("8.0 % of requests fail (expected 1.0 %) at storefront since 12:00:00 UTC")
+    desk.send({"labels": mild, "annotations": errors(0.7), "startsAt": T0.isoformat()}, id="b")
+    desk.drain()
+    assert desk.incident().severity == "critical"
+    desk.send({"labels": mild, "annotations": errors(0.02), "startsAt": T0.isoformat()}, id="c")
+    desk.drain()
+    assert desk.incident().severity == "critical"  # not yet: it may come back
+    desk.now += timedelta(minutes=2)
+    assert desk.drain() == ["INC-1"]
+    eased = desk.incident()
+    assert (eased.severity, eased.worst_severity, eased.eases_since) == ("minor", "critical", None)
+    with desk.store.reading() as tx:
+        said = [entry.text for entry in tx.timeline.of("INC-1") if entry.kind == "severity"]
+    assert [text.split(":")[0] for text in said] == ["major", "critical", "minor"]
+    assert said[-1].startswith("minor: for 2 min no more than this")
+
+
+def errors(value: float) -> dict[str, str]:
+    return {"value": str(value), "expected": "0.01"}
+
+
+def test_a_storm_is_one_incident_with_few_lines_and_every_alert_keeps_its_reason(desk: Desk) -> None:
+    for n in range(300):
+        desk.send(alert(f"Check{n}", service="checkout", instance=f"checkout-{n % 3 + 1}"))
+    desk.drain()
+    assert len(desk.incidents()) == 1
+    assert all(a.outcome_reason for a in desk.alerts())
+    assert desk.kinds().count("alert joined") == 19
+    desk.now += timedelta(seconds=10)
+    desk.drain()
+    with desk.store.reading() as tx:
+        last = tx.timeline.of("INC-1")[-1]
+    assert last.text.startswith("280 alerts joined within 10 s; one of them: Check")
+    tally = desk.incident().tally
+    assert tally is not None and (tally.alerts, tally.firing, dict(tally.gathered)) == (300, 300, {})

@@ -207,3 +207,26 @@ def test_a_signal_forgets_the_maintenance_of_what_its_service_needs() -> None:
     lone = replace(signal, service=None)
     assert planned_periods(res, lone, [{"service": "warehouse"}], T0 + HOUR) == ()
     assert planned_periods(res, lone, [{"service": "payment"}], T0 + HOUR) == ((T0, T0 + HOUR),)
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SUNDAYS = (6,)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "day", "expected"),
+    [
+        # 2026-03-29: 02:00 becomes 03:00
+        ((1, 30), (3, 30), datetime(2026, 3, 29, tzinfo=UTC), [("00:30", "01:30")]),
+        ((2, 30), (3, 0), datetime(2026, 3, 29, tzinfo=UTC), []),  # hours that do not exist that night
+        # 2026-10-25: 03:00 becomes 02:00 once more
+        ((1, 30), (3, 30), datetime(2026, 10, 25, tzinfo=UTC), [("23:30", "02:30")]),
+        ((12, 0), (13, 0), datetime(2026, 10, 25, tzinfo=UTC), [("11:00", "12:00")]),
+    ],
+)
+def test_the_clock_on_the_wall_counts_across_daylight_saving(
+    start: tuple[int, int], end: tuple[int, int], day: datetime, expected: list[tuple[str, str]]
+) -> None:
+    weekly = Weekly(days=SUNDAYS, start=time(*start), end=time(*end), zone=BERLIN)
+    found = list(weekly.periods(day - timedelta(hours=1), day + timedelta(hours=22)))
+    assert [(f"{a:%H:%M}", f"{b:%H:%M}") for a, b in found] == expected

@@ -20,7 +20,7 @@ from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
 from quell.incidents.alert import Alert, AlertOutcome, AlertStatus
 from quell.incidents.inbox import InboxItem, InboxKind
-from quell.incidents.incident import Incident
+from quell.incidents.incident import Incident, IncidentState, move_incident
 from quell.incidents.matcher import parse_matchers
 from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.timeline import verify_chain
@@ -184,6 +184,14 @@ class Shop(RuleBasedStateMachine):
     def wait(self, minutes: int) -> None:
         self.desk.now += timedelta(minutes=minutes)
         self.desk.drain()
+
+    @rule()
+    def resolve(self) -> None:
+        """A person ends what is open, whatever still fires."""
+        with self.desk.store.writing() as tx:
+            for incident in tx.incidents.find({"state": "triaged"}):
+                ended, _ = move_incident(incident, IncidentState.RESOLVED, now=self.desk.now, by="eve", why="mended")
+                tx.incidents.put(ended)
 
     @invariant()
     def every_alert_has_exactly_one_outcome_and_its_reason(self) -> None:
