@@ -132,7 +132,7 @@ CHANGES = st.builds(
 )  # fmt: skip
 
 
-def outcome(desk: Desk) -> set[tuple[object, ...]]:
+def outcome(desk: Desk) -> set[tuple[str, ...]]:
     """The partition into incidents, and how each alert stands."""
     groups: dict[str, list[str]] = {}
     for alert in desk.alerts():
