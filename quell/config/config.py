@@ -10,6 +10,7 @@ from quell.incidents.maintenance import Maintenance
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
 from quell.response.playbook import Playbook
+from quell.triage.notification_route import Notifying
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ class Config:
     playbooks: Mapping[str, Playbook]
     people: Mapping[str, Person]
     maintenance: tuple[Maintenance, ...] = ()
-    notify: tuple[str, ...] = ()  # Apprise URLs by reference (env:NAME or file:PATH)
+    notifying: Notifying = field(default_factory=Notifying)
 
     @property
     def gateway_url(self) -> str:
