@@ -16,12 +16,21 @@ from quell.incidents.labels import Fingerprint
 from quell.incidents.report import Report
 from quell.incidents.timeline import event_of
 from quell.ports import Transaction
-from quell.triage.intake import has_start, parse_alert, parse_change, parse_report, split_webhook
+from quell.triage.intake import (
+    has_start,
+    parse_alert,
+    parse_change,
+    parse_contact,
+    parse_report,
+    split_webhook,
+)
 from quell.triage.placement import mute_of
 from quell.triage.quiet import judge_quiet
 from tasks.assessment import BY
+from tasks.report_desk import REPORTS_ALERT
+from tasks.reports import keep_contact
 from tasks.resources import Resources, resources
-from tasks.triage import MUTED_AND_FIRING, REPORTS_ALERT, Triage
+from tasks.triage import MUTED_AND_FIRING, Triage
 
 
 @dataclass(kw_only=True)
@@ -32,6 +41,7 @@ class _Batch:
     startless: set[AlertId] = field(default_factory=set[AlertId])
     changes: list[Change] = field(default_factory=list[Change])
     reports: list[Report] = field(default_factory=list[Report])
+    contacts: dict[str, str] = field(default_factory=dict[str, str])  # report id -> where its author wants to be told
     errors: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -95,9 +105,14 @@ def _triage(tx: Transaction, res: Resources, items: list[InboxItem], now: dateti
         triage.take_alert(alert)
     for report in sorted(batch.reports, key=lambda report: (report.at, report.id)):
         triage.take_report(report)
+        if contact := batch.contacts.get(report.id):
+            keep_contact(tx, res, report, contact)
     touched = triage.finish()
     for item in items:
-        tx.inbox.put(replace(item, processed_at=now, error=batch.errors.get(item.id, "")))
+        payload = {
+            key: value for key, value in item.payload.items() if key != "contact" or item.kind is not InboxKind.REPORT
+        }
+        tx.inbox.put(replace(item, payload=payload, processed_at=now, error=batch.errors.get(item.id, "")))
     return touched
 
 
@@ -117,6 +132,8 @@ def _parse_item(item: InboxItem, batch: _Batch) -> None:
             batch.changes.append(parse_change(item.payload, id=item.id, received_at=item.received_at))
         case InboxKind.REPORT:
             batch.reports.append(parse_report(item.payload, id=item.id, received_at=item.received_at))
+            if contact := parse_contact(item.payload):
+                batch.contacts[item.id] = contact
         case InboxKind.ALERT | InboxKind.ALERTMANAGER:
             is_webhook = item.kind is InboxKind.ALERTMANAGER and "alerts" in item.payload
             for payload in split_webhook(item.payload) if is_webhook else [item.payload]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from quell.config.config import Config
-from quell.incidents.alert import Alert, AlertOutcome, AlertStatus, alert_id
+from quell.incidents.alert import Alert, AlertOutcome, AlertStatus
 from quell.incidents.change import Change
 from quell.incidents.incident import (
     ACTIVE_STATES,
@@ -14,7 +14,6 @@ from quell.incidents.incident import (
     Severity,
     move_incident,
 )
-from quell.incidents.labels import ALERTNAME, SERVICE, SEVERITY, fingerprint
 from quell.incidents.report import Report
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
@@ -24,12 +23,11 @@ from quell.triage.placement import (
     Placement,
     place_alert,
     place_report,
-    reports_that_count,
 )
 from quell.triage.relation import service_of
 from tasks.assessment import BY, Assessment, Case
+from tasks.report_desk import ReportDesk, alert_of
 
-REPORTS_ALERT = "UserReports"
 MUTED_AND_FIRING = {"outcome": AlertOutcome.MUTED, "status": AlertStatus.FIRING}
 
 
@@ -41,6 +39,8 @@ class Triage:
         self._config = config
         self._now = now
         self._assessment = Assessment(tx, config, now)
+        self._reports = ReportDesk(tx, config, now)
+        self._has_waiting = False
         self._touched: dict[IncidentId, None] = {}
         lately = now - config.grouping.reopen
         active = tx.incidents.find({"state": tuple(ACTIVE_STATES)})
@@ -88,12 +88,15 @@ class Triage:
         """Join a report to an incident, or let it wait; enough waiting reports are as good as an alert."""
         if self._tx.reports.get(report.id) is not None:
             return
+        report = self._reports.read(report)
         if not self._join_report(report):
             self._tx.reports.put(report)
-            self._count_reports(report)
+            self._has_waiting = True
 
     def finish(self) -> list[str]:
         """Rank suspects, link changes, name and move every incident that was touched; returns their ids."""
+        if self._has_waiting:
+            self._sense_reports()
         for incident_id in tuple(self._touched):
             self._refresh(self._cases[incident_id])
         return list(self._touched)
@@ -168,6 +171,8 @@ class Triage:
     # ---- reports ------------------------------------------------------------------------------------------------
 
     def _join_report(self, report: Report) -> bool:
+        if not self._reports.may_join(report):
+            return False
         placement = place_report(
             report,
             active=[case.candidate for case in self._active()],
@@ -178,29 +183,23 @@ class Triage:
         if placement.incident is None:
             return False
         case = self._cases[placement.incident]
-        self._tx.reports.put(replace(report, incident=placement.incident))
+        if not self._reports.attach(report, placement.incident):
+            return True
         who = report.reporter or "a user"
         self._assessment.say(case, "report joined", f"{who}: “{report.text}” ({placement.reason})", subject=report.id)
         self._touch(case)
         return True
 
-    def _count_reports(self, report: Report) -> None:
-        if report.service is None:
-            return
-        waiting = self._tx.reports.find({"service": report.service, "incident": None})
-        counted = reports_that_count(
-            waiting,
-            service=report.service,
-            catalog=self._config.catalog,
-            window=self._config.grouping.window,
-            now=self._now,
-        )
-        if counted:
-            self._place(_alert_of_reports(report.service, counted, self._now))
+    def _sense_reports(self) -> None:
+        """Bursts of the reports that wait, as alerts; one that was dealt with already is not raised again."""
+        for burst in self._reports.bursts():
+            alert = alert_of(burst, self._now)
+            known = self._tx.alerts.get(alert.id)
+            if known is None or known.outcome is None:
+                self._place(alert)
 
     def _join_waiting_reports(self) -> None:
-        since = self._now - self._config.grouping.window
-        for report in self._tx.reports.find({"incident": None}, after=("at", since)):
+        for report in self._reports.waiting():
             self._join_report(report)
 
     # ---- the incident as a whole --------------------------------------------------------------------------------
@@ -229,19 +228,3 @@ def _called(alert: Alert) -> str:
     signal = alert.labels.get("signal")
     name = f"{alert.name} {signal}" if signal else alert.name
     return f"{name} of {about}" if about else name
-
-
-def _alert_of_reports(service: str, reports: tuple[Report, ...], now: datetime) -> Alert:
-    labels = {ALERTNAME: REPORTS_ALERT, SERVICE: service, SEVERITY: "major"}
-    mark, starts_at = fingerprint(labels), reports[0].at
-    return Alert(
-        id=alert_id(mark, starts_at),
-        fingerprint=mark,
-        status=AlertStatus.FIRING,
-        labels=labels,
-        annotations={"summary": f"{len(reports)} users report trouble: “{reports[0].text}”"},
-        starts_at=starts_at,
-        source="report",
-        received_at=now,
-        updated_at=now,
-    )

@@ -13,6 +13,7 @@ from deployments.cli import (
     check,
     incident,
     mitigation,
+    notify,
     report,
     score,
     simulate,
@@ -60,6 +61,7 @@ app.command()(score.score)
 app.add_typer(automation.app, name="automation")
 app.add_typer(threshold.app, name="threshold")
 app.add_typer(anomaly.app, name="anomaly")
+app.add_typer(notify.app, name="notify")
 app.add_typer(slo.app, name="slo")
 app.add_typer(audit.app, name="audit")
 

@@ -94,6 +94,7 @@ class ServiceModel(Model):
     repository: RepositoryModel | None = None
     links: dict[str, str] = {}
     runbook: str = ""
+    aliases: list[Text] = []
 
 
 class ServicesFile(Model):

@@ -21,7 +21,6 @@ class NotificationKind(StrEnum):
     RESOLVED = "resolved"
     DIGEST = "digest"  # several at once: the end of quiet hours, or of a storm
     REPORTER = "reporter"  # to the author of a user's report
-    TEST = "test"
 
 
 # Trouble with Quell itself: whoever waits for the morning with it has nobody watching until then.

@@ -114,7 +114,6 @@ _WORDS = {
     _KIND.RESOLVED: "Resolved:",
     _KIND.DIGEST: "Digest",
     _KIND.REPORTER: "Your report",
-    _KIND.TEST: "Test:",
 }
 
 

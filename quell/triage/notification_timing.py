@@ -97,7 +97,7 @@ def _as_unactionable(standing: Standing) -> Decision | None:
 def _as_quiet(standing: Standing, now: datetime) -> Decision | None:
     quiet, notification = standing.receiver.quiet_hours, standing.notification
     is_critical = standing.incident is not None and standing.incident.severity is Severity.CRITICAL
-    if quiet is None or is_critical or notification.kind in URGENT_KINDS or notification.kind is NotificationKind.TEST:
+    if quiet is None or is_critical or notification.kind in URGENT_KINDS:
         return None
     end = quiet_until(quiet, now)
     if end is None:
@@ -117,7 +117,7 @@ def quiet_until(quiet: Weekly, now: datetime) -> datetime | None:
 
 def _as_storm(standing: Standing, now: datetime) -> Decision | None:
     storm, kind = standing.receiver.storm, standing.notification.kind
-    if kind in URGENT_KINDS or kind in (NotificationKind.DIGEST, NotificationKind.TEST):
+    if kind in URGENT_KINDS or kind is NotificationKind.DIGEST:
         return None
     within = sorted(at for at in standing.sent_lately if at > now - storm.within)
     if len(within) < storm.more_than:

@@ -1,6 +1,6 @@
 """Placement: which incident an alert or a report belongs to, and why, in one sentence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -209,22 +209,6 @@ def place_report(
         return ReportPlacement(reason=f"no active incident of {report.service} or of a service related to it")
     _, _, chosen, words = min(found)
     return ReportPlacement(incident=IncidentId(chosen), reason=words)
-
-
-def reports_that_count(
-    waiting: Iterable[Report], *, service: str, catalog: Catalog, window: timedelta, now: datetime, needed: int = 2
-) -> tuple[Report, ...]:
-    """The waiting reports that together are as good as an alert: `needed` within the window on what users see."""
-    known = catalog.service(service)
-    if known is None or not known.is_user_facing:
-        return ()
-    recent = tuple(
-        sorted(
-            (report for report in waiting if report.service == service and now - report.at <= window),
-            key=lambda report: (report.at, report.id),
-        )
-    )
-    return recent if len(recent) >= needed else ()
 
 
 def _span(span: timedelta) -> str:
