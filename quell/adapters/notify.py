@@ -130,6 +130,7 @@ class _Ear(logging.Handler):
 @contextmanager
 def _heard() -> Generator[list[str]]:
     ear = _Ear()
+    _APPRISE.propagate = False  # again: importing Apprise and configuring logging both set it back
     _APPRISE.addHandler(ear)
     try:
         yield ear.said

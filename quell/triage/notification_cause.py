@@ -49,6 +49,8 @@ def cause_of(entry: TimelineEntry, *, incident: Incident | None, alertname: str,
         return None
     if kind is NotificationKind.OPENED and alertname in OWN_ALERTS:
         kind = NotificationKind.SWEEPS_STOPPED
+    if kind is NotificationKind.SEVERITY and incident is not None and entry.at <= incident.opened_at:
+        return None  # the opening says it
     subject = entry.subject or entry.incident
     return Cause(
         kind=kind,

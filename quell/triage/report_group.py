@@ -6,6 +6,7 @@ is not used: in a handful of texts it is chance. Deterministic.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +48,13 @@ def _cluster(forms: Sequence[str], alike: float) -> NDArray[np.intp]:
         ]
     )
     try:
-        rows = features.fit_transform(forms)
+        rows: Any = features.fit_transform(forms)
     except ValueError:  # not one word in all of them
         return np.arange(len(forms))
-    likeness = np.asarray((rows @ rows.T).todense()) / 2  # each of the two parts has length one
-    model = AgglomerativeClustering(
-        n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - alike
-    )
+    dense: Any = (rows @ rows.T).todense()  # sklearn and scipy.sparse come without these types
+    likeness = np.asarray(dense, dtype=float) / 2  # each of the two parts has length one
+    settings: dict[str, Any] = {"n_clusters": None, "distance_threshold": 1 - alike}
+    model: Any = AgglomerativeClustering(metric="precomputed", linkage="average", **settings)
     return np.asarray(model.fit_predict(np.clip(1 - likeness, 0, None)), dtype=np.intp)
 
 

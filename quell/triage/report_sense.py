@@ -106,9 +106,9 @@ def _weights(voices: Sequence[Report], catalog: Catalog) -> list[float]:
     vouched = [speaks_of_trouble(v.text) or find_service(v.text, catalog) is not None for v in voices]
     doubtful = [index for index, is_vouched in enumerate(vouched) if not is_vouched]
     if len(doubtful) > 1:
-        groups = group_texts([voices[index].text for index in doubtful])
-        sizes = Counter(groups.tolist())
+        groups: list[int] = group_texts([voices[index].text for index in doubtful]).tolist()
+        sizes = Counter(groups)
         least = max(2.0, _SHARE_OF_GROUP * len(doubtful))
-        for index, group in zip(doubtful, groups.tolist(), strict=True):
+        for index, group in zip(doubtful, groups, strict=True):
             vouched[index] = sizes[group] >= least
     return [(_LINK_WEIGHT if has_link(v.text) else 1.0) * ok for v, ok in zip(voices, vouched, strict=True)]
