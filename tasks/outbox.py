@@ -188,7 +188,8 @@ class _Desk:
     def _digest(self, members: Sequence[Notification], why: str) -> Notification:
         incidents = {one.incident: found for one in members if one.incident and (found := self._incident(one))}
         lines = digest_lines(members, incidents)
-        message = write_digest(lines, why="a storm" if why.startswith("a storm") else "quiet hours are over", link=self._res.config.gateway_url)
+        what = "a storm" if why.startswith("a storm") else "quiet hours are over"
+        message = write_digest(lines, why=what, link=self._res.config.gateway_url)
         digest = Notification(
             id=f"{self._receiver.name}/{NotificationKind.DIGEST}/{self._now.isoformat()}",
             state=_S.QUEUED,

@@ -12,7 +12,7 @@ from quell.incidents.report import Report
 from quell.ports import Document, Transaction
 from quell.triage.report_burst import WEEKS, ReportHistory, hour_of
 from quell.triage.report_sense import ALL, Burst, identity_of, sense, voices_of
-from quell.triage.report_text import find_service, gibberish, normal_form
+from quell.triage.report_text import ServiceWords, gibberish, normal_form
 from tasks.reports import attach_contact
 
 REPORTS_ALERT = "UserReports"
@@ -28,13 +28,14 @@ class ReportDesk:
         self._tx = tx
         self._config = config
         self._now = now
+        self._words = ServiceWords(config.catalog)
         self._shown: dict[str, list[Report]] = {}
 
     def read(self, report: Report) -> Report:
         """The report with the service that its words name, where it named none itself."""
         if report.service is not None:
             return report
-        return replace(report, service=find_service(report.text, self._config.catalog))
+        return replace(report, service=self._words.find(report.text))
 
     def may_join(self, report: Report) -> bool:
         return not report.part_of and not gibberish(report.text)

@@ -62,7 +62,7 @@ class _StoreCollector(Collector):
                 waiting = tx.inbox.count({"processed_at": None})
                 active = tx.incidents.count({"state": tuple(ACTIVE_STATES)})
                 anomalies = tx.anomalies.count({"label": None})
-                told = {state: tx.notifications.count({"state": state}) for state in NotificationState}
+                told: dict[str, int] = {state: tx.notifications.count({"state": state}) for state in NotificationState}
                 unactionable = tx.notifications.count({"state": NotificationState.HELD, "due_at": None})
                 document = tx.documents.get(LAST_SWEEP)
         except Unavailable:

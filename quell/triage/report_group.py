@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import FeatureUnion
+from sklearn.cluster import AgglomerativeClustering  # pyright: ignore[reportMissingTypeStubs]
+from sklearn.feature_extraction.text import TfidfVectorizer  # pyright: ignore[reportMissingTypeStubs]
+from sklearn.pipeline import FeatureUnion  # pyright: ignore[reportMissingTypeStubs]
 
 from quell.triage.report_text import normal_form
 
@@ -32,7 +32,8 @@ def group_texts(texts: Sequence[str], *, alike: float = ALIKE) -> NDArray[np.int
     forms = [normal_form(text) for text in texts]
     distinct = list(dict.fromkeys(forms))
     place = {form: index for index, form in enumerate(distinct)}
-    chosen = np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), MOST_TEXTS)).astype(int))
+    size = min(len(distinct), MOST_TEXTS)
+    chosen: list[int] = np.unique(np.linspace(0, len(distinct) - 1, size).astype(int)).tolist()
     group = np.arange(len(distinct)) + len(distinct)
     group[chosen] = _cluster([distinct[index] for index in chosen], alike)
     return _in_order(np.array([group[place[form]] for form in forms], dtype=np.intp))
@@ -41,7 +42,7 @@ def group_texts(texts: Sequence[str], *, alike: float = ALIKE) -> NDArray[np.int
 def _cluster(forms: Sequence[str], alike: float) -> NDArray[np.intp]:
     if len(forms) < 2:
         return np.zeros(len(forms), dtype=np.intp)
-    features = FeatureUnion(
+    features: Any = FeatureUnion(
         [
             ("words", TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", use_idf=False)),
             ("pieces", TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), use_idf=False)),

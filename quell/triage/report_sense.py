@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from quell.incidents.report import Report
 from quell.incidents.service import Catalog
-from quell.triage.report_burst import Expectation, ReportHistory, expect
+from quell.triage.report_burst import Expectation, ReportHistory, expect, needed_in_flood
 from quell.triage.report_group import group_texts
-from quell.triage.report_text import find_service, gibberish, has_link, normal_form, speaks_of_trouble
+from quell.triage.report_text import ServiceWords, gibberish, has_link, normal_form, speaks_of_trouble
 
 ALL = "*"  # the history over all services
 LEAST_OF_ALL = 3  # voices that agree on no service have to be more
@@ -71,6 +71,9 @@ def sense(
     by_service: dict[str, list[tuple[Report, float]]] = defaultdict(list)
     for voice, weight in counted:
         by_service[voice.service or ""].append((voice, weight))
+    in_flood = needed_in_flood(len(voices) - len(counted))
+    if sum(weight for _, weight in counted) < in_flood:
+        return []
     facing = [name for name, service in catalog.services.items() if service.is_user_facing]
     found = [
         burst
@@ -103,7 +106,8 @@ def _weights(voices: Sequence[Report], catalog: Catalog) -> list[float]:
 
     A flood of texts that share nothing and say nothing of trouble is therefore no evidence, however large.
     """
-    vouched = [speaks_of_trouble(v.text) or find_service(v.text, catalog) is not None for v in voices]
+    words = ServiceWords(catalog)
+    vouched = [speaks_of_trouble(v.text) or words.find(v.text) is not None for v in voices]
     doubtful = [index for index, is_vouched in enumerate(vouched) if not is_vouched]
     if len(doubtful) > 1:
         groups: list[int] = group_texts([voices[index].text for index in doubtful]).tolist()

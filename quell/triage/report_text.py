@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from quell.incidents.service import Catalog
 
@@ -21,7 +22,7 @@ _LEAST_DESCRIPTION_WORD = 5
 _TROUBLE = re.compile(
     r"\b(?:err(?:or|eur|ore|o)|fail|fehl|broke|kaputt|defekt|down\b|outage|offline|störung|slow|langsam|lent[oae]?\b|"
     r"traag|lag\b|hang|hängt|freez|stuck|crash|absturz|plant|timeout|time ?out|timed out|can ?not|can ?t\b|could ?n|"
-    r"does ?n|do ?n ?t|did ?n|is ?n ?t|wo ?n ?t|unable|not work|no work|stopp?ed|nothing happens|geht nicht|"
+    r"does ?n|do ?n ?t|did ?n|is ?n ?t|wo ?n ?t|unable|not work|no work|stopp?ed|nothing|geht nicht|"
     r"funktion|nicht|kein|kann\b|unmöglich|impossib|impos|panne|bloqu|marche p|fonctionne|ne .{0,20}\bpas\b|"
     r"funciona|fallo|falla|caíd|caid|no puedo|não|nao\b|consigo|non (?:va|funz|riesc|si )|bloccat|lentezza|werkt niet|"
     r"niet\b|storing|kapot|nie (?:dział|moż|mog)|błąd|awari|wrong|missing|empty|blank|white page|lost|gone\b|"
@@ -32,6 +33,7 @@ _TROUBLE = re.compile(
 )
 
 
+@lru_cache(maxsize=32_768)  # a text is asked for its form by several rules
 def normal_form(text: str) -> str:
     """What two writings of the same words share: no case, links, punctuation or numbers.
 
@@ -77,39 +79,43 @@ def speaks_of_trouble(text: str) -> bool:
 
 def find_service(text: str, catalog: Catalog) -> str | None:
     """The one service that the words name: by its name or an alias, else by words that only its description has."""
-    words = normal_form(text).split()
-    named = [
-        name for name, service in catalog.services.items() if any(_says(words, n) for n in (name, *service.aliases))
-    ]
-    if named:
-        return named[0] if len(named) == 1 else None
-    hits = Counter(
-        name
-        for name, own in _description_words(catalog).items()
-        if any(_is_form_of(word, w) for word in words for w in own)
-    )
-    return next(iter(hits)) if len(hits) == 1 else None
+    return ServiceWords(catalog).find(text)
 
 
-def _says(words: Sequence[str], name: str) -> bool:
+class ServiceWords:
+    """The words of all services, made once for many texts."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._names = {
+            name: [parts for called in (name, *service.aliases) if (parts := normal_form(called).split())]
+            for name, service in catalog.services.items()
+        }
+        self._described = _description_words(catalog)
+
+    def find(self, text: str) -> str | None:
+        words = normal_form(text).split()
+        named = [name for name, called in self._names.items() if any(_says(words, parts) for parts in called)]
+        if named:
+            return named[0] if len(named) == 1 else None
+        hits = {name for stem, name in self._described.items() if any(_is_form_of(word, stem) for word in words)}
+        return next(iter(hits)) if len(hits) == 1 else None
+
+
+def _says(words: Sequence[str], parts: Sequence[str]) -> bool:
     """Whether the name stands in the text, in one piece or in several, also as the start of a longer form."""
-    parts = normal_form(name).split()
-    size = len(parts)
-    return size > 0 and any(
-        all(_is_form_of(word, part) for word, part in zip(words[i : i + size], parts, strict=True))
-        for i in range(len(words) - size + 1)
-    )
+    last = len(words) - len(parts)
+    return any(all(_is_form_of(words[start + i], part) for i, part in enumerate(parts)) for start in range(last + 1))
 
 
 def _is_form_of(word: str, stem: str) -> bool:
-    return word == stem or (len(stem) >= 4 and word.startswith(stem) and len(word) - len(stem) <= 2)
+    return word.startswith(stem) and (word == stem or (len(stem) >= 4 and len(word) - len(stem) <= 2))
 
 
-def _description_words(catalog: Catalog) -> Mapping[str, frozenset[str]]:
-    """Words that describe one service and no other."""
+def _description_words(catalog: Catalog) -> Mapping[str, str]:
+    """Words that describe one service and no other, with its name."""
     own = {
         name: {w for w in normal_form(service.description).split() if len(w) >= _LEAST_DESCRIPTION_WORD}
         for name, service in catalog.services.items()
     }
     counts = Counter(word for words in own.values() for word in words)
-    return {name: frozenset(w for w in words if counts[w] == 1) for name, words in own.items()}
+    return {word: name for name, words in own.items() for word in words if counts[word] == 1}
