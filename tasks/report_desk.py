@@ -13,7 +13,7 @@ from quell.ports import Document, Transaction
 from quell.triage.report_burst import WEEKS, ReportHistory, hour_of
 from quell.triage.report_sense import ALL, Burst, identity_of, sense, voices_of
 from quell.triage.report_text import ServiceWords, gibberish, normal_form
-from tasks.reports import attach_contact
+from tasks.reports import attach_contact, forget_old_contacts
 
 REPORTS_ALERT = "UserReports"
 MOST_SHOWN = 50  # reports of one incident that stand by themselves; the rest is counted at one of them
@@ -93,6 +93,7 @@ class ReportDesk:
         for name, hours in known.items():
             voices[name].update({int(hour): n for hour, n in hours.items() if int(hour) >= oldest})
         if until < end:
+            forget_old_contacts(self._tx, self._now)
             first = self._fold(voices, until, end)
             since = since if since is not None else first
             if since is not None:

@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+from datetime import datetime, timedelta
 
 from quell.incidents.report import Report
 from quell.ports import Document, Transaction
 from quell.triage.notification import Message
 from tasks.resources import Resources
 
+_LONGEST_KEPT = timedelta(days=7)
 CONTACT = "report-contact"  # the kind of the document while the report waits; with `:INC-1` once it belongs to one
 
 
@@ -44,6 +46,12 @@ def contacts_of(tx: Transaction, incident: str, *, limit: int) -> list[str]:
         if str(document.body["report"]) not in by_address.values():
             tx.documents.delete(document.id)  # the same address once more
     return list(by_address.values())[:limit]
+
+
+def forget_old_contacts(tx: Transaction, now: datetime) -> None:
+    """An address whose report never belonged to an incident is not kept for ever."""
+    for document in tx.documents.find({"kind": CONTACT}, before=("updated_at", now - _LONGEST_KEPT)):
+        tx.documents.delete(document.id)
 
 
 def contact_address(tx: Transaction, report_id: str) -> str | None:

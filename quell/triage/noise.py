@@ -72,7 +72,7 @@ def _cure(episodes: Sequence[Alert], lengths: Sequence[timedelta], incidents: in
     """The mildest change that would have spared most of it."""
     signals = sorted({alert.labels[SIGNAL] for alert in episodes if alert.labels.get(SIGNAL)})
     if signals:
-        return f"recompute the threshold of {', '.join(signals)}: `quell threshold recompute`"
+        return f"recompute the threshold of {', '.join(signals)}: run the flow recompute-thresholds"
     if lengths and len(lengths) == len(episodes) and lengths[len(lengths) // 2] < SHORT:
         ninth = lengths[min(math.ceil(len(lengths) * 0.9), len(lengths)) - 1]
         minutes = max(math.ceil(ninth.total_seconds() / 60), 1)

@@ -148,7 +148,7 @@ class Outbox:
 
 
 @pytest.fixture
-def outbox(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
+def outbox(door: Door, tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
     monkeypatch.setenv("CHAT", f"json://bob:{SECRET}@127.0.0.1:{door.port}/{SECRET}")
     monkeypatch.setenv("MAIL", f"json://127.0.0.1:{door.port}/mail?+X-To={{contact}}&:to={{contact}}")
     receiver = Receiver(name="chat", urls=("env:CHAT",), timeout=timedelta(seconds=1))
@@ -169,7 +169,7 @@ def outbox(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
             links={"dashboard": "https://grafana.example/d/x?var={service}&from={from_ms}"},
         ),
     )
-    store = SqlStore(f"sqlite:///{tmp_path}/record.db")
+    store = SqlStore(store_url)
     yield Outbox(store, config)
     store.close()
 
