@@ -21,6 +21,7 @@ from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import HOLDING_STATES, MitigationState
 from quell.incidents.next_step import NextStep, next_step, step_key
 from tasks.intake import drain_inbox
+from tasks.notifier import run_notifier
 from tasks.resources import Resources, resources
 from tasks.runs import resume_run, run_state, start_run
 from tasks.thresholds import promote_decided
@@ -155,6 +156,8 @@ def run(res: Resources, stopping: threading.Event) -> None:
     since_slow_round = _SLOW_ROUND_SECONDS
     reconcile_at = time.monotonic()  # at once: whatever died before this process started
     failures = 0
+    # its own thread: whoever is notified may hang, and the inbox must not wait for that
+    threading.Thread(target=run_notifier, args=(res, stopping), name="notifier", daemon=True).start()
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="respond") as pool:
         responder = Responder(res, pool)
         while not stopping.is_set():

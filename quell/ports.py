@@ -16,6 +16,7 @@ from quell.incidents.inbox import InboxItem
 from quell.incidents.incident import Incident
 from quell.incidents.journal import JournalEntry, Lease
 from quell.incidents.mitigation import Mitigation, Step
+from quell.incidents.notification import Notification
 from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.series import SeriesMatrix
@@ -113,6 +114,7 @@ INDEXES: Mapping[str, tuple[str, ...]] = {
     "reviews": ("written_at",),
     "verdicts": ("signal", "kind", "at"),
     "anomalies": ("series", "signal", "label", "labelled_by", "last_at", "labelled_at"),
+    "notifications": ("state", "kind", "receiver", "incident", "due_at", "created_at", "first_tried_at"),
     "documents": ("kind", "updated_at"),
     "leases": ("holder", "expires_at"),
     "silences": ("alertmanager", "ends_at", "settled_at"),
@@ -149,6 +151,8 @@ class Transaction(Protocol):
     def verdicts(self) -> Records[Verdict]: ...
     @property
     def anomalies(self) -> Records[Anomaly]: ...
+    @property
+    def notifications(self) -> Records[Notification]: ...
     @property
     def documents(self) -> Records[Document]: ...
     @property

@@ -14,7 +14,15 @@ from quell.incidents.inbox import InboxItem, InboxKind
 from quell.incidents.labels import Fingerprint
 from quell.incidents.report import Report
 from quell.ports import Transaction
-from quell.triage.intake import has_start, parse_alert, parse_change, parse_report, split_webhook
+from quell.triage.intake import (
+    has_start,
+    parse_alert,
+    parse_change,
+    parse_contact,
+    parse_report,
+    split_webhook,
+)
+from tasks.reports import keep_contact
 from tasks.resources import Resources, resources
 from tasks.settling import settle
 from tasks.triage import Triage
@@ -28,6 +36,7 @@ class _Batch:
     startless: set[AlertId] = field(default_factory=set[AlertId])
     changes: list[Change] = field(default_factory=list[Change])
     reports: list[Report] = field(default_factory=list[Report])
+    contacts: dict[str, str] = field(default_factory=dict[str, str])  # report id -> where its author wants to be told
     errors: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -90,9 +99,14 @@ def _triage(tx: Transaction, res: Resources, items: list[InboxItem], now: dateti
     triage.take_alerts(_merge(tx, batch))
     for report in sorted(batch.reports, key=lambda report: (report.at, report.id)):
         triage.take_report(report)
+        if contact := batch.contacts.get(report.id):
+            keep_contact(tx, res, report, contact)
     touched = triage.finish()
     for item in items:
-        tx.inbox.put(replace(item, processed_at=now, error=batch.errors.get(item.id, "")))
+        payload = {
+            key: value for key, value in item.payload.items() if key != "contact" or item.kind is not InboxKind.REPORT
+        }
+        tx.inbox.put(replace(item, payload=payload, processed_at=now, error=batch.errors.get(item.id, "")))
     return touched
 
 
@@ -112,6 +126,8 @@ def _parse_item(item: InboxItem, batch: _Batch) -> None:
             batch.changes.append(parse_change(item.payload, id=item.id, received_at=item.received_at))
         case InboxKind.REPORT:
             batch.reports.append(parse_report(item.payload, id=item.id, received_at=item.received_at))
+            if contact := parse_contact(item.payload):
+                batch.contacts[item.id] = contact
         case InboxKind.ALERT | InboxKind.ALERTMANAGER:
             is_webhook = item.kind is InboxKind.ALERTMANAGER and "alerts" in item.payload
             for payload in split_webhook(item.payload) if is_webhook else [item.payload]:

@@ -5,10 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from quell.config.config import Config
-from quell.incidents.alert import REPORTS_ALERT, Alert, AlertOutcome, AlertStatus, Ruling, alert_id, rule_alert
+from quell.incidents.alert import Alert, AlertOutcome, AlertStatus, Ruling, rule_alert
 from quell.incidents.change import Change
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity, move_incident
-from quell.incidents.labels import ALERTNAME, SERVICE, SEVERITY, fingerprint
 from quell.incidents.report import Report
 from quell.incidents.tally import Tally
 from quell.incidents.timeline import Event, event_of
@@ -17,12 +16,13 @@ from quell.triage.impact import title_of
 from quell.triage.kinship import CHANGE_KEY, SERVICE_KEY
 from quell.triage.linking import ONSET_SLACK
 from quell.triage.muting import Mute, find_mute, inhibition_hold
-from quell.triage.placement import Candidate, Placement, place_alert, place_report, reports_that_count
+from quell.triage.placement import Candidate, Placement, place_alert, place_report
 from quell.triage.relation import Relation
 from quell.triage.telling import called, gathered_lines, is_told_at_once, next_look, with_gathered
 from tasks.assessment import BY, Assessment
 from tasks.bridging import join_related
 from tasks.ground import Case, Ground, new_id
+from tasks.report_desk import ReportDesk, alert_of
 
 MOST_FREED = 1000  # alerts that one ended mute lets go in one sitting; the clock brings the rest
 
@@ -36,6 +36,8 @@ class Triage:
         self._now = now
         self.ground = Ground(tx, config, now)
         self.assessment = Assessment(tx, config, now)
+        self._reports = ReportDesk(tx, config, now)
+        self._has_waiting_reports = False
         self._silences = [s for s in tx.silences.find(after=("ends_at", now)) if s.starts_at <= now < s.ends_at]
         self._touched: dict[IncidentId, None] = {}
         self._freed: dict[str, None] = {}
@@ -113,12 +115,15 @@ class Triage:
         """Join a report to an incident, or let it wait; enough waiting reports are as good as an alert."""
         if self._tx.reports.get(report.id) is not None:
             return
+        report = self._reports.read(report)
         if not self._join_report(report):
             self._tx.reports.put(report)
-            self._count_reports(report)
+            self._has_waiting_reports = True
 
     def finish(self) -> list[str]:
         """Free what is held no longer, join what belongs together, judge what was touched; returns those incidents."""
+        if self._has_waiting_reports:
+            self._sense_reports()
         self._free()
         self._place_waiting(has_news=self._has_new_waiting or any(self._case(id).has_grown for id in self._touched))
         while self._join_related():
@@ -313,6 +318,8 @@ class Triage:
     # ---- reports ------------------------------------------------------------------------------------------------
 
     def _join_report(self, report: Report) -> bool:
+        if not self._reports.may_join(report):
+            return False
         placement = place_report(
             report,
             active=[case.incident for case in self._active_for(report)],
@@ -323,7 +330,8 @@ class Triage:
         case = self.ground.case(placement.incident) if placement.incident else None
         if case is None:
             return False
-        self._tx.reports.put(replace(report, incident=case.incident.id))
+        if not self._reports.attach(report, case.incident.id):
+            return True
         who = report.reporter or "a user"
         self.assessment.say(case, "report joined", f"{who}: “{report.text}” ({placement.reason})", subject=report.id)
         self.touch(case)
@@ -334,23 +342,16 @@ class Triage:
             return self.ground.active_at(self.ground.kinship.related(report.service))
         return self.ground.active_at(SERVICE_KEY + name for name in self._config.catalog.services)
 
-    def _count_reports(self, report: Report) -> None:
-        if report.service is None:
-            return
-        waiting = self._tx.reports.find({"service": report.service, "incident": None})
-        counted = reports_that_count(
-            waiting,
-            service=report.service,
-            catalog=self._config.catalog,
-            window=self._config.grouping.window,
-            now=self._now,
-        )
-        if counted:
-            self.place(_alert_of_reports(report.service, counted, self._now))
+    def _sense_reports(self) -> None:
+        """Bursts of the reports that wait, as alerts; one that was dealt with already is not raised again."""
+        for burst in self._reports.bursts():
+            alert = alert_of(burst, self._now)
+            known = self._tx.alerts.get(alert.id)
+            if known is None or known.outcome is None:
+                self.place(alert)
 
     def _join_waiting_reports(self) -> None:
-        since = self._now - self._config.grouping.window
-        for report in self._tx.reports.find({"incident": None}, after=("at", since), limit=1000):
+        for report in self._reports.waiting():
             self._join_report(report)
 
     # ---- the incident as a whole --------------------------------------------------------------------------------
@@ -388,17 +389,3 @@ class Triage:
         self._touched[case.incident.id] = None
 
 
-def _alert_of_reports(service: str, reports: tuple[Report, ...], now: datetime) -> Alert:
-    labels = {ALERTNAME: REPORTS_ALERT, SERVICE: service, SEVERITY: "major"}
-    mark, starts_at = fingerprint(labels), reports[0].at
-    return Alert(
-        id=alert_id(mark, starts_at),
-        fingerprint=mark,
-        status=AlertStatus.FIRING,
-        labels=labels,
-        annotations={"summary": f"{len(reports)} users report trouble: “{reports[0].text}”"},
-        starts_at=starts_at,
-        source="report",
-        received_at=now,
-        updated_at=now,
-    )

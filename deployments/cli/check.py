@@ -233,7 +233,10 @@ def check_secrets(config: "Config") -> Iterator[Finding]:
     from quell.incidents.errors import InvalidInput
 
     references = [(f"people.{person.name}", person.totp_secret) for person in config.people.values()]
-    references += [("notify.urls", reference) for reference in config.notify]
+    for receiver in config.notifying.receivers.values():
+        references += [(f"receivers.{receiver.name}.urls", reference) for reference in receiver.urls]
+    if config.notifying.reporters:
+        references.append(("reporters.url", config.notifying.reporters.url))
     for subject, reference in references:
         try:
             read_reference(reference)

@@ -13,6 +13,8 @@ from deployments.cli import (
     check,
     incident,
     mitigation,
+    noise,
+    notify,
     report,
     score,
     silence,
@@ -62,6 +64,8 @@ app.command()(score.score)
 app.add_typer(automation.app, name="automation")
 app.add_typer(threshold.app, name="threshold")
 app.add_typer(anomaly.app, name="anomaly")
+app.add_typer(notify.app, name="notify")
+app.command()(noise.noise)
 app.add_typer(slo.app, name="slo")
 app.add_typer(audit.app, name="audit")
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.notification_schema import NotificationsFile, build_notifying
 from quell.config.schema import (
     ConnectionsModel,
     MaintenanceModel,
@@ -46,6 +47,7 @@ def build_config(
     routing_source: Source,
     people: PeopleFile,
     playbooks: tuple[PlaybookFile, ...],
+    notifications: NotificationsFile,
 ) -> Config:
     return Config(
         folder=folder,
@@ -61,7 +63,7 @@ def build_config(
         signals={name: _signal(name, body) for name, body in signals.signals.items()},
         playbooks={playbook.name: _playbook(playbook) for playbook in playbooks},
         people=_people(people),
-        notify=tuple(quell.notify.urls),
+        notifying=build_notifying(notifications),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from quell.config.notification_check import check_notifications
 from quell.config.problem import KeyPath, Problem, not_defined
 from quell.config.source import Source
 from quell.config.value import UNITS, parse_duration
@@ -40,6 +41,7 @@ class Sources:
     signals: Source
     routing: Source
     people: Source
+    notifications: Source
     playbooks: tuple[Source, ...]
 
 
@@ -48,6 +50,7 @@ def check_sources(files: Sources) -> list[Problem]:
     return [
         *_check_services(files.services),
         *_check_signals(files.signals, files.services),
+        *check_notifications(files.notifications, files.services),
         *_check_duplicate_playbooks(files.playbooks),
         *(problem for playbook in files.playbooks for problem in _check_playbook(playbook, files)),
     ]

@@ -10,6 +10,7 @@ from quell.incidents.maintenance import Maintenance
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
 from quell.response.playbook import Playbook
+from quell.triage.notification_route import Notifying
 from quell.triage.rules import Rules
 
 
@@ -74,7 +75,7 @@ class Config:
     people: Mapping[str, Person]
     maintenance: tuple[Maintenance, ...] = ()
     rules: Rules = field(default_factory=Rules)
-    notify: tuple[str, ...] = ()  # Apprise URLs by reference (env:NAME or file:PATH)
+    notifying: Notifying = field(default_factory=Notifying)
 
     @property
     def gateway_url(self) -> str:

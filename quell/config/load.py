@@ -6,6 +6,7 @@ from pathlib import Path
 from quell.config.build import build_config
 from quell.config.check import Sources, check_sources
 from quell.config.config import Config
+from quell.config.notification_schema import NotificationsFile
 from quell.config.parse import parse
 from quell.config.problem import ConfigError, Problem, did_you_mean
 from quell.config.schema import PeopleFile, PlaybookFile, QuellFile, RoutingFile, ServicesFile, SignalsFile
@@ -14,7 +15,7 @@ from quell.config.value import is_reference, read_reference
 from quell.incidents.errors import InvalidInput
 
 REQUIRED = ("quell.toml", "services.yaml", "signals.yaml")
-OPTIONAL = ("routing.yaml", "people.yaml")
+OPTIONAL = ("routing.yaml", "people.yaml", "notifications.yaml")
 
 
 def load_config(folder: Path) -> Config:
@@ -57,14 +58,15 @@ def read_config(folder: Path) -> Config:
     signals, wrong_signals = parse(files.signals, SignalsFile)
     routing, wrong_routing = parse(files.routing, RoutingFile)
     people, wrong_people = parse(files.people, PeopleFile)
+    notifications, wrong_notifications = parse(files.notifications, NotificationsFile)
     playbooks = [parse(source, PlaybookFile) for source in files.playbooks]
     problems = [
-        *wrong_quell, *wrong_services, *wrong_signals, *wrong_routing, *wrong_people,
+        *wrong_quell, *wrong_services, *wrong_signals, *wrong_routing, *wrong_people, *wrong_notifications,
         *(problem for _, wrong in playbooks for problem in wrong),
         *check_sources(files),
         *_stray_files(folder),
     ]  # fmt: skip
-    if problems or not (quell and services and signals and routing and people):
+    if problems or not (quell and services and signals and routing and people and notifications):
         raise ConfigError(problems)
     return build_config(
         folder,
@@ -75,6 +77,7 @@ def read_config(folder: Path) -> Config:
         routing_source=files.routing,
         people=people,
         playbooks=tuple(playbook for playbook, _ in playbooks if playbook is not None),
+        notifications=notifications,
     )
 
 
@@ -85,6 +88,7 @@ def _read_sources(folder: Path) -> Sources:
         signals=read_yaml(folder / "signals.yaml"),
         routing=_read_optional(folder / "routing.yaml", {}),
         people=_read_optional(folder / "people.yaml", {"people": {}}),
+        notifications=_read_optional(folder / "notifications.yaml", {}),
         playbooks=tuple(read_yaml(path) for path in sorted((folder / "playbooks").glob("*.yaml"))),
     )
 

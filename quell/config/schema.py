@@ -60,17 +60,12 @@ class DetectionModel(Model):
     dask_scheduler: DaskAddress | None = None
 
 
-class NotifyModel(Model):
-    urls: list[Reference] = []
-
-
 class QuellFile(Model):
     """quell.toml"""
 
     connections: ConnectionsModel
     intervals: IntervalsModel = IntervalsModel()
     detection: DetectionModel = DetectionModel()
-    notify: NotifyModel = NotifyModel()
 
 
 class InstanceModel(Model):
@@ -99,6 +94,7 @@ class ServiceModel(Model):
     repository: RepositoryModel | None = None
     links: dict[str, str] = {}
     runbook: str = ""
+    aliases: list[Text] = []
 
 
 class ServicesFile(Model):

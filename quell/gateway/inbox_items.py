@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from quell.incidents.errors import InvalidInput
 from quell.incidents.inbox import InboxItem, InboxKind
-from quell.triage.intake import has_start, parse_alert, parse_change, parse_report
+from quell.triage.intake import has_start, parse_alert, parse_change, parse_contact, parse_report
 
 _LONGEST_ID = 200
 
@@ -65,6 +65,7 @@ def take_report(payload: Mapping[str, Any], *, source: str, received_at: datetim
     """The item of one report. Raises InvalidInput."""
     id = _id("report", payload, received_at)
     parse_report(payload, id=id, received_at=received_at)
+    parse_contact(payload)
     return InboxItem(id=id, kind=InboxKind.REPORT, source=source, payload=payload, received_at=received_at)
 
 

@@ -55,6 +55,8 @@ class ReportIn(BaseModel):
     text: str
     service: str | None = None
     reporter: str | None = None
+    contact: str | None = Field(None, description="an e-mail address to be told at when it is over; needs consent")
+    consent: bool | None = Field(None, description="whether the address may be kept until then")
     at: str | None = Field(None, description=f"when it was seen, like {_TIME}; default: now")
 
 

@@ -1,6 +1,6 @@
 """What the gateway measures about itself. Names of metrics live here and nowhere else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from quell.detection.health import LAST_SWEEP, LastSweep, read_last_sweep
 from quell.incidents.errors import Unavailable
 from quell.incidents.incident import ACTIVE_STATES
+from quell.incidents.notification import NotificationState
 from quell.incidents.verdict import VerdictKind
 from quell.ports import Clock, Store
 
@@ -18,6 +19,8 @@ REQUEST_SECONDS = "quell_gateway_request_seconds"
 INBOX_WAITING = "quell_inbox_waiting"
 INCIDENTS_ACTIVE = "quell_incidents_active"
 ANOMALIES_WAITING = "quell_anomalies_waiting"
+NOTIFICATIONS = "quell_notifications"
+NOTIFICATIONS_UNACTIONABLE = "quell_notifications_unactionable"
 SWEEP_AGE = "quell_sweep_age_seconds"
 SWEEP_LAG = "quell_sweep_lag_seconds"
 SWEEP_SECONDS = "quell_sweep_duration_seconds"
@@ -59,14 +62,26 @@ class _StoreCollector(Collector):
                 waiting = tx.inbox.count({"processed_at": None})
                 active = tx.incidents.count({"state": tuple(ACTIVE_STATES)})
                 anomalies = tx.anomalies.count({"label": None})
+                told: dict[str, int] = {state: tx.notifications.count({"state": state}) for state in NotificationState}
+                unactionable = tx.notifications.count({"state": NotificationState.HELD, "due_at": None})
                 document = tx.documents.get(LAST_SWEEP)
         except Unavailable:
             return
         yield GaugeMetricFamily(INBOX_WAITING, "Events in the inbox that triage has not dealt with.", value=waiting)
         yield GaugeMetricFamily(INCIDENTS_ACTIVE, "Incidents that are not resolved.", value=active)
         yield GaugeMetricFamily(ANOMALIES_WAITING, "Anomalies that wait for a person's label.", value=anomalies)
+        yield _notifications(told)
+        text = "Notifications kept because nobody could act on them."
+        yield GaugeMetricFamily(NOTIFICATIONS_UNACTIONABLE, text, value=unactionable)
         if document is not None:
             yield from _sweep(read_last_sweep(document.body, document.updated_at), self._clock())
+
+
+def _notifications(told: Mapping[str, int]) -> GaugeMetricFamily:
+    found = GaugeMetricFamily(NOTIFICATIONS, "Notifications by state; failed means given up.", labels=["state"])
+    for state, count in told.items():
+        found.add_metric([state], count)
+    return found
 
 
 def _sweep(last: LastSweep, now: datetime) -> Iterator[GaugeMetricFamily]:

@@ -6,9 +6,16 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
+    """`sender` is the gateway's mark of where it came from, never an address itself. A report that says what another
+    of its incident says already is `part_of` that one, which counts it in `copies`.
+    """
+
     id: str
     text: str
     service: str | None = None
     reporter: str = ""
     at: datetime
     incident: str | None = None
+    sender: str = ""
+    part_of: str | None = None
+    copies: int = 0

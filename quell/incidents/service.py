@@ -47,6 +47,7 @@ class Service:
     repository: ConfigRepository | None = None
     links: Mapping[str, str] = field(default_factory=dict[str, str])
     runbook: str = ""
+    aliases: tuple[str, ...] = ()  # what users call it
 
 
 @dataclass(frozen=True, kw_only=True)

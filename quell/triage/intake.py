@@ -95,8 +95,23 @@ def parse_report(payload: object, *, id: str, received_at: datetime) -> Report:
         text=_required(body, "text"),
         service=_text(body.get("service"), "service") or None,
         reporter=_text(body.get("reporter"), "reporter"),
+        sender=_text(body.get("sender"), "sender"),
         at=parse_time(body.get("at"), "at") or received_at,
     )
+
+
+def parse_contact(payload: object) -> str | None:
+    """Where the author of a report wants to be told that it is over; None without an address or without consent."""
+    body = _mapping(payload, "report")
+    contact = _text(body.get("contact"), "contact").strip()
+    if len(contact) > _LONGEST_CONTACT or not contact.isprintable():
+        raise InvalidInput(
+            f"contact is longer than {_LONGEST_CONTACT} characters or not printable: send an e-mail address"
+        )
+    return contact if contact and body.get("consent") is True else None
+
+
+_LONGEST_CONTACT = 254  # of an e-mail address, RFC 5321
 
 
 def parse_time(value: object, field: str) -> datetime | None:

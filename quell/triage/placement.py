@@ -4,7 +4,7 @@ The order in which the rules are asked: muting; the same alert held already; a r
 incident that this alert belonged to (reopening); flapping; the opening threshold; opening.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -267,22 +267,6 @@ def place_report(
         return ReportPlacement(reason=f"no active incident of {report.service} or of a service related to it")
     _, _, chosen, words = min(found)
     return ReportPlacement(incident=IncidentId(chosen), reason=words)
-
-
-def reports_that_count(
-    waiting: Iterable[Report], *, service: str, catalog: Catalog, window: timedelta, now: datetime, needed: int = 2
-) -> tuple[Report, ...]:
-    """The waiting reports that together are as good as an alert: `needed` within the window on what users see."""
-    known = catalog.service(service)
-    if known is None or not known.is_user_facing:
-        return ()
-    recent = tuple(
-        sorted(
-            (report for report in waiting if report.service == service and now - report.at <= window),
-            key=lambda report: (report.at, report.id),
-        )
-    )
-    return recent if len(recent) >= needed else ()
 
 
 def span(length: timedelta) -> str:

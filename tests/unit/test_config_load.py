@@ -115,8 +115,28 @@ MISTAKES = {
         "connections.store: holds a password; write env:NAME or file:PATH, and keep the whole URL there",
     ),
     "literal notification address": (
-        "quell.toml", "\nurls = []", '\nurls = ["slack://hunter2"]',
-        "notify.urls[0]: holds a secret; write env:NAME or file:PATH, and keep the secret there",
+        "notifications.yaml", "\nreceivers: {}", '\nreceivers: {chat: {urls: ["slack://hunter2"]}}',
+        "receivers.chat.urls[0]: holds a secret; write env:NAME or file:PATH, and keep the secret there",
+    ),
+    "route to an unknown receiver": (
+        "notifications.yaml", "routes: []", "routes: [{receivers: [chta]}]",
+        'routes[0].receivers[0]: receiver "chta" is not defined (none is defined)',
+    ),
+    "route by an unknown label": (
+        "notifications.yaml", "routes: []", "routes: [{match: '{servcie=\"checkout\"}', receivers: []}]",
+        'routes[0].match: label "servcie" is not defined; did you mean "service"?',
+    ),
+    "route by a severity that never comes": (
+        "notifications.yaml", "routes: []", "routes: [{match: '{severity=\"warning\"}', receivers: []}]",
+        'routes[0].match: severity "warning" is not defined (defined: critical, major, minor)',
+    ),
+    "placeholder of a link": (
+        "notifications.yaml", "  metrics: ", "  logs: https://logs.example/?q={servcie}\n  metrics: ",
+        'links.logs: placeholder "servcie" is not defined; did you mean "service"?',
+    ),
+    "placeholder of a service's link": (
+        "services.yaml", "      metrics: ", "      logs: https://logs.example/?q={instnce}\n      metrics: ",
+        'services.storefront.links.logs: placeholder "instnce" is not defined; did you mean "instance"?',
     ),
     "literal one-time secret": (
         "people.yaml", "file:.quell/sandbox/secrets/alice.totp", "JBSWY3DPEHPK3PXP",
@@ -150,7 +170,7 @@ MISTAKES = {
     ),
     "instance written twice": (
         "services.yaml", "checkout-2: {server: be_checkout/checkout-2", "checkout-1: {server: be_checkout/checkout-2",
-        "services.checkout.instances.checkout-1: is written twice (first on line 47); the second would silently win",
+        "services.checkout.instances.checkout-1: is written twice (first on line 49); the second would silently win",
     ),
     "instance of two services": (
         "services.yaml", "payment-2: {server", "checkout-3: {server",

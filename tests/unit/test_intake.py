@@ -20,6 +20,7 @@ from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.timeline import verify_chain
 from quell.triage.quiet import QUIET_TIME
 from tasks.intake import drain_inbox
+from tasks.report_desk import MOST_SHOWN
 from tasks.resources import Resources
 
 pytestmark = pytest.mark.unit
@@ -399,3 +400,47 @@ def test_a_storm_is_one_incident_with_few_lines_and_every_alert_keeps_its_reason
     assert last.text.startswith("280 alerts joined within 10 s; one of them: Check")
     tally = desk.incident().tally
     assert tally is not None and (tally.alerts, tally.firing, dict(tally.gathered)) == (300, 300, {})
+# ---- floods of reports --------------------------------------------------------------------------------------------
+
+
+def flood(desk: Desk, texts: list[str], **more: str) -> None:
+    for number, text in enumerate(texts):
+        desk.send({"text": text, "service": "storefront", "reporter": f"user{number}", **more}, InboxKind.REPORT)
+    for _ in range(len(texts) // 500 + 1):
+        desk.drain()
+
+
+def test_a_flood_of_reports_is_counted_at_the_incident_and_not_listed(desk: Desk) -> None:
+    """An incident page with ten thousand reports would help nobody; the count is kept."""
+    desk.send({"text": "cannot pay", "service": "storefront", "reporter": "ann"}, InboxKind.REPORT)
+    desk.send({"text": "blank page", "service": "storefront", "reporter": "bob"}, InboxKind.REPORT)
+    desk.drain()
+    flood(desk, [f"it is broken since {chr(97 + n % 26)}o{chr(97 + n // 26)}a day" for n in range(600)])
+    with desk.store.reading() as tx:
+        shown = tx.reports.find({"incident": "INC-1"})
+        assert len(shown) <= MOST_SHOWN
+        assert len(shown) + sum(report.copies for report in shown) == 602
+        joined = [entry for entry in tx.timeline.of("INC-1") if entry.kind == "report joined"]
+        assert len(joined) <= MOST_SHOWN
+
+
+def test_gibberish_joins_nothing(desk: Desk) -> None:
+    desk.send({"text": "cannot pay", "service": "storefront", "reporter": "ann"}, InboxKind.REPORT)
+    desk.send({"text": "blank page", "service": "storefront", "reporter": "bob"}, InboxKind.REPORT)
+    desk.drain()
+    flood(desk, ["xkcdqwrtz pqrstvw"] * 5)
+    with desk.store.reading() as tx:
+        assert tx.reports.count({"incident": "INC-1"}) == 2
+
+
+def test_one_sender_opens_nothing_however_often(desk: Desk) -> None:
+    flood(desk, [f"checkout is broken, error {n}" for n in range(60)], sender="mark-of-one-address")
+    with desk.store.reading() as tx:
+        assert tx.incidents.count() == 0
+
+
+def test_a_report_without_a_service_gets_one_from_its_words(desk: Desk) -> None:
+    desk.send({"text": "the storefront is blank", "reporter": "ann"}, InboxKind.REPORT)
+    desk.drain()
+    with desk.store.reading() as tx:
+        assert [report.service for report in tx.reports.find()] == ["storefront"]

@@ -20,6 +20,7 @@ from quell.incidents.inbox import InboxItem
 from quell.incidents.incident import Incident
 from quell.incidents.journal import JournalEntry, Lease
 from quell.incidents.mitigation import Mitigation
+from quell.incidents.notification import Notification
 from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.silence import Silence
@@ -42,6 +43,7 @@ RECORD_TYPES: Mapping[str, type[Any]] = {
     "reviews": Review,
     "verdicts": Verdict,
     "anomalies": Anomaly,
+    "notifications": Notification,
     "documents": Document,
     "leases": Lease,
     "silences": Silence,

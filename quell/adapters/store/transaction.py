@@ -12,6 +12,7 @@ from quell.incidents.inbox import InboxItem
 from quell.incidents.incident import Incident
 from quell.incidents.journal import JournalEntry, Lease
 from quell.incidents.mitigation import Mitigation
+from quell.incidents.notification import Notification
 from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.silence import Silence
@@ -85,6 +86,10 @@ class Desk:
     @property
     def anomalies(self) -> Records[Anomaly]:
         return self._drawer("anomalies")
+
+    @property
+    def notifications(self) -> Records[Notification]:
+        return self._drawer("notifications")
 
     @property
     def documents(self) -> Records[Document]:
