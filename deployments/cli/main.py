@@ -17,6 +17,7 @@ from deployments.cli import (
     score,
     simulate,
     slo,
+    suspects,
     threshold,
     why,
 )
@@ -57,6 +58,7 @@ app.command()(report.change)
 app.command()(report.report)
 app.command()(simulate.simulate)
 app.command()(score.score)
+app.command()(suspects.suspects)
 app.add_typer(automation.app, name="automation")
 app.add_typer(threshold.app, name="threshold")
 app.add_typer(anomaly.app, name="anomaly")

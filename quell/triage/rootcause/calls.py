@@ -69,11 +69,7 @@ class Graph:
     callees: dict[str, frozenset[str]]
     callers: dict[str, frozenset[str]]
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.callees
-
-    def reach(self, node: str, depth: int | None = None) -> frozenset[str]:
+    def reach(self, node: str) -> frozenset[str]:
         """Everything called from `node`, directly or not; itself not counted, unless it calls itself."""
         return _spread(self.callees, node)
 

@@ -38,11 +38,8 @@ class Way:
 
 def find_calls(nodes: tuple[str, ...]) -> tuple[Call, ...]:
     names = Names.of(nodes)
-    found: list[Call] = []
-    for node in nodes:
-        if split := names.split_call(node):
-            found.append(Call(node=node, callers=split[0], callees=split[1]))
-    return tuple(found)
+    splits = ((node, names.split_call(node)) for node in nodes)
+    return tuple(Call(node=node, callers=pair[0], callees=pair[1]) for node, pair in splits if pair)
 
 
 def weigh_ways(seen: Observation, calls: tuple[Call, ...]) -> tuple[Way, ...]:
@@ -60,13 +57,13 @@ def weigh_ways(seen: Observation, calls: tuple[Call, ...]) -> tuple[Way, ...]:
         if strength <= 0:
             continue
         way = _way_share(waits, answers)
-        for callee in call.callees:
-            found.append(
-                Way(
-                    call=call, callee=callee, metric=outer[2], strength=strength, way_share=way,
-                    before=float(shift.base[0]), now=float(shift.now[0]),
-                )
-            )  # fmt: skip
+        found += [
+            Way(
+                call=call, callee=callee, metric=outer[2], strength=strength, way_share=way,
+                before=float(shift.base[0]), now=float(shift.now[0]),
+            )
+            for callee in call.callees
+        ]  # fmt: skip
     return tuple(found)
 
 

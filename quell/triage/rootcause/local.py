@@ -58,7 +58,14 @@ def _strengths(seen: Observation, shifts: Shifts, load: Load) -> Floats:
     weights = np.where(shifts.ratio < 0, weights * FALLING, weights)
     strong = weights * saturate(z - 2.0, HALF_Z) * saturate(beyond, HALF_RATIO)
     strong = np.where((z >= LEAST_Z) & (beyond >= LEAST_RATIO), strong, 0.0)
-    return strong * _alone(seen)
+    return strong * _alone(seen) * _own(seen)
+
+
+def _own(seen: Observation) -> Floats:
+    """1, or little for a host's metric beside the node's own of the same kind."""
+    own = {(node, m.kind) for (node, _), m in zip(seen.columns, seen.meanings, strict=True) if not m.is_of_host}
+    return np.array([SHARED if m.is_of_host and (node, m.kind) in own else 1.0
+                     for (node, _), m in zip(seen.columns, seen.meanings, strict=True)])  # fmt: skip
 
 
 def _alone(seen: Observation) -> Floats:

@@ -2,8 +2,8 @@
 
 Three steps, all in the target's unit. *Co-movement*: by how much a node's excess rises when the target's rises, fitted
 over the rows of the incident; a baseline that is off by a constant changes nothing. *Own part*: what is left of it when
-the callees' co-movement is taken away, so a caller that merely waits keeps nothing. *Growth*: where calls are not known,
-the same extra seconds are the larger growth the closer to the cause, because callers start from a larger latency.
+the callees' co-movement is taken away, so a caller that merely waits keeps nothing. *Growth*: where calls are not
+known, the same extra seconds are the larger growth the closer to the cause: callers start from a larger latency.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ LARGEST = 1.5  # of a share: asynchronous calls and counting errors give more th
 IMPLAUSIBLE = 3.0
 OFF_THE_PATH = 0.4  # what a node keeps that the graph does not connect with the target
 QUIET_Z, HALF_Z = 1.5, 1.5
-NOTICEABLE = 0.01  # of the time that the busiest node spends: half as much as nothing
+NOTICEABLE = 0.003  # of the time that the busiest node spends: half as much as nothing
 LEAST_BY_GROWTH = 0.6  # what the smallest growth keeps where the calls are known
 
 
@@ -105,9 +105,11 @@ def co_movement(excess: Floats, target: Floats) -> Floats:
     slope = np.divide(ste - st * se / (n + RIDGE), bottom, out=np.zeros_like(bottom), where=bottom > 1e-30)
     constant = (se - slope * st) / (n + RIDGE)
     left = np.where(known, e - constant - slope * tt, 0.0)
-    error = np.sqrt(np.divide((left**2).sum(axis=0) / np.maximum(n - 1, 1), bottom, out=np.zeros_like(bottom), where=bottom > 1e-30))
+    error = np.sqrt(
+        np.divide((left**2).sum(axis=0) / np.maximum(n - 1, 1), bottom, out=np.zeros_like(bottom), where=bottom > 1e-30)
+    )
     sure = np.maximum(slope - error, 0.0)
-    return np.where(sure > IMPLAUSIBLE, IMPLAUSIBLE**2 / np.maximum(sure, 1e-9), sure)
+    return np.asarray(np.where(sure > IMPLAUSIBLE, IMPLAUSIBLE**2 / np.maximum(sure, 1e-9), sure), np.float64)
 
 
 def likeness(excess: Floats, target: Floats) -> Floats:
@@ -153,7 +155,7 @@ def alarm(symptoms: Symptoms, reference: int) -> float:
 
 def weight_in_system(symptoms: Symptoms) -> Floats:
     """0..1 per node: is its excess worth a word beside the time (or the calls) that the whole system spends?"""
-    total = np.nansum(np.maximum(symptoms.excess, 0.0), axis=0)
+    total: Floats = np.nansum(np.maximum(symptoms.excess, 0.0), axis=0)
     spent = symptoms.volume if symptoms.kind is Kind.ERRORS else symptoms.volume * symptoms.base
     largest = float(np.nanmax(spent)) * symptoms.excess.shape[0] if np.isfinite(spent).any() else 0.0
-    return saturate(total, NOTICEABLE * largest) if largest > 0 else np.ones_like(total)
+    return saturate(total, NOTICEABLE * largest) if largest > 0 else np.ones(len(symptoms.nodes))

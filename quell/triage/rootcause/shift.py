@@ -80,6 +80,7 @@ def _spreads(residual: Floats) -> Floats:
     up, down = _half_spreads(residual)
     body = np.maximum(np.sqrt(up * down), 0.5 * np.maximum(up, down))
     tail = np.nan_to_num(np.nanquantile(np.abs(residual), TAIL_QUANTILE, axis=0)) / TAIL_Z
+    tail = np.where(body < SMALLEST_SPREAD, tail, 0.0)  # elsewhere the body tells, and the tail may be an old incident
     body = np.maximum(body, SMALLEST_SPREAD)
     known = np.isfinite(residual).sum(axis=0)
     return np.maximum(body, np.sqrt(body * tail)) * (1 + 3.0 / np.maximum(known, 1))
@@ -109,7 +110,7 @@ def _worse_halves(residual: Floats) -> tuple[Floats, Floats]:
     half = np.maximum((known + 1) // 2, 1)
     filled = np.where(np.isfinite(ordered), ordered, 0.0)
     sums = np.vstack([np.zeros(residual.shape[1]), np.cumsum(filled, axis=0)])
-    columns = np.arange(residual.shape[1])
+    columns = np.arange(residual.shape[1], dtype=np.intp)
     low = sums[half, columns] / half
     high = (sums[known, columns] - sums[np.maximum(known - half, 0), columns]) / half
     nothing = known == 0

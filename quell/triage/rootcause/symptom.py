@@ -81,8 +81,10 @@ def read_errors(seen: Observation) -> Symptoms:
         failed_rows = failed * seen.block
         expected = seen.block * np.nansum(np.where(np.isfinite(failed), weight * usual, np.nan), axis=0)
         got = np.nansum(failed_rows, axis=0)
-        z = (got - expected) / np.sqrt(expected + 1)
-        bar, _ = null_bars(_weights(raw.requests_before, Kind.ERRORS) * raw.before * seen.block, raw.now.shape[0], of_sums=True)
+        z: Floats = (got - expected) / np.sqrt(expected + 1)
+        bar, _ = null_bars(
+            _weights(raw.requests_before, Kind.ERRORS) * raw.before * seen.block, raw.now.shape[0], of_sums=True
+        )
         bar = bar - expected
         z = np.where(bar > 0, np.fmin(z, NULL_Z * (got - expected) / bar), z)
         shifts = measure_shifts(raw.before, raw.now, [Kind.ERRORS] * len(raw.nodes))
@@ -155,7 +157,9 @@ def _latency(seen: Observation, chosen: list[int]) -> tuple[Floats, Floats, bool
     """Mean latency in seconds: as given, or as the area under the known percentiles (trapezoids, flat ends)."""
     weights = quantile_weights([seen.meanings[p].quantile or 0.5 for p in chosen])
     scale = np.array([seen.meanings[p].unit_seconds or 1.0 for p in chosen])
-    return seen.normal[:, chosen] @ (weights * scale), seen.abnormal[:, chosen] @ (weights * scale), False
+    before: Floats = seen.normal[:, chosen] @ (weights * scale)
+    now: Floats = seen.abnormal[:, chosen] @ (weights * scale)
+    return np.asarray(before, np.float64), np.asarray(now, np.float64), False
 
 
 def quantile_weights(quantiles: list[float]) -> Floats:
@@ -195,7 +199,9 @@ def _can_be_share(before: Floats, now: Floats, requests: tuple[Floats, Floats]) 
     """Failures per request make sense when there are requests, and hardly ever more failures than requests."""
     failures, calls = np.concatenate((before, now)), np.concatenate(requests)
     known = np.isfinite(failures) & np.isfinite(calls)
-    return bool(known.any() and (calls[known] > 0).mean() > 0.5 and (failures[known] <= 1.05 * calls[known]).mean() > 0.9)
+    return bool(
+        known.any() and (calls[known] > 0).mean() > 0.5 and (failures[known] <= 1.05 * calls[known]).mean() > 0.9
+    )
 
 
 def _requests(seen: Observation, places: list[int]) -> tuple[Floats, Floats]:

@@ -39,6 +39,7 @@ class Meaning:
     quantile: float | None = None  # 0..1
     is_average: bool = False
     is_share: bool = False  # a percentage or ratio by its name
+    is_of_host: bool = False  # of the machine under the node, by its name
     is_running_total: bool = False  # may be a counter that only grows
     unit_seconds: float | None = None  # of a latency whose name has a unit
 
@@ -49,11 +50,11 @@ _FAMILIES: tuple[tuple[Kind, frozenset[str]], ...] = (
     (Kind.MEMORY, frozenset({"mem", "memory", "heap", "rss", "swap", "gc", "oom", "pagefaults"})),
     (
         Kind.DISK,
-        frozenset({"disk", "diskio", "fs", "filesystem", "io", "iops", "iowait", "blkio", "volume", "inodes", "storage"}),
+        frozenset({"disk", "diskio", "fs", "filesystem", "io", "iops", "iowait", "blkio", "volume", "inodes"}),
     ),
     (
         Kind.NETWORK,
-        frozenset({"network", "net", "packet", "packets", "tcp", "udp", "retransmit", "retransmits", "rtt", "rx", "tx"}),
+        frozenset({"network", "net", "packet", "packets", "tcp", "udp", "retransmit", "retransmits", "rtt", "rx"}),
     ),
     (
         Kind.SUCCESS,
@@ -63,8 +64,9 @@ _FAMILIES: tuple[tuple[Kind, frozenset[str]], ...] = (
         Kind.ERRORS,
         frozenset(
             {
-                "error", "errors", "err", "errs", "failure", "failures", "failed", "fail", "fault", "faults", "exception",
-                "exceptions", "timeout", "timeouts", "5xx", "4xx", "rejected", "dropped", "drops", "aborted", "loss",
+                "error", "errors", "err", "errs", "failure", "failures", "failed", "fail", "fault", "faults",
+                "exception", "exceptions", "timeout", "timeouts", "5xx", "4xx", "rejected", "dropped", "drops",
+                "aborted", "loss",
                 "unavailable", "unavailability", "crash", "crashes", "restarts",
             }
         ),
@@ -73,8 +75,8 @@ _FAMILIES: tuple[tuple[Kind, frozenset[str]], ...] = (
         Kind.SATURATION,
         frozenset(
             {
-                "queue", "queued", "backlog", "pending", "waiting", "saturation", "threads", "goroutines", "connections",
-                "sockets", "socket", "pool", "inflight", "concurrency", "concurrent", "lag", "fds",
+                "queue", "queued", "backlog", "pending", "waiting", "saturation", "threads", "goroutines",
+                "connections", "sockets", "socket", "pool", "inflight", "concurrency", "concurrent", "lag", "fds",
             }
         ),
     ),
@@ -93,7 +95,8 @@ _FAMILIES: tuple[tuple[Kind, frozenset[str]], ...] = (
         frozenset(
             {
                 "request", "requests", "req", "reqs", "rps", "qps", "tps", "ops", "rpm", "calls", "hits", "throughput",
-                "workload", "load", "traffic", "invocations", "operations", "queries", "transactions", "visits", "count",
+                "workload", "load", "traffic", "invocations", "operations", "queries", "transactions", "visits",
+                "count",
             }
         ),
     ),
@@ -102,6 +105,7 @@ _SHARE = frozenset({"ratio", "percent", "percentage", "pct", "%", "share", "frac
 _AVERAGE = frozenset({"average", "avg", "mean"})
 _WAITS = frozenset({"client", "source", "outbound", "egress", "upstream", "caller"})
 _ANSWERS = frozenset({"server", "destination", "dest", "inbound", "ingress", "callee"})
+_HOST = frozenset({"node", "host", "machine", "vm"})
 _RUNNING_TOTAL = frozenset({"total", "sum", "count", "counter", "bytes"})
 _UNITS = {
     "s": 1.0, "sec": 1.0, "secs": 1.0, "seconds": 1.0, "second": 1.0, "ms": 1e-3, "msec": 1e-3, "millis": 1e-3,
@@ -132,6 +136,7 @@ def read_metric(name: str) -> Meaning:
         quantile=quantile,
         is_average=any(word in _AVERAGE for word in words),
         is_share=any(word in _SHARE for word in words),
+        is_of_host=bool(words) and any(word in _HOST for word in words),
         is_running_total=any(word in _RUNNING_TOTAL for word in words),
         unit_seconds=next((_UNITS[word] for word in reversed(words) if word in _UNITS), None),
     )

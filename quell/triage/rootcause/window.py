@@ -64,13 +64,14 @@ def _aligned(normal: Window, abnormal: Window) -> tuple[Floats, tuple[list[int],
     known = {column: place for place, column in enumerate(normal.columns)}
     kept: list[int] = []
     before: list[Floats] = []
+    nothing: Floats = np.zeros(normal.values.shape[0])
     for place, column in enumerate(abnormal.columns):
         if not np.isfinite(abnormal.values[:, place]).any():
             continue
         if column in known and np.isfinite(normal.values[:, known[column]]).any():
             before.append(normal.values[:, known[column]])
         elif read_metric(column[1]).kind is Kind.ERRORS:
-            before.append(np.zeros(normal.values.shape[0]))
+            before.append(nothing)
         else:
             continue
         kept.append(place)
