@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -181,7 +181,7 @@ def _parse(path: Path, text: str, place: str) -> dict[str, Any]:
 def _object(path: Path, place: str, found: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidInput(f'{path}{place}: {found!r} is not an object: write {{"name": "value"}}')
-    return {str(key): value for key, value in found.items()}
+    return cast("dict[str, Any]", found)
 
 
 def _load(path: Path, text: str, place: str) -> Any:

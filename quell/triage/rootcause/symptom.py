@@ -155,11 +155,9 @@ def _latency_columns(seen: Observation, places: list[int]) -> list[int]:
 
 def _latency(seen: Observation, chosen: list[int]) -> tuple[Floats, Floats, bool]:
     """Mean latency in seconds: as given, or as the area under the known percentiles (trapezoids, flat ends)."""
-    weights = quantile_weights([seen.meanings[p].quantile or 0.5 for p in chosen])
     scale = np.array([seen.meanings[p].unit_seconds or 1.0 for p in chosen])
-    before: Floats = seen.normal[:, chosen] @ (weights * scale)
-    now: Floats = seen.abnormal[:, chosen] @ (weights * scale)
-    return np.asarray(before, np.float64), np.asarray(now, np.float64), False
+    weights: Floats = quantile_weights([seen.meanings[p].quantile or 0.5 for p in chosen]) * scale
+    return (seen.normal[:, chosen] * weights).sum(axis=1), (seen.abnormal[:, chosen] * weights).sum(axis=1), False
 
 
 def quantile_weights(quantiles: list[float]) -> Floats:

@@ -64,7 +64,7 @@ def _aligned(normal: Window, abnormal: Window) -> tuple[Floats, tuple[list[int],
     known = {column: place for place, column in enumerate(normal.columns)}
     kept: list[int] = []
     before: list[Floats] = []
-    nothing: Floats = np.zeros(normal.values.shape[0])
+    nothing: Floats = np.zeros_like(normal.values, shape=normal.values.shape[0])
     for place, column in enumerate(abnormal.columns):
         if not np.isfinite(abnormal.values[:, place]).any():
             continue
