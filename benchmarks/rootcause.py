@@ -1,4 +1,4 @@
-"""Suspects: is the component at the root first, on PetShop and on Nezha's day; who is named when nothing is wrong; time.
+"""Suspects: is the component at the root first, on PetShop and Nezha; who is named when nothing is wrong; time.
 
 DIR holds the folders petshop and nezha. --out writes the rankings as one JSON object a line, the input of the public
 scorer of top-k recall; the figures here are computed the same way. The method was developed while looking at these same

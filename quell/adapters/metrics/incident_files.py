@@ -141,7 +141,8 @@ def _read_changes(folder: Path) -> Iterator[Change]:
         rows = _load(path, path.read_text(encoding="utf-8-sig"), "")
         if not isinstance(rows, list):
             raise InvalidInput(f"{path} is not a list of changes: wrap it in [ ]")
-        yield from (_change(path, f", change {place}", row) for place, row in enumerate(rows, 1))
+        for place, row in enumerate(cast("list[object]", rows), 1):
+            yield _change(path, f", change {place}", row)
     path = folder / "changes.jsonl"
     if path.exists():
         for line, text in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):

@@ -150,7 +150,7 @@ def _accuse_by_symptoms(cases: dict[str, _Case], scene: _Scene, symptoms: Sympto
     if reference is None:
         return
     gate = _gate(symptoms, reference, is_given=given is not None) * beyond_load(symptoms, scene.load, scene.graph)
-    shares = split_shares(symptoms, reference, scene.graph)
+    shares = split_shares(symptoms, reference, scene.graph, is_given=given is not None)
     waiting: dict[str, float] = {}
     for wait in waits:
         waiting[wait.caller] = max(waiting.get(wait.caller, 0.0), wait.strength)

@@ -18,10 +18,13 @@ from quell.triage.rootcause.window import Floats
 RIDGE = 0.5  # how firmly the constant of the fit is held near zero, in rows
 LARGEST = 1.5  # of a share: asynchronous calls and counting errors give more than the target has
 IMPLAUSIBLE = 3.0
-OFF_THE_PATH = 0.4  # what a node keeps that the graph does not connect with the target
+OFF_THE_PATH = 0.7  # what a node keeps that the graph does not connect with the target
 QUIET_Z, HALF_Z = 1.5, 1.5
 NOTICEABLE = 0.003  # of the time that the busiest node spends: half as much as nothing
-LEAST_BY_GROWTH = 0.6  # what the smallest growth keeps where the calls are known
+BY_SELECTION = 0.65  # the target is looked at because it is in trouble, and collects every error of its callees' shares
+LEAST_MOVE = 0.1  # of the target: what moves less is no measure for the growth of others
+SMALL_SHARE, LEAST_SHARE = 0.75, 0.05  # without calls, growth counts more than size: shares enter by their 4th root
+LEAST_BY_GROWTH = 0.4  # what the smallest growth keeps where the calls are known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +41,13 @@ def saturate(x: Floats | float, half: float) -> Floats:
     return positive / (positive + half)
 
 
-def split_shares(symptoms: Symptoms, reference: int, graph: Graph) -> Shares:
+def split_shares(symptoms: Symptoms, reference: int, graph: Graph, *, is_given: bool = True) -> Shares:
     moves = _moves(symptoms, reference)
     whole = moves * saturate(symptoms.z - QUIET_Z, HALF_Z)
     own = np.clip(whole - _explained(symptoms, whole, graph), 0.0, LARGEST)
-    return Shares(whole=whole, own=own * _closeness(symptoms, reference, graph, moves))
+    own = own * _closeness(symptoms, reference, graph, moves)
+    own[reference] *= BY_SELECTION if is_given else 1.0
+    return Shares(whole=whole, own=own)
 
 
 def _moves(symptoms: Symptoms, reference: int) -> Floats:
@@ -73,15 +78,15 @@ def _explained(symptoms: Symptoms, whole: Floats, graph: Graph) -> Floats:
 
 def _closeness(symptoms: Symptoms, reference: int, graph: Graph, moves: Floats) -> Floats:
     """Factor for growth and for being on the target's path."""
-    moved = symptoms.growth * saturate(symptoms.z - QUIET_Z, HALF_Z) * np.minimum(moves, 1.0)
-    largest = float(moved.max(initial=0.0))
+    moved = (moves > LEAST_MOVE) & (symptoms.z > QUIET_Z + HALF_Z)
+    largest = float(symptoms.growth[moved].max(initial=0.0))
     relative = np.minimum(symptoms.growth / largest, 1.0) if largest > 0 else np.ones_like(symptoms.growth)
     target = symptoms.nodes[reference]
     reached = graph.reach(target) | {target} if graph.knows(target) else frozenset(symptoms.nodes)
     factor = np.empty_like(relative)
     for place, node in enumerate(symptoms.nodes):
         if not graph.knows(node):
-            factor[place] = relative[place] / np.sqrt(max(moves[place], 0.1)) if moves[place] < 1 else relative[place]
+            factor[place] = relative[place] / max(min(moves[place], 1.0), LEAST_SHARE) ** SMALL_SHARE
         elif node in reached:
             factor[place] = LEAST_BY_GROWTH + (1 - LEAST_BY_GROWTH) * relative[place]
         else:

@@ -157,7 +157,9 @@ def _latency(seen: Observation, chosen: list[int]) -> tuple[Floats, Floats, bool
     """Mean latency in seconds: as given, or as the area under the known percentiles (trapezoids, flat ends)."""
     scale = np.array([seen.meanings[p].unit_seconds or 1.0 for p in chosen])
     weights: Floats = quantile_weights([seen.meanings[p].quantile or 0.5 for p in chosen]) * scale
-    return (seen.normal[:, chosen] * weights).sum(axis=1), (seen.abnormal[:, chosen] * weights).sum(axis=1), False
+    before: Floats = np.sum(seen.normal[:, chosen] * weights, axis=1)
+    now: Floats = np.sum(seen.abnormal[:, chosen] * weights, axis=1)
+    return before, now, False
 
 
 def quantile_weights(quantiles: list[float]) -> Floats:

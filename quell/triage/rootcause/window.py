@@ -94,7 +94,7 @@ def _increments(columns: tuple[Column, ...], before: Floats, now: Floats) -> tup
 def _only_grows(before: Floats, now: Floats) -> bool:
     for values in (before, now):
         steps = np.diff(values[np.isfinite(values)])
-        if steps.size < 2 or (steps < 0).sum() > 0.02 * steps.size or not (steps > 0).any():
+        if steps.size < 2 or (steps < 0).sum() > max(1.0, 0.02 * steps.size) or not (steps > 0).any():
             return False
     return bool(np.nanmin(before) > 0 and (np.diff(before[np.isfinite(before)]) > 0).mean() > 0.5)
 
