@@ -94,6 +94,7 @@ def test_a_node_named_for_a_pair_is_a_call() -> None:
     calls = find_calls(("web-5f6585d649-fnmft", "cart-0", "web_cart", "web->cart", "web_unknown"))
     assert [call.node for call in calls] == ["web_cart", "web->cart"]
     assert calls[0].callees == ("cart-0",)
+    assert find_calls(("user", "db", "user_db"), frozenset({"user_db"})) == ()
 
 
 def test_a_running_total_counts_by_its_steps() -> None:

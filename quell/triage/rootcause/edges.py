@@ -36,9 +36,10 @@ class Way:
     now: float
 
 
-def find_calls(nodes: tuple[str, ...]) -> tuple[Call, ...]:
+def find_calls(nodes: tuple[str, ...], components: frozenset[str] = frozenset()) -> tuple[Call, ...]:
+    """Nodes that are calls; `components` use resources of their own, so they are none whatever their name."""
     names = Names.of(nodes)
-    splits = ((node, names.split_call(node)) for node in nodes)
+    splits = ((node, names.split_call(node)) for node in nodes if node not in components)
     return tuple(Call(node=node, callers=pair[0], callees=pair[1]) for node, pair in splits if pair)
 
 

@@ -107,7 +107,7 @@ def _suspect(node: str, case: _Case, change: Change | None) -> Suspect:
 
 
 def _set_scene(seen: Observation, edges: tuple[Edge, ...], target: Column | None) -> _Scene:
-    calls = find_calls(seen.nodes)
+    calls = find_calls(seen.nodes, _using_resources(seen))
     measured = [(caller, callee) for call in calls for caller in call.callers for callee in call.callees]
     apart = {call.node for call in calls}
     shifts = measure_shifts(seen.normal, seen.abnormal, [meaning.kind for meaning in seen.meanings])
@@ -123,6 +123,11 @@ def _set_scene(seen: Observation, edges: tuple[Edge, ...], target: Column | None
         latency=read_latency(seen),
         errors=read_errors(seen),
     )
+
+
+def _using_resources(seen: Observation) -> frozenset[str]:
+    pairs = zip(seen.columns, seen.meanings, strict=True)
+    return frozenset(node for (node, _), meaning in pairs if meaning.kind in (Kind.CPU, Kind.MEMORY, Kind.DISK))
 
 
 def _gather(scene: _Scene) -> dict[str, _Case]:

@@ -157,9 +157,11 @@ def _latency(seen: Observation, chosen: list[int]) -> tuple[Floats, Floats, bool
     """Mean latency in seconds: as given, or as the area under the known percentiles (trapezoids, flat ends)."""
     scale = np.array([seen.meanings[p].unit_seconds or 1.0 for p in chosen])
     weights: Floats = quantile_weights([seen.meanings[p].quantile or 0.5 for p in chosen]) * scale
-    before: Floats = np.sum(seen.normal[:, chosen] * weights, axis=1)
-    now: Floats = np.sum(seen.abnormal[:, chosen] * weights, axis=1)
-    return before, now, False
+    return _weighted(seen.normal[:, chosen], weights), _weighted(seen.abnormal[:, chosen], weights), False
+
+
+def _weighted(values: Floats, weights: Floats) -> Floats:
+    return np.einsum("ij,j->i", values, weights)
 
 
 def quantile_weights(quantiles: list[float]) -> Floats:

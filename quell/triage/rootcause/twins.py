@@ -23,7 +23,7 @@ def find_twins(normal: Window, target: Column | None) -> dict[str, str]:
     twins: dict[str, str] = {}
     for node in sizes:
         pods = names.pods(node)
-        if len(pods) == 1:
+        if len(pods) == 1 and not pods[0].rpartition("-")[2].isdigit():  # `db-1` beside `db` may be another one
             twins[node] = pods[0]
     if target is not None and target[0] not in twins and (twin := _same_series(normal, target, sizes)):
         twins[target[0]] = twin
