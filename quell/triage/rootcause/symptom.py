@@ -210,5 +210,5 @@ def _requests(seen: Observation, places: list[int]) -> tuple[Floats, Floats]:
     of_kind = [p for p in places if seen.meanings[p].kind is Kind.REQUESTS]
     of_kind.sort(key=lambda p: seen.meanings[p].side is Side.WAITS)
     if not of_kind:
-        return np.full(seen.normal.shape[0], np.nan), np.full(seen.abnormal.shape[0], np.nan)
+        return np.full_like(seen.normal[:, 0], np.nan), np.full_like(seen.abnormal[:, 0], np.nan)
     return seen.normal[:, of_kind[0]], seen.abnormal[:, of_kind[0]]
