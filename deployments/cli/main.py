@@ -20,6 +20,7 @@ from deployments.cli import (
     silence,
     simulate,
     slo,
+    suspects,
     threshold,
     why,
 )
@@ -61,6 +62,7 @@ app.command()(report.report)
 app.command()(simulate.simulate)
 app.add_typer(silence.app, name="silence")
 app.command()(score.score)
+app.command()(suspects.suspects)
 app.add_typer(automation.app, name="automation")
 app.add_typer(threshold.app, name="threshold")
 app.add_typer(anomaly.app, name="anomaly")

@@ -39,11 +39,11 @@ def read_history(path: Path) -> HistoryFile:
     Timestamps are ISO 8601 (UTC where no zone is given), epoch numbers or, in Parquet, date-times. Raises NotFound or
     InvalidInput.
     """
-    table = _read_table(path)
+    table = read_table(path)
     need_columns(path, table, (TIMESTAMP, VALUE))
     if not len(table):
         raise InvalidInput(f"{path} has no rows")
-    timestamps, written = _moments(path, table[TIMESTAMP])
+    timestamps, written = moments(path, table[TIMESTAMP])
     values = numbers(path, table, VALUE)
     infinite = np.isinf(values)
     return HistoryFile(
@@ -59,7 +59,7 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise NotFound(f"file {path} does not exist")
     if path.is_dir():
@@ -89,7 +89,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return table.iloc[: filled[-1] + 1 if len(filled) else 0]
 
 
-def _moments(path: Path, column: pd.Series) -> tuple[FloatArray, list[str]]:
+def moments(path: Path, column: pd.Series) -> tuple[FloatArray, list[str]]:
     """Epoch seconds, and the text that stands for each in the output."""
     if pd.api.types.is_datetime64_any_dtype(column):
         refuse_first(path, column, column.isna().to_numpy(), "timestamp is missing")
