@@ -40,6 +40,7 @@ class Sources:
     signals: Source
     routing: Source
     people: Source
+    senders: Source | None
     playbooks: tuple[Source, ...]
 
 

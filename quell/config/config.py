@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from quell.incidents.decision import Person
+from quell.incidents.event_source import EventSource, ReportLimits
 from quell.incidents.maintenance import Maintenance
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
@@ -71,6 +72,8 @@ class Config:
     playbooks: Mapping[str, Playbook]
     people: Mapping[str, Person]
     maintenance: tuple[Maintenance, ...] = ()
+    sources: Mapping[str, EventSource] | None = None  # None: no sources.yaml, so only this machine may send events
+    report_limits: ReportLimits = field(default_factory=ReportLimits)
     notify: tuple[str, ...] = ()  # Apprise URLs by reference (env:NAME or file:PATH)
 
     @property

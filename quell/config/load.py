@@ -8,13 +8,13 @@ from quell.config.check import Sources, check_sources
 from quell.config.config import Config
 from quell.config.parse import parse
 from quell.config.problem import ConfigError, Problem, did_you_mean
-from quell.config.schema import PeopleFile, PlaybookFile, QuellFile, RoutingFile, ServicesFile, SignalsFile
+from quell.config.schema import PeopleFile, PlaybookFile, QuellFile, RoutingFile, ServicesFile, SignalsFile, SourcesFile
 from quell.config.source import Source, read_toml, read_yaml
 from quell.config.value import is_reference, read_reference
 from quell.incidents.errors import InvalidInput
 
 REQUIRED = ("quell.toml", "services.yaml", "signals.yaml")
-OPTIONAL = ("routing.yaml", "people.yaml")
+OPTIONAL = ("routing.yaml", "people.yaml", "sources.yaml")
 
 
 def load_config(folder: Path) -> Config:
@@ -57,9 +57,10 @@ def read_config(folder: Path) -> Config:
     signals, wrong_signals = parse(files.signals, SignalsFile)
     routing, wrong_routing = parse(files.routing, RoutingFile)
     people, wrong_people = parse(files.people, PeopleFile)
+    senders, wrong_senders = parse(files.senders, SourcesFile) if files.senders else (None, [])
     playbooks = [parse(source, PlaybookFile) for source in files.playbooks]
     problems = [
-        *wrong_quell, *wrong_services, *wrong_signals, *wrong_routing, *wrong_people,
+        *wrong_quell, *wrong_services, *wrong_signals, *wrong_routing, *wrong_people, *wrong_senders,
         *(problem for _, wrong in playbooks for problem in wrong),
         *check_sources(files),
         *_stray_files(folder),
@@ -73,6 +74,7 @@ def read_config(folder: Path) -> Config:
         signals=signals,
         routing=routing,
         people=people,
+        sources=senders,
         playbooks=tuple(playbook for playbook, _ in playbooks if playbook is not None),
     )
 
@@ -84,6 +86,7 @@ def _read_sources(folder: Path) -> Sources:
         signals=read_yaml(folder / "signals.yaml"),
         routing=_read_optional(folder / "routing.yaml", {}),
         people=_read_optional(folder / "people.yaml", {"people": {}}),
+        senders=read_yaml(senders) if (senders := folder / "sources.yaml").exists() else None,
         playbooks=tuple(read_yaml(path) for path in sorted((folder / "playbooks").glob("*.yaml"))),
     )
 

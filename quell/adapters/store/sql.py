@@ -76,7 +76,7 @@ class SqlStore:
             if not self._is_postgresql:  # SQLite has one writer anyway: stand in line rather than poll
                 stack.enter_context(self._writer.held())
             connection = stack.enter_context(begin_writing(self._engine, lock=None))
-            # The driver's own executemany: this is the gateway's busiest statement, and a tenth of what an expression costs.
+            # The driver's own executemany: this is the gateway's busiest statement.
             if self._is_postgresql:
                 values = [tuple(row[name] for name in _INBOX) for row in rows]
                 return connection.exec_driver_sql(_RECEIVE.format(", ".join(["%s"] * len(_INBOX))), values).rowcount
