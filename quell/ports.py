@@ -12,7 +12,7 @@ from quell.incidents.change import Change
 from quell.incidents.decision import Decision
 from quell.incidents.fix import Fix
 from quell.incidents.footprint import Footprint
-from quell.incidents.inbox import InboxItem
+from quell.incidents.inbox import InboxItem, Received
 from quell.incidents.incident import Incident
 from quell.incidents.journal import JournalEntry, Lease
 from quell.incidents.mitigation import Mitigation, Step
@@ -101,7 +101,7 @@ class Timeline(Protocol):
 
 # What each kind can be filtered and ordered by. States and kinds compare as text.
 INDEXES: Mapping[str, tuple[str, ...]] = {
-    "inbox": ("kind", "received_at", "processed_at"),
+    "inbox": ("kind", "received_at", "processed_at", "quarantine"),
     "alerts": ("fingerprint", "status", "incident", "outcome", "held_by", "starts_at", "updated_at", "due_at"),
     "incidents": ("state", "service", "severity", "opened_at", "updated_at", "due_at"),
     "mitigations": ("state", "incident", "target", "service", "playbook", "created_at", "updated_at"),
@@ -179,7 +179,7 @@ class Store(Protocol):
 
     def reading(self) -> AbstractContextManager[Transaction]: ...
 
-    def receive(self, items: Iterable[InboxItem]) -> int:
+    def receive(self, items: Iterable[Received]) -> int:
         """Durably take items into the inbox (committed on return); known ids are skipped. Returns how many were new.
 
         It does not wait for writers of the record where the database can avoid it.

@@ -10,10 +10,11 @@ from prefect import task
 from quell.incidents.alert import Alert, AlertId, AlertStatus, alert_id, merge_alerts
 from quell.incidents.change import Change
 from quell.incidents.errors import InvalidInput, Unavailable
-from quell.incidents.inbox import InboxItem, InboxKind
+from quell.incidents.inbox import InboxItem, InboxKind, Quarantine
 from quell.incidents.labels import Fingerprint
 from quell.incidents.report import Report
 from quell.ports import Transaction
+from quell.triage.form import Form, split_alerts
 from quell.triage.intake import (
     has_start,
     parse_alert,
@@ -22,10 +23,13 @@ from quell.triage.intake import (
     parse_report,
     split_webhook,
 )
+from quell.triage.unreadable import parse_json, read_unreadable
 from tasks.reports import keep_contact
 from tasks.resources import Resources, resources
 from tasks.settling import settle
 from tasks.triage import Triage
+
+_ITEMS_READ = 50  # read from the inbox at once
 
 
 @dataclass(kw_only=True)
@@ -38,10 +42,11 @@ class _Batch:
     reports: list[Report] = field(default_factory=list[Report])
     contacts: dict[str, str] = field(default_factory=dict[str, str])  # report id -> where its author wants to be told
     errors: dict[str, str] = field(default_factory=dict[str, str])
+    held: list[InboxItem] = field(default_factory=list[InboxItem])  # parts of items that could not be read
 
 
 def drain_inbox(res: Resources, limit: int = 500) -> list[str]:
-    """Triage up to `limit` waiting items in order; returns the incidents opened or changed.
+    """Triage about `limit` waiting events in order; returns the incidents opened or changed.
 
     Safe from several processes at once: the store admits one writer, who marks the items as processed in the same
     transaction. An item that breaks triage is set aside with its error, and the others are done without it.
@@ -62,13 +67,28 @@ def drain_inbox(res: Resources, limit: int = 500) -> list[str]:
 def _drain(res: Resources, limit: int) -> list[str]:
     now = res.clock()
     with res.store.writing() as tx:
-        items = tx.inbox.find({"processed_at": None}, limit=limit)
-        return _triage(tx, res, items, now)
+        return _triage(tx, res, _next_items(tx, limit), now)
+
+
+def _next_items(tx: Transaction, limit: int) -> list[InboxItem]:
+    """Whole items, until together they speak of `limit` events: a transaction stays short, whatever came in."""
+    items: list[InboxItem] = []
+    events = 0
+    while events < limit:
+        more = tx.inbox.find({"processed_at": None}, limit=_ITEMS_READ, offset=len(items))
+        for item in more:
+            items.append(item)
+            events += item.events
+            if events >= limit:
+                break
+        if len(more) < _ITEMS_READ:
+            break
+    return items
 
 
 def _drain_singly(res: Resources, limit: int) -> list[str]:
     with res.store.reading() as tx:
-        ids = [item.id for item in tx.inbox.find({"processed_at": None}, limit=limit)]
+        ids = [item.id for item in _next_items(tx, limit)]
     touched: dict[str, None] = {}
     for item_id in ids:
         touched.update(dict.fromkeys(_drain_one(res, item_id)))
@@ -87,12 +107,23 @@ def _drain_one(res: Resources, item_id: str) -> list[str]:
         with res.store.writing() as tx:
             item = tx.inbox.get(item_id)
             if item and item.processed_at is None:
-                tx.inbox.put(replace(item, processed_at=now, error=f"triage failed: {type(error).__name__}: {error}"))
+                tx.inbox.put_all(_set_aside(item, f"triage failed: {type(error).__name__}: {error}", now))
         return []
 
 
+def _set_aside(item: InboxItem, error: str, now: datetime) -> list[InboxItem]:
+    """Hold one event; take several apart first, so that each waits for itself and only the guilty one is held."""
+    if item.events == 1:
+        return [_done(item, error, now)]
+    return [replace(item, processed_at=now), *(_part(item, n, alert) for n, alert in enumerate(item.payload["alerts"]))]
+
+
+def _part(item: InboxItem, number: int, alert: object) -> InboxItem:
+    return replace(item, id=f"{item.id}/{number}", kind=InboxKind.ALERTS, payload={"alerts": [alert]})
+
+
 def _triage(tx: Transaction, res: Resources, items: list[InboxItem], now: datetime) -> list[str]:
-    batch = _parse(items)
+    batch = _parse(items, now)
     triage = Triage(tx, res.config, now)
     for change in sorted(batch.changes, key=lambda change: (change.at, change.id)):
         triage.take_change(change)
@@ -102,26 +133,35 @@ def _triage(tx: Transaction, res: Resources, items: list[InboxItem], now: dateti
         if contact := batch.contacts.get(report.id):
             keep_contact(tx, res, report, contact)
     touched = triage.finish()
-    for item in items:
-        payload = {
-            key: value for key, value in item.payload.items() if key != "contact" or item.kind is not InboxKind.REPORT
-        }
-        tx.inbox.put(replace(item, payload=payload, processed_at=now, error=batch.errors.get(item.id, "")))
+    tx.inbox.put_all([*(_done(item, batch.errors.get(item.id, ""), now) for item in items), *batch.held])
     return touched
 
 
-def _parse(items: list[InboxItem]) -> _Batch:
+def _done(item: InboxItem, error: str, now: datetime) -> InboxItem:
+    if error:
+        return replace(item, processed_at=now, error=error, quarantine=Quarantine.HELD)
+    payload = item.payload
+    if item.kind is InboxKind.REPORT:  # its author's address is kept elsewhere, and not for ever
+        payload = {key: value for key, value in payload.items() if key != "contact"}
+    return replace(item, payload=payload, processed_at=now, error="", quarantine=None)
+
+
+def _parse(items: list[InboxItem], now: datetime) -> _Batch:
     batch = _Batch()
     for item in items:
         try:
-            _parse_item(item, batch)
+            _parse_item(item, batch, now)
         except InvalidInput as error:
             batch.errors[item.id] = str(error)
     return batch
 
 
-def _parse_item(item: InboxItem, batch: _Batch) -> None:
+def _parse_item(item: InboxItem, batch: _Batch, now: datetime) -> None:
     match item.kind:
+        case InboxKind.ALERTS:
+            _parse_alerts(item, item.payload["alerts"], batch, now)
+        case InboxKind.UNREADABLE:
+            _parse_again(item, batch, now)
         case InboxKind.CHANGE:
             batch.changes.append(parse_change(item.payload, id=item.id, received_at=item.received_at))
         case InboxKind.REPORT:
@@ -131,10 +171,37 @@ def _parse_item(item: InboxItem, batch: _Batch) -> None:
         case InboxKind.ALERT | InboxKind.ALERTMANAGER:
             is_webhook = item.kind is InboxKind.ALERTMANAGER and "alerts" in item.payload
             for payload in split_webhook(item.payload) if is_webhook else [item.payload]:
-                alert = parse_alert(payload, source=item.source, received_at=item.received_at)
-                batch.alerts.append(alert)
-                if not has_start(payload):
-                    batch.startless.add(alert.id)
+                _parse_alert(item, payload, batch)
+
+
+def _parse_alert(item: InboxItem, payload: object, batch: _Batch) -> None:
+    alert = parse_alert(payload, source=item.source, received_at=item.received_at)
+    batch.alerts.append(alert)
+    if not has_start(payload):
+        batch.startless.add(alert.id)
+
+
+def _parse_alerts(item: InboxItem, payloads: list[object], batch: _Batch, now: datetime) -> None:
+    """Each by itself: one that cannot be read is held, and the others are taken."""
+    for number, payload in enumerate(payloads):
+        try:
+            _parse_alert(item, payload, batch)
+        except InvalidInput as error:
+            if len(payloads) == 1:
+                raise
+            batch.held.append(_done(_part(item, number, payload), str(error), now))
+
+
+def _parse_again(item: InboxItem, batch: _Batch, now: datetime) -> None:
+    """A body that an earlier reading could not make out, after a person had it replayed."""
+    kept = read_unreadable(item.payload)
+    payload = parse_json(kept.body)
+    if kept.form is Form.CHANGE:
+        batch.changes.append(parse_change(payload, id=item.id, received_at=item.received_at))
+    elif kept.form is Form.REPORT:
+        batch.reports.append(parse_report(payload, id=item.id, received_at=item.received_at))
+    else:
+        _parse_alerts(item, split_alerts(kept.form, payload), batch, now)
 
 
 def _merge(tx: Transaction, batch: _Batch) -> list[Alert]:

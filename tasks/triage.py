@@ -387,5 +387,3 @@ class Triage:
 
     def touch(self, case: Case) -> None:
         self._touched[case.incident.id] = None
-
-

@@ -15,7 +15,7 @@ from deployments.cli.terminal import err, out, state, table
 if TYPE_CHECKING:
     from quell.adapters.store.memory import MemoryStore
     from quell.incidents.alert import Alert
-    from quell.incidents.inbox import InboxItem
+    from quell.incidents.inbox import Received
     from tasks.resources import Resources
 
 _RECENT = timedelta(hours=24)
@@ -39,7 +39,7 @@ def simulate(
         _print(trial, changed, touched)
 
 
-def _read(file: Path, res: "Resources") -> "Sequence[InboxItem]":
+def _read(file: Path, res: "Resources") -> "Sequence[Received]":
     """The alerts as the gateway would take them; what it would refuse is told and left out."""
     from quell.gateway.inbox_items import take_alerts
     from quell.incidents.errors import InvalidInput

@@ -12,7 +12,7 @@ import numpy as np
 from quell.adapters.metrics.files import COLUMN, FileSource, read_wide
 from quell.gateway.inbox_items import take_alerts, take_change, take_report
 from quell.incidents.errors import InvalidInput, NotFound, Unavailable
-from quell.incidents.inbox import InboxItem
+from quell.incidents.inbox import Received
 from quell.incidents.mitigation import Step
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Signal
@@ -51,7 +51,7 @@ class Recording:
         )
 
 
-def inbox_items(path: str, body: Mapping[str, Any], at: datetime) -> tuple[InboxItem, ...]:
+def inbox_items(path: str, body: Mapping[str, Any], at: datetime) -> tuple[Received, ...]:
     """What the gateway would put into the inbox. Raises InvalidInput."""
     if path.endswith("/alerts/alertmanager"):
         return take_alerts(split_webhook(body), source="alertmanager", received_at=at).items

@@ -16,17 +16,21 @@ from quell.config.schema import (
     PeopleFile,
     PlaybookFile,
     QuellFile,
+    ReportLimitsModel,
     RepositoryModel,
     RoutingFile,
     ServiceModel,
     ServicesFile,
     SignalModel,
     SignalsFile,
+    SourceModel,
+    SourcesFile,
     StepModel,
     WeeklyModel,
 )
 from quell.config.source import Source
 from quell.incidents.decision import Person
+from quell.incidents.event_source import EventSource, ReportLimits
 from quell.incidents.maintenance import Maintenance, Weekly
 from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import DIRECTION_OF_KIND, Signal
@@ -46,6 +50,7 @@ def build_config(
     routing: RoutingFile,
     routing_source: Source,
     people: PeopleFile,
+    sources: SourcesFile | None = None,
     playbooks: tuple[PlaybookFile, ...],
     notifications: NotificationsFile,
 ) -> Config:
@@ -63,6 +68,8 @@ def build_config(
         signals={name: _signal(name, body) for name, body in signals.signals.items()},
         playbooks={playbook.name: _playbook(playbook) for playbook in playbooks},
         people=_people(people),
+        sources=None if sources is None else {n: _source(n, body) for n, body in sources.sources.items()},
+        report_limits=ReportLimits() if sources is None else _report_limits(sources.reports),
         notifying=build_notifying(notifications),
     )
 
@@ -163,6 +170,22 @@ def _weekly(model: WeeklyModel) -> Weekly:
 
 def _people(model: PeopleFile) -> Mapping[str, Person]:
     return {name: Person(name=name, **_given(body)) for name, body in model.people.items()}
+
+
+def _source(name: str, model: SourceModel) -> EventSource:
+    signing = {} if model.signing is None else _given(model.signing, without=("secret",))
+    return EventSource(
+        name=name,
+        may_send=frozenset(model.may_send),
+        tokens=tuple(model.tokens),
+        signing_secret=model.signing.secret if model.signing else None,
+        **signing,
+    )
+
+
+def _report_limits(model: ReportLimitsModel) -> ReportLimits:
+    form = {} if model.form is None else {"is_form_open": model.form}
+    return ReportLimits(**_given(model, without=("form",)), **form)
 
 
 def _playbook(model: PlaybookFile) -> Playbook:

@@ -42,6 +42,7 @@ class Sources:
     routing: Source
     people: Source
     notifications: Source
+    senders: Source | None
     playbooks: tuple[Source, ...]
 
 

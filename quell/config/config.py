@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from quell.incidents.decision import Person
+from quell.incidents.event_source import EventSource, ReportLimits
 from quell.incidents.maintenance import Maintenance
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
@@ -75,6 +76,8 @@ class Config:
     people: Mapping[str, Person]
     maintenance: tuple[Maintenance, ...] = ()
     rules: Rules = field(default_factory=Rules)
+    sources: Mapping[str, EventSource] | None = None  # None: no sources.yaml, so only this machine may send events
+    report_limits: ReportLimits = field(default_factory=ReportLimits)
     notifying: Notifying = field(default_factory=Notifying)
 
     @property

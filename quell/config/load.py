@@ -9,13 +9,13 @@ from quell.config.config import Config
 from quell.config.notification_schema import NotificationsFile
 from quell.config.parse import parse
 from quell.config.problem import ConfigError, Problem, did_you_mean
-from quell.config.schema import PeopleFile, PlaybookFile, QuellFile, RoutingFile, ServicesFile, SignalsFile
+from quell.config.schema import PeopleFile, PlaybookFile, QuellFile, RoutingFile, ServicesFile, SignalsFile, SourcesFile
 from quell.config.source import Source, read_toml, read_yaml
 from quell.config.value import is_reference, read_reference
 from quell.incidents.errors import InvalidInput
 
 REQUIRED = ("quell.toml", "services.yaml", "signals.yaml")
-OPTIONAL = ("routing.yaml", "people.yaml", "notifications.yaml")
+OPTIONAL = ("routing.yaml", "people.yaml", "sources.yaml", "notifications.yaml")
 
 
 def load_config(folder: Path) -> Config:
@@ -58,10 +58,12 @@ def read_config(folder: Path) -> Config:
     signals, wrong_signals = parse(files.signals, SignalsFile)
     routing, wrong_routing = parse(files.routing, RoutingFile)
     people, wrong_people = parse(files.people, PeopleFile)
+    senders, wrong_senders = parse(files.senders, SourcesFile) if files.senders else (None, [])
     notifications, wrong_notifications = parse(files.notifications, NotificationsFile)
     playbooks = [parse(source, PlaybookFile) for source in files.playbooks]
     problems = [
-        *wrong_quell, *wrong_services, *wrong_signals, *wrong_routing, *wrong_people, *wrong_notifications,
+        *wrong_quell, *wrong_services, *wrong_signals, *wrong_routing, *wrong_people, *wrong_senders,
+        *wrong_notifications,
         *(problem for _, wrong in playbooks for problem in wrong),
         *check_sources(files),
         *_stray_files(folder),
@@ -76,6 +78,7 @@ def read_config(folder: Path) -> Config:
         routing=routing,
         routing_source=files.routing,
         people=people,
+        sources=senders,
         playbooks=tuple(playbook for playbook, _ in playbooks if playbook is not None),
         notifications=notifications,
     )
@@ -89,6 +92,7 @@ def _read_sources(folder: Path) -> Sources:
         routing=_read_optional(folder / "routing.yaml", {}),
         people=_read_optional(folder / "people.yaml", {"people": {}}),
         notifications=_read_optional(folder / "notifications.yaml", {}),
+        senders=read_yaml(senders) if (senders := folder / "sources.yaml").exists() else None,
         playbooks=tuple(read_yaml(path) for path in sorted((folder / "playbooks").glob("*.yaml"))),
     )
 

@@ -16,9 +16,11 @@ from quell.config.value import (
     Reference,
     StoreUrl,
     TimeOfDay,
+    TokenHash,
     Zone,
     wrong,
 )
+from quell.incidents.event_source import EventKind
 from quell.incidents.signal import Direction, SignalKind
 
 Text = Annotated[str, Field(min_length=1)]
@@ -216,6 +218,38 @@ class PeopleFile(Model):
     """people.yaml"""
 
     people: dict[Text, PersonModel]
+
+
+class SigningModel(Model):
+    secret: Reference
+    tolerance: PositiveDuration | None = None
+
+
+class SourceModel(Model):
+    may_send: Annotated[list[EventKind], Field(min_length=1)]
+    tokens: list[TokenHash] = []
+    signing: SigningModel | None = None
+
+    @model_validator(mode="after")
+    def _proves_itself(self) -> Self:
+        if not self.tokens and self.signing is None:
+            raise wrong(
+                "has neither tokens nor signing, so nobody could send as this source: `quell source new` makes one"
+            )
+        return self
+
+
+class ReportLimitsModel(Model):
+    form: bool | None = None
+    per_address: Annotated[int, Field(ge=1)] | None = None
+    overall: Annotated[int, Field(ge=1)] | None = None
+
+
+class SourcesFile(Model):
+    """sources.yaml"""
+
+    sources: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")], SourceModel]
+    reports: ReportLimitsModel = ReportLimitsModel()
 
 
 class StepModel(Model):

@@ -85,6 +85,13 @@ def _reference(value: str) -> str:
     return value
 
 
+def _token_hash(value: str) -> str:
+    """The value is not repeated: it may be the token itself."""
+    if is_reference(value) or re.fullmatch(r"sha256:[0-9a-f]{64}", value):
+        return value
+    raise wrong("is no hash of a token: write what `quell source new` printed (sha256:...), or env:NAME or file:PATH")
+
+
 def _url(value: str) -> str:
     if is_reference(value):
         return value
@@ -156,6 +163,7 @@ Zone = Annotated[tzinfo, BeforeValidator(_zone)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_positive)]
 Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
+TokenHash = Annotated[str, AfterValidator(_token_hash)]
 Reference = Annotated[str, AfterValidator(_reference)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]

@@ -1,30 +1,53 @@
 """The gateway as an application: the doors for events, decisions and people, put together from what is injected."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quell.gateway import problems
 from quell.gateway.anomalies import anomaly_routes
 from quell.gateway.body_limit import BodyLimit
 from quell.gateway.decisions import decision_routes
 from quell.gateway.deps import GatewayDeps
+from quell.gateway.door import Desk
 from quell.gateway.group_commit import GroupCommit
 from quell.gateway.health import health_routes
 from quell.gateway.incidents import incident_routes
-from quell.gateway.intake import intake_routes
+from quell.gateway.intake import describe_doors, intake_doors
 from quell.gateway.measures import Measures
 from quell.gateway.pages import page_routes
+from quell.gateway.quarantine import QuarantineRoom
+from quell.gateway.rate_limit import RateLimit
+from quell.gateway.senders import Senders
 
 DESCRIPTION = """Events come in here and are durable once answered with a 2xx. An error answer is `{"error": text}`;
 503 carries `Retry-After` and means that the same request will work later."""
 
 
-def create_app(deps: GatewayDeps) -> FastAPI:
+class Gateway(FastAPI):
+    """FastAPI with doors before it: a request to one of their paths passes none of FastAPI's layers."""
+
+    doors: Mapping[str, ASGIApp] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self.doors.get(scope["path"]) if scope["type"] == "http" else None
+        await (door or super().__call__)(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document["paths"] = describe_doors() | document["paths"]
+        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["source"] = {"type": "http", "scheme": "bearer", "description": "A token of a source in sources.yaml."}
+        return document
+
+
+def create_app(deps: GatewayDeps) -> Gateway:
     """The application; it keeps nothing in memory that matters, so any number may run on one store."""
-    app = FastAPI(
+    app = Gateway(
         title="Quell",
         version="1",
         description=DESCRIPTION,
@@ -33,8 +56,7 @@ def create_app(deps: GatewayDeps) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
     )
     measures = Measures(deps.store, deps.clock)
-    commit = GroupCommit(deps.store.receive)
-    app.include_router(intake_routes(deps, commit, measures))
+    app.doors = intake_doors(_desk(deps, measures))
     app.include_router(decision_routes(deps))
     app.include_router(incident_routes(deps))
     app.include_router(health_routes(deps, measures))
@@ -44,6 +66,18 @@ def create_app(deps: GatewayDeps) -> FastAPI:
     app.middleware("http")(_timed(measures))
     app.add_middleware(BodyLimit)
     return app
+
+
+def _desk(deps: GatewayDeps, measures: Measures) -> Desk:
+    limits = deps.config.report_limits
+    return Desk(
+        clock=deps.clock,
+        commit=GroupCommit(deps.store.receive),
+        senders=Senders(deps.config.sources),
+        room=QuarantineRoom(store=deps.store, measures=measures),
+        measures=measures,
+        report_rate=RateLimit(limits.overall, limits.overall),
+    )
 
 
 def _timed(measures: Measures) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:

@@ -1,72 +1,149 @@
-"""What becomes of a payload: inbox items under ids that make repetition harmless."""
+"""What becomes of a body: inbox items under ids that make repetition harmless, and what could not be read."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from quell.gateway.fast_alerts import quick_alerts
 from quell.incidents.errors import InvalidInput
-from quell.incidents.inbox import InboxItem, InboxKind
-from quell.triage.intake import has_start, parse_alert, parse_change, parse_contact, parse_report
+from quell.incidents.inbox import Delivery, InboxItem, InboxKind, Quarantine, Received
+from quell.triage.form import Form, split_alerts
+from quell.triage.intake import TIME_EXAMPLE, has_start, parse_alert, parse_change, parse_contact, parse_report
+from quell.triage.unreadable import Unreadable, parse_json
 
+MOST_IN_ONE_ITEM = 256  # a drain takes whole items: this bounds what one transaction has to do
 _LONGEST_ID = 200
+
+
+class ChangeIn(BaseModel):
+    """A deploy or a change of configuration. `id` makes repetition harmless; without it the content does."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str | None = None
+    kind: str = Field("other", description="deploy, config, flag or other")
+    service: str
+    instance: str | None = None
+    at: str | None = Field(None, description=f"when it took effect, like {TIME_EXAMPLE}; default: now")
+    summary: str
+    author: str | None = None
+    commit: str | None = None
+    url: str | None = None
+
+
+class ReportIn(BaseModel):
+    """A user says that something is wrong."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str | None = None
+    text: str = Field(max_length=4000)
+    service: str | None = Field(None, max_length=200)
+    reporter: str | None = Field(None, max_length=200)
+    contact: str | None = Field(None, description="an e-mail address to be told at when it is over; needs consent")
+    consent: bool | None = Field(None, description="whether the address may be kept until then")
+    at: str | None = Field(None, description=f"when it was seen, like {TIME_EXAMPLE}; default: now")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """One part of a batch that was not taken, by its place, and why."""
+    """One part of a body that was not taken, by its place, and why."""
 
     index: int
     error: str
+    part: Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlertBatch:
-    items: tuple[InboxItem, ...]
-    rejected: tuple[Rejected, ...]
+class Batch:
+    """`items` say `taken` events."""
+
+    items: tuple[Received, ...]
+    taken: int
+    rejected: tuple[Rejected, ...] = ()
 
 
-def take_alerts(payloads: Sequence[object], *, source: str, received_at: datetime) -> AlertBatch:
-    """One item per readable alert, under fingerprint, start and status; the others are named with their fault."""
-    items: dict[str, InboxItem] = {}
+def take_body(form: Form, body: bytes, *, source: str, received_at: datetime, sent_at: datetime | None = None) -> Batch:
+    """What to store of a body. `sent_at` is when the sender signed it, which is when a repetition was sent as well.
+
+    Raises NotJson or InvalidInput where nothing in the body can be told apart.
+    """
+    if form in (Form.CHANGE, Form.REPORT):
+        item = _take_event(form, parse_json(body), source=source, received_at=received_at)
+        return Batch(items=(item,), taken=1)
+    quick = quick_alerts(form, body, most=MOST_IN_ONE_ITEM)
+    if quick is not None:
+        text, count = quick
+        return Batch(items=(_delivery(text, source, received_at, ""),), taken=count)
+    parts = split_alerts(form, parse_json(body))
+    return take_alerts(parts, source=source, received_at=received_at, sent_at=sent_at)
+
+
+def take_alerts(
+    payloads: Sequence[object], *, source: str, received_at: datetime, sent_at: datetime | None = None
+) -> Batch:
+    """The readable alerts in as few items as need be; the others are named with their fault."""
+    dated: list[object] = []
+    startless: list[object] = []
     rejected: list[Rejected] = []
     for index, payload in enumerate(payloads):
         try:
-            item = _alert_item(payload, source, received_at)
-            items[item.id] = item
+            parse_alert(payload, source=source, received_at=received_at)
+            (dated if has_start(payload) else startless).append(payload)
         except InvalidInput as error:
-            rejected.append(Rejected(index=index, error=str(error)))
-    return AlertBatch(items=tuple(items.values()), rejected=tuple(rejected))
+            part = Unreadable(form=Form.PLAIN, body=json.dumps(payload).encode())
+            rejected.append(Rejected(index=index, error=str(error), part=part))
+    # Without a start the sender may speak of any episode: the receipt tells such alerts apart.
+    moment = f"{(sent_at or received_at).timestamp():.6f}"
+    items = [_delivery(text, source, received_at, "") for text in _texts(dated)]
+    items += [_delivery(text, source, received_at, moment) for text in _texts(startless)]
+    return Batch(items=tuple(items), taken=len(dated) + len(startless), rejected=tuple(rejected))
 
 
-def _alert_item(payload: object, source: str, received_at: datetime) -> InboxItem:
-    alert = parse_alert(payload, source=source, received_at=received_at)
-    # Without a start the sender may speak of any episode: the receipt tells such items apart.
-    start = "" if has_start(payload) else f":{received_at.timestamp():.6f}"
-    return InboxItem(
-        id=f"alert:{alert.id}:{alert.status}{start}",
-        kind=InboxKind.ALERT,
+def _texts(alerts: list[object]) -> Iterator[str]:
+    for start in range(0, len(alerts), MOST_IN_ONE_ITEM):
+        yield msgspec.json.encode(alerts[start : start + MOST_IN_ONE_ITEM]).decode()
+
+
+def _delivery(alerts: str, source: str, received_at: datetime, moment: str) -> Delivery:
+    """Named by what it says, so that a repetition is the same item, whichever of several Alertmanagers sends it."""
+    digest = hashlib.blake2b((alerts + moment).encode(), digest_size=16).hexdigest()
+    return Delivery(
+        id=f"alerts:{digest}",
+        kind=InboxKind.ALERTS,
         source=source,
-        payload=cast(Mapping[str, Any], payload),
+        payload=f'{{"alerts":{alerts}}}',
         received_at=received_at,
     )
 
 
+def _take_event(form: Form, payload: object, *, source: str, received_at: datetime) -> InboxItem:
+    model = ChangeIn if form is Form.CHANGE else ReportIn
+    said = model.model_validate(payload).model_dump(exclude_none=True)
+    return (take_change if form is Form.CHANGE else take_report)(said, source=source, received_at=received_at)
+
+
 def take_change(payload: Mapping[str, Any], *, source: str, received_at: datetime) -> InboxItem:
     """The item of one change. Raises InvalidInput."""
-    id = _id("change", payload, received_at)
-    parse_change(payload, id=id, received_at=received_at)
-    return InboxItem(id=id, kind=InboxKind.CHANGE, source=source, payload=payload, received_at=received_at)
+    return _event(InboxKind.CHANGE, parse_change, payload, source, received_at)
 
 
 def take_report(payload: Mapping[str, Any], *, source: str, received_at: datetime) -> InboxItem:
     """The item of one report. Raises InvalidInput."""
-    id = _id("report", payload, received_at)
-    parse_report(payload, id=id, received_at=received_at)
     parse_contact(payload)
-    return InboxItem(id=id, kind=InboxKind.REPORT, source=source, payload=payload, received_at=received_at)
+    return _event(InboxKind.REPORT, parse_report, payload, source, received_at)
+
+
+def _event(
+    kind: InboxKind, parse: Callable[..., object], payload: Mapping[str, Any], source: str, received_at: datetime
+) -> InboxItem:
+    id = _id(kind, payload, received_at)
+    parse(payload, id=id, received_at=received_at)
+    return InboxItem(id=id, kind=kind, source=source, payload=payload, received_at=received_at)
 
 
 def _id(noun: str, payload: Mapping[str, Any], received_at: datetime) -> str:
@@ -81,3 +158,18 @@ def _id(noun: str, payload: Mapping[str, Any], received_at: datetime) -> str:
         content["minute"] = received_at.strftime("%Y-%m-%dT%H:%M")
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
     return f"{noun}:{digest[:16]}"
+
+
+def held_item(unreadable: Unreadable, *, error: str, source: str, received_at: datetime) -> InboxItem:
+    """What could not be read as an item in quarantine; the same text from the same source is held once."""
+    digest = hashlib.blake2b(f"{source}\0{unreadable.form}\0".encode() + unreadable.body, digest_size=16).hexdigest()
+    return InboxItem(
+        id=f"unreadable:{digest}",
+        kind=InboxKind.UNREADABLE,
+        source=source,
+        payload=unreadable.payload(),
+        received_at=received_at,
+        processed_at=received_at,
+        error=error,
+        quarantine=Quarantine.HELD,
+    )

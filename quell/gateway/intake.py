@@ -1,118 +1,137 @@
-"""Events in: alerts, changes and reports. A 2xx means that the event is committed."""
+"""The doors for events, and how they are described in the OpenAPI."""
 
-import json
-from typing import Annotated, Any, cast
+from collections.abc import Mapping
+from typing import Any
 
-import orjson
-from fastapi import APIRouter, Body, Request
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
-
-from quell.gateway.deps import GatewayDeps
-from quell.gateway.group_commit import GroupCommit
-from quell.gateway.inbox_items import AlertBatch, take_alerts, take_change, take_report
-from quell.gateway.measures import Measures
-from quell.gateway.problems import NotJson
-from quell.triage.intake import split_webhook
+from quell.gateway.door import Desk, Door
+from quell.gateway.inbox_items import ChangeIn, ReportIn
+from quell.triage.form import Form
 
 _TIME = "2026-11-23T07:58:54.725Z"
-_WEBHOOK_EXAMPLE = {
-    "version": "4",
-    "status": "firing",
-    "alerts": [
-        {
-            "status": "firing",
-            "labels": {"alertname": "InstanceErrors", "service": "checkout", "instance": "checkout-2"},
-            "annotations": {"summary": "61 % of requests fail"},
-            "startsAt": _TIME,
-            "endsAt": "0001-01-01T00:00:00Z",
-        }
-    ],
+_ALERT: dict[str, Any] = {
+    "type": "object",
+    "required": ["labels"],
+    "properties": {
+        "labels": {
+            "type": "object",
+            "required": ["alertname"],
+            "properties": {"alertname": {"type": "string", "minLength": 1}},
+            "additionalProperties": {"type": "string"},
+        },
+        "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+        "startsAt": {"type": "string", "format": "date-time"},
+        "endsAt": {"type": "string", "format": "date-time"},
+        "generatorURL": {"type": "string"},
+    },
+    "example": {"labels": {"alertname": "InstanceErrors", "service": "checkout"}, "startsAt": _TIME},
 }
-_ALERTS_EXAMPLE = [{"labels": {"alertname": "InstanceErrors", "service": "checkout"}, "startsAt": _TIME}]
+_WEBHOOK: dict[str, Any] = {
+    "type": "object",
+    "required": ["version", "alerts"],
+    "properties": {
+        "version": {"type": "string", "enum": ["4"]},
+        "alerts": {
+            "type": "array",
+            "items": {
+                **_ALERT,
+                "properties": {
+                    **_ALERT["properties"],
+                    "status": {"type": "string", "enum": ["firing", "resolved"]},
+                },
+            },
+        },
+    },
+}
+_TAKEN: dict[str, Any] = {
+    "type": "object",
+    "required": ["taken", "rejected"],
+    "properties": {
+        "taken": {"type": "integer"},
+        "rejected": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["index", "error"],
+                "properties": {"index": {"type": "integer"}, "error": {"type": "string"}},
+            },
+        },
+    },
+}
+_ERROR: dict[str, Any] = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+_ID: dict[str, Any] = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
+_ONE_OR_MANY: dict[str, Any] = {"oneOf": [{"type": "array", "items": _ALERT}, _ALERT]}
+
+_PROBLEMS = {
+    "400": "The body is no JSON; it is kept in quarantine.",
+    "401": "No credentials, or none that hold. Sending the same again will not help.",
+    "403": "The source may not send this kind of event.",
+    "405": "Only POST is taken here.",
+    "413": "The body is too large.",
+    "422": "The body is JSON, but nothing in it can be read; the text says why.",
+    "429": "Too many reports; Retry-After says when there is room.",
+    "500": "The gateway failed.",
+    "503": "The store cannot take it now; the same request will work later (Retry-After).",
+}
+
+DOORS: Mapping[str, tuple[Form, str, dict[str, Any], tuple[str, dict[str, Any] | None]]] = {
+    "/api/v1/alerts/alertmanager": (
+        Form.WEBHOOK,
+        "Alertmanager webhook, version 4. Readable alerts are taken even if others are not; the answer names those.",
+        _WEBHOOK,
+        ("200", _TAKEN),
+    ),
+    "/api/v2/alerts": (
+        Form.API_V2,
+        "What Prometheus sends to an Alertmanager. 400 where an alert was wrong; the others are taken all the same.",
+        {"type": "array", "items": _ALERT},
+        ("200", None),
+    ),
+    "/api/v1/alerts": (
+        Form.PLAIN,
+        "One alert or a list. Without `startsAt` an alert starts now; with a past `endsAt` it is resolved.",
+        _ONE_OR_MANY,
+        ("200", _TAKEN),
+    ),
+    "/api/v1/changes": (
+        Form.CHANGE,
+        "A deploy or a change of configuration.",
+        ChangeIn.model_json_schema(),
+        ("202", _ID),
+    ),
+    "/api/v1/reports": (Form.REPORT, "A user's report.", ReportIn.model_json_schema(), ("202", _ID)),
+}
 
 
-class ChangeIn(BaseModel):
-    """A deploy or a change of configuration. `id` makes repetition harmless; without it the content does."""
-
-    model_config = ConfigDict(extra="forbid")
-    id: str | None = None
-    kind: str = Field("other", description="deploy, config, flag or other")
-    service: str
-    instance: str | None = None
-    at: str | None = Field(None, description=f"when it took effect, like {_TIME}; default: now")
-    summary: str
-    author: str | None = None
-    commit: str | None = None
-    url: str | None = None
+def intake_doors(desk: Desk) -> dict[str, Door]:
+    """Every door by its path."""
+    return {path: Door(path, form, desk) for path, (form, *_) in DOORS.items()}
 
 
-class ReportIn(BaseModel):
-    """A user says that something is wrong."""
-
-    model_config = ConfigDict(extra="forbid")
-    id: str | None = None
-    text: str
-    service: str | None = None
-    reporter: str | None = None
-    contact: str | None = Field(None, description="an e-mail address to be told at when it is over; needs consent")
-    consent: bool | None = Field(None, description="whether the address may be kept until then")
-    at: str | None = Field(None, description=f"when it was seen, like {_TIME}; default: now")
+def describe_doors() -> dict[str, Any]:
+    """The doors as paths of an OpenAPI document."""
+    return {path: {"post": _operation(path)} for path in DOORS}
 
 
-def intake_routes(deps: GatewayDeps, commit: GroupCommit, measures: Measures) -> APIRouter:
-    router = APIRouter(prefix="/api/v1", tags=["events"])
-
-    async def take(batch: AlertBatch) -> JSONResponse:
-        measures.events.labels("alert", "rejected").inc(len(batch.rejected))
-        rejected = [{"index": part.index, "error": part.error} for part in batch.rejected]
-        if rejected and not batch.items:
-            text = f"none of {len(rejected)} alerts can be read; the first: {batch.rejected[0].error}"
-            return JSONResponse({"error": text, "rejected": rejected}, status_code=422)
-        await commit.submit(batch.items)
-        measures.events.labels("alert", "taken").inc(len(batch.items))
-        return JSONResponse({"taken": len(batch.items), "rejected": rejected})
-
-    @router.post(
-        "/alerts/alertmanager", summary="Alertmanager webhook, version 4", openapi_extra=_body(_WEBHOOK_EXAMPLE)
-    )
-    async def alertmanager(request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        """Readable alerts are taken even if others in the batch are not; the answer names those and why."""
-        payload = _json(await request.body())
-        return await take(take_alerts(split_webhook(payload), source="alertmanager", received_at=deps.clock()))
-
-    @router.post("/alerts", summary="Alerts in Alertmanager's API form", openapi_extra=_body(_ALERTS_EXAMPLE))
-    async def alerts(request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        """One alert or a list. Without `startsAt` an alert starts now; with a past `endsAt` it is resolved."""
-        payload = _json(await request.body())
-        parts = cast(list[object], payload) if isinstance(payload, list) else [payload]
-        return await take(take_alerts(parts, source="api", received_at=deps.clock()))
-
-    @router.post("/changes", status_code=202, summary="A deploy or a change of configuration")
-    async def changes(change: Annotated[ChangeIn, Body()]) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        item = take_change(change.model_dump(exclude_none=True), source="api", received_at=deps.clock())
-        await commit.submit([item])
-        measures.events.labels("change", "taken").inc()
-        return {"id": item.id}
-
-    @router.post("/reports", status_code=202, summary="A user's report")
-    async def reports(report: Annotated[ReportIn, Body()]) -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        item = take_report(report.model_dump(exclude_none=True), source="api", received_at=deps.clock())
-        await commit.submit([item])
-        measures.events.labels("report", "taken").inc()
-        return {"id": item.id}
-
-    return router
+def _operation(path: str) -> dict[str, Any]:
+    form, text, schema, (status, answer) = DOORS[path]
+    taken: dict[str, Any] = {"description": "Committed."}
+    if answer is not None:
+        taken["content"] = {"application/json": {"schema": answer}}
+    problems: dict[str, Any] = {
+        code: {"description": said, "content": {"application/json": {"schema": _error_of(form, code)}}}
+        for code, said in _PROBLEMS.items()
+        if code != "429" or form is Form.REPORT
+    }
+    return {
+        "tags": ["events"],
+        "summary": text,
+        "operationId": f"post-{form}",
+        "security": [{"source": []}, {}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {status: taken, **problems},
+    }
 
 
-def _json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise NotJson(f"body is not JSON ({error}): send a JSON object") from error
-
-
-def _body(example: object) -> dict[str, Any]:
-    schema = {"type": "array" if isinstance(example, list) else "object"}
-    content = {"application/json": {"schema": schema, "example": json.loads(json.dumps(example))}}
-    return {"requestBody": {"required": True, "content": content}}
+def _error_of(form: Form, code: str) -> dict[str, Any]:
+    """As Alertmanager's own API, /api/v2/alerts says in a bare text which alerts were wrong."""
+    return {"oneOf": [_ERROR, {"type": "string"}]} if form is Form.API_V2 and code == "400" else _ERROR

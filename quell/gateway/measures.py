@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from quell.detection.health import LAST_SWEEP, LastSweep, read_last_sweep
 from quell.incidents.errors import Unavailable
+from quell.incidents.inbox import Quarantine
 from quell.incidents.incident import ACTIVE_STATES
 from quell.incidents.notification import NotificationState
 from quell.incidents.verdict import VerdictKind
@@ -16,6 +17,8 @@ from quell.ports import Clock, Store
 
 EVENTS = "quell_gateway_events"
 REQUEST_SECONDS = "quell_gateway_request_seconds"
+QUARANTINED = "quell_gateway_quarantined"
+INBOX_HELD = "quell_inbox_quarantined"
 INBOX_WAITING = "quell_inbox_waiting"
 INCIDENTS_ACTIVE = "quell_incidents_active"
 ANOMALIES_WAITING = "quell_anomalies_waiting"
@@ -43,6 +46,12 @@ class Measures:
         self.request_seconds = Histogram(
             REQUEST_SECONDS, "Time to answer, by route and status.", ["route", "status"], registry=self.registry
         )
+        self.quarantined = Counter(
+            QUARANTINED,
+            "What could not be read, by result: held, or dropped for want of room.",
+            ["result"],
+            registry=self.registry,
+        )
         self.registry.register(_StoreCollector(store, clock))
 
 
@@ -60,6 +69,7 @@ class _StoreCollector(Collector):
         try:
             with self._store.reading() as tx:
                 waiting = tx.inbox.count({"processed_at": None})
+                held = tx.inbox.count({"quarantine": Quarantine.HELD})
                 active = tx.incidents.count({"state": tuple(ACTIVE_STATES)})
                 anomalies = tx.anomalies.count({"label": None})
                 told: dict[str, int] = {state: tx.notifications.count({"state": state}) for state in NotificationState}
@@ -67,7 +77,12 @@ class _StoreCollector(Collector):
                 document = tx.documents.get(LAST_SWEEP)
         except Unavailable:
             return
-        yield GaugeMetricFamily(INBOX_WAITING, "Events in the inbox that triage has not dealt with.", value=waiting)
+        yield GaugeMetricFamily(
+            INBOX_WAITING,
+            "Items in the inbox that triage has not dealt with; one holds the alerts of a request.",
+            value=waiting,
+        )
+        yield GaugeMetricFamily(INBOX_HELD, "Items that could not be read and wait for a person.", value=held)
         yield GaugeMetricFamily(INCIDENTS_ACTIVE, "Incidents that are not resolved.", value=active)
         yield GaugeMetricFamily(ANOMALIES_WAITING, "Anomalies that wait for a person's label.", value=anomalies)
         yield _notifications(told)

@@ -1,12 +1,14 @@
 """How errors are said over HTTP: {"error": text}, and the status that makes a sender do the right thing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from quell.gateway.rate_limit import TooMany
+from quell.gateway.senders import NotKnown
 from quell.incidents.errors import (
     Conflict,
     InvalidInput,
@@ -16,16 +18,15 @@ from quell.incidents.errors import (
     Refused,
     Unavailable,
 )
+from quell.triage.unreadable import NotJson
 
 RETRY_AFTER_SECONDS = 2
 
 
-class NotJson(InvalidInput):
-    """The body is no JSON at all: nothing in it can be kept."""
-
-
 _STATUS: Mapping[type[QuellError], int] = {
     NotJson: 400,
+    NotKnown: 401,
+    TooMany: 429,
     InvalidInput: 422,
     NotFound: 404,
     Conflict: 409,
@@ -40,18 +41,36 @@ def status_of(error: QuellError) -> int:
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
 
 
+def headers_of(error: QuellError) -> tuple[tuple[bytes, bytes], ...]:
+    """What the sender needs to know beside the text: when to try again, or how to say who it is."""
+    if isinstance(error, TooMany):
+        return ((b"retry-after", str(error.retry_after).encode()),)
+    return _HEADERS.get(status_of(error), ())
+
+
+_HEADERS = {
+    401: ((b"www-authenticate", b'Bearer realm="quell"'),),
+    503: ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),),
+}
+
+
 def answer_problem(_request: Request, error: Exception) -> JSONResponse:
-    status = status_of(error) if isinstance(error, QuellError) else 500
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
-    return JSONResponse({"error": str(error)}, status_code=status, headers=headers)
+    if not isinstance(error, QuellError):
+        return JSONResponse({"error": str(error)}, status_code=500)
+    headers = {name.decode(): value.decode() for name, value in headers_of(error)}
+    return JSONResponse({"error": str(error)}, status_code=status_of(error), headers=headers)
 
 
 def answer_invalid(_request: Request, error: Exception) -> JSONResponse:
     """Field, value and remedy of everything that does not fit; what is secret is not repeated."""
     found: list[Mapping[str, Any]] = list(error.errors()) if isinstance(error, RequestValidationError) else []
     is_json = not any(fault["type"] == "json_invalid" for fault in found)
-    text = "; ".join(_in_words(fault) for fault in found)
-    return JSONResponse({"error": text}, status_code=422 if is_json else 400)
+    return JSONResponse({"error": words_of(found)}, status_code=422 if is_json else 400)
+
+
+def words_of(faults: Iterable[Mapping[str, Any]]) -> str:
+    """What pydantic found, in one line."""
+    return "; ".join(_in_words(fault) for fault in faults)
 
 
 def _in_words(fault: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from fastapi import Request, Response
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
@@ -54,13 +55,17 @@ class Gateway:
     failures_left: int = 0
     attempts: int = 0
 
-    async def gate(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.method == "POST":
-            self.attempts += 1
-            if self.failures_left > 0:
-                self.failures_left -= 1
-                return Response("overloaded", status_code=503)
-        return await call_next(request)
+    def gate(self, app: ASGIApp) -> ASGIApp:
+        async def gated(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and scope["method"] == "POST":
+                self.attempts += 1
+                if self.failures_left > 0:
+                    self.failures_left -= 1
+                    await Response("overloaded", status_code=503)(scope, receive, send)
+                    return
+            await app(scope, receive, send)
+
+        return gated
 
     def alerts(self) -> list[Alert]:
         drain_inbox(self.res)
@@ -97,8 +102,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     res = Resources(config=config, store=store, metrics=None, actuators={}, clock=clock)  # type: ignore[arg-type]
     running = Gateway(res, free_port())
     deps = GatewayDeps(store=store, config=config, clock=clock, decide=None, run_url=str)  # type: ignore[arg-type]
-    app = create_app(deps)
-    app.middleware("http")(running.gate)
+    app = running.gate(create_app(deps))
     server = uvicorn.Server(uvicorn.Config(app, port=running.port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -39,8 +39,13 @@ class Running:
     decisions: list[dict[str, str]]
 
     def inbox(self) -> list[InboxItem]:
+        """What waits for triage."""
         with self.store.reading() as tx:
-            return tx.inbox.find()
+            return tx.inbox.find({"processed_at": None})
+
+    def held(self) -> list[InboxItem]:
+        with self.store.reading() as tx:
+            return tx.inbox.find({"quarantine": "held"})
 
 
 @pytest.fixture
@@ -108,7 +113,7 @@ def test_an_answered_webhook_is_in_the_database_once_however_often_it_is_sent(ga
     for _ in range(3):
         answer = gateway.client.post(WEBHOOK, json=webhook(alert(service="checkout"), alert(service="payment")))
         assert (answer.status_code, answer.json()["taken"]) == (200, 2)
-    assert [item.source for item in gateway.inbox()] == ["alertmanager", "alertmanager"]
+    assert [(item.source, item.events) for item in gateway.inbox()] == [("alertmanager", 2)]
 
 
 def test_of_a_mixed_batch_the_good_alerts_are_kept_and_the_bad_named(gateway: Running) -> None:
@@ -130,6 +135,7 @@ def test_of_a_mixed_batch_the_good_alerts_are_kept_and_the_bad_named(gateway: Ru
         ],
     }
     assert len(gateway.inbox()) == 1
+    assert [item.error for item in gateway.held()] == [part["error"] for part in answer.json()["rejected"]]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +155,7 @@ def test_of_a_mixed_batch_the_good_alerts_are_kept_and_the_bad_named(gateway: Ru
             "kind is 'magic': send one of deploy, config, flag, other",
         ),
         ("/api/v1/reports", b'{"text": " "}', 422, "text is ' ': send a text that is not empty"),
-        ("/api/v1/reports", b'{"text": "a\\ud800"}', 422, "text holds a NUL or half a character"),
+        ("/api/v1/reports", b'{"text": "a\\ud800"}', 422, "unable to parse raw data as a unicode string"),
         ("/api/v1/reports", b'{"text": "x", "colour": "red"}', 422, "colour is 'red': extra inputs are not permitted"),
     ],
 )
@@ -160,12 +166,13 @@ def test_what_cannot_be_read_is_refused_by_field_value_and_remedy(
     assert answer.status_code == status, answer.text
     assert text in answer.json()["error"]
     assert gateway.inbox() == []
+    assert len(gateway.held()) == 1
 
 
 def test_alerts_come_as_a_list_or_alone(gateway: Running) -> None:
     assert gateway.client.post("/api/v1/alerts", json=alert()).json()["taken"] == 1
     assert gateway.client.post("/api/v1/alerts", json=[alert("A"), alert("B")]).json()["taken"] == 2
-    assert [item.source for item in gateway.inbox()] == ["api"] * 3
+    assert [(item.source, item.events) for item in gateway.inbox()] == [("api", 1), ("api", 2)]
 
 
 def test_changes_and_reports_are_kept_once_by_their_id_or_content(gateway: Running) -> None:

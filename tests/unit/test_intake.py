@@ -400,6 +400,8 @@ def test_a_storm_is_one_incident_with_few_lines_and_every_alert_keeps_its_reason
     assert last.text.startswith("280 alerts joined within 10 s; one of them: Check")
     tally = desk.incident().tally
     assert tally is not None and (tally.alerts, tally.firing, dict(tally.gathered)) == (300, 300, {})
+
+
 # ---- floods of reports --------------------------------------------------------------------------------------------
 
 

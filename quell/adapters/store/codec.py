@@ -16,7 +16,7 @@ from quell.incidents.decision import Decision
 from quell.incidents.errors import InvalidInput
 from quell.incidents.fix import Fix
 from quell.incidents.footprint import Footprint
-from quell.incidents.inbox import InboxItem
+from quell.incidents.inbox import Delivery, InboxItem, Received
 from quell.incidents.incident import Incident
 from quell.incidents.journal import JournalEntry, Lease
 from quell.incidents.mitigation import Mitigation
@@ -90,6 +90,25 @@ def encode_record(kind: str, record: Any) -> dict[str, Any]:
         raise InvalidInput(f"{kind} record {record.id} cannot be stored: {error}") from error
     row["body"] = body.decode()
     return row
+
+
+def encode_received(item: Received) -> dict[str, Any]:
+    """What comes into the inbox as a row; the payload of a Delivery is put in as the text that it is."""
+    if not isinstance(item, Delivery):
+        return encode_record("inbox", item)
+    received_at = cast(datetime, column_value("inbox", "received_at", item.received_at))
+    body = (
+        f'{{"id":"{item.id}","kind":"{item.kind}","source":"{item.source}","payload":{item.payload},'
+        f'"received_at":"{received_at.isoformat()}"}}'
+    )
+    return {
+        "id": item.id,
+        "kind": str(item.kind),
+        "received_at": received_at,
+        "processed_at": None,
+        "quarantine": None,
+        "body": body,
+    }
 
 
 def decode_record(kind: str, body: str, blob: bytes | None = None) -> Any:

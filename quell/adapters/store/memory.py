@@ -7,12 +7,12 @@ from datetime import timedelta
 from operator import gt, lt
 from typing import Any
 
-from quell.adapters.store.codec import RECORD_TYPES, Row, clean_event, decode_record, encode_record
+from quell.adapters.store.codec import RECORD_TYPES, Row, clean_event, decode_record, encode_received, encode_record
 from quell.adapters.store.lock import WriterLock
 from quell.adapters.store.query import Bound, Query, plan_query
 from quell.adapters.store.transaction import Desk, refuse_writing
 from quell.incidents.errors import Conflict
-from quell.incidents.inbox import InboxItem
+from quell.incidents.inbox import Received
 from quell.incidents.timeline import NO_INCIDENT, Event, TimelineEntry, chain_entry
 from quell.ports import Records, Transaction
 
@@ -42,8 +42,8 @@ class MemoryStore:
     def reading(self) -> AbstractContextManager[Transaction]:
         return self._reading()
 
-    def receive(self, items: Iterable[InboxItem]) -> int:
-        rows = [encode_record("inbox", item) for item in items]
+    def receive(self, items: Iterable[Received]) -> int:
+        rows = [encode_received(item) for item in items]
         with self._writing() as tx:
             inbox = tx.own_table("inbox")
             before = len(inbox)

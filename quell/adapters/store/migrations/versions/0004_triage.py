@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 PLAIN = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 COUNTER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
