@@ -19,7 +19,7 @@ from flows.upkeep import reconcile
 from quell.incidents.errors import QuellError, Refused
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import HOLDING_STATES, MitigationState
-from quell.incidents.next_step import NextStep, next_step, step_key
+from quell.incidents.next_step import NextStep, is_answered, next_step, step_key
 from tasks.intake import drain_inbox
 from tasks.notifier import run_notifier
 from tasks.resources import Resources, resources
@@ -28,7 +28,9 @@ from tasks.thresholds import promote_decided
 from tasks.watch import watch_sweeps
 
 _LOG = logging.getLogger("quell.responder")
-_WAITING = (IncidentState.TRIAGED, IncidentState.CONTAINED, IncidentState.RESOLVED, IncidentState.REVIEWED)
+_OPEN = (IncidentState.TRIAGED, IncidentState.CONTAINED)
+_OVER = (IncidentState.RESOLVED, IncidentState.REVIEWED)
+_LATELY = timedelta(days=7)  # what ended before is history: a hundred thousand of them are not read every second
 _SLOW_ROUND_SECONDS = 1.0
 _RETRY_SECONDS = 10
 _WATCH_EVERY = timedelta(seconds=5)
@@ -56,7 +58,13 @@ class Responder:
         """Start the flow that each incident is waiting for."""
         with self.res.store.reading() as tx:
             waiting: list[tuple[Incident, NextStep]] = []
-            for incident in tx.incidents.find({"state": _WAITING}):
+            lately = self.res.clock() - _LATELY
+            found = tx.incidents.find({"state": _OPEN}) + tx.incidents.find(
+                {"state": _OVER}, after=("updated_at", lately)
+            )
+            for incident in found:
+                if is_answered(incident):
+                    continue
                 changes = [change for id in incident.changes if (change := tx.changes.get(id)) is not None]
                 holding = tx.mitigations.count({"incident": incident.id, "state": tuple(HOLDING_STATES)}) > 0
                 step = next_step(incident, changes, has_holding_mitigation=holding)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from quell.config.config import Config
-from quell.incidents.alert import Alert, AlertId, AlertOutcome, AlertStatus
+from quell.incidents.alert import Alert, AlertId, AlertOutcome
 from quell.incidents.footprint import footprint
 from quell.incidents.incident import Incident, IncidentId
 from quell.incidents.labels import Fingerprint
@@ -129,7 +129,7 @@ class Ground:
         """The newest alerts that wait: they join what opens later, and count towards thresholds."""
         if self._waiting is None:
             found = self._tx.alerts.find(
-                {"outcome": AlertOutcome.WAITING}, order="updated_at", descending=True, limit=MOST_WAITING
+                {"outcome": AlertOutcome.WAITING}, order="id", descending=True, limit=MOST_WAITING
             )
             self._waiting = {alert.id: alert for alert in found}
             for alert in self._dirty.values():
@@ -137,7 +137,8 @@ class Ground:
         return sorted(self._waiting.values(), key=lambda alert: (alert.starts_at, alert.id))
 
     def held_by(self, hold: str, *, limit: int) -> list[Alert]:
-        found = self._tx.alerts.find({"held_by": hold, "status": AlertStatus.FIRING}, limit=limit)
+        """What a hold keeps back; an alert that is over is held by nothing."""
+        found = self._tx.alerts.find({"held_by": hold}, limit=limit)
         return [alert for alert in (self._dirty.get(a.id, a) for a in found) if alert.held_by == hold]
 
     # ---- writing ------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from tasks.bridging import join_related
 from tasks.ground import Case, Ground, new_id
 from tasks.report_desk import ReportDesk, alert_of
 
-MOST_FREED = 1000  # alerts that one ended mute lets go in one sitting; the clock brings the rest
+MOST_FREED = 1000  # alerts read at once when a mute ends
 
 
 class Triage:
@@ -294,7 +294,9 @@ class Triage:
 
     def _free(self) -> None:
         while self._freed:
-            self.free(self._freed.popitem()[0])
+            hold = self._freed.popitem()[0]
+            while not self.free(hold):
+                self.ground.flush()  # what was placed is held no longer: the next part comes into sight
 
     def _join_related(self) -> bool:
         """Incidents that the news connected become one; whether any did."""

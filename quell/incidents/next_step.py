@@ -21,6 +21,20 @@ def step_key(incident: Incident, step: NextStep) -> str:
     return step if incident.reopened == 0 else f"{step} {incident.reopened + 1}"
 
 
+_STEP_OF_STATE = {
+    IncidentState.TRIAGED: NextStep.RESPOND,
+    IncidentState.CONTAINED: NextStep.RESOLVE,
+    IncidentState.RESOLVED: NextStep.REVIEW,
+    IncidentState.REVIEWED: NextStep.RECOMPUTE,
+}
+
+
+def is_answered(incident: Incident) -> bool:
+    """Whether what its state could wait for was started already: seen from the record, without reading more."""
+    step = _STEP_OF_STATE.get(incident.state)
+    return step is None or step_key(incident, step) in incident.flow_runs
+
+
 def next_step(incident: Incident, changes: Sequence[Change], *, has_holding_mitigation: bool) -> NextStep | None:
     """The flow that should run next and has not been started yet; None when it is waiting for something else.
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -446,3 +446,21 @@ def test_a_report_without_a_service_gets_one_from_its_words(desk: Desk) -> None:
     desk.drain()
     with desk.store.reading() as tx:
         assert [report.service for report in tx.reports.find()] == ["storefront"]
+
+
+def test_incidents_of_an_older_quell_are_counted_and_found_by_what_comes_next(desk: Desk) -> None:
+    """A record from before tallies and footprints: nothing in it may become invisible to triage."""
+    desk.send(alert(**BAD_INSTANCE))
+    desk.drain()
+    with desk.store.writing() as tx:
+        tx.incidents.put(replace(desk.incident(), tally=None, due_at=None))
+        for step in tx.footprints.find():
+            tx.footprints.delete(step.id)
+        tx.documents.delete("routing")
+    desk.send(alert("Slow", service="checkout", at=10))
+    assert desk.drain() == ["INC-2", "INC-1"]
+    assert desk.incident("INC-2").merged_into == "INC-1"
+    assert {a.incident for a in desk.alerts()} == {"INC-1"}
+    tally = desk.incident().tally
+    assert tally is not None and (tally.alerts, tally.firing) == (2, 2)
+    assert desk.drain() == []

@@ -7,7 +7,7 @@ import pytest
 
 from quell.incidents.change import Change, ChangeKind
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
-from quell.incidents.next_step import NextStep, next_step, step_key
+from quell.incidents.next_step import NextStep, is_answered, next_step, step_key
 from quell.incidents.suspect import Suspect
 
 pytestmark = pytest.mark.unit
@@ -73,3 +73,14 @@ def test_a_change_that_nobody_is_accused_of_is_not_undone() -> None:
 def test_a_review_waits_until_nothing_is_held() -> None:
     resolved = replace(INCIDENT, state=IncidentState.RESOLVED)
     assert next_step(resolved, [], has_holding_mitigation=True) is None
+
+
+@pytest.mark.parametrize("state", [s for s in IncidentState if s not in (IncidentState.CONTAINED, IncidentState.OPEN)])
+def test_what_is_answered_has_no_next_step(state: IncidentState) -> None:
+    """The responder asks this first: it must never hide a step that is due."""
+    waiting = replace(INCIDENT, state=state)
+    step = next_step(waiting, [], has_holding_mitigation=False)
+    assert is_answered(waiting) is (step is None)
+    if step is not None:
+        started = replace(waiting, flow_runs={step_key(waiting, step): "run"})
+        assert is_answered(started) and next_step(started, [], has_holding_mitigation=False) is None

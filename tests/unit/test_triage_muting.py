@@ -186,6 +186,16 @@ def test_a_resolved_source_no_longer_inhibits_and_lets_go_what_it_held() -> None
     assert fire(desk, service="payment", zone="a").outcome is AlertOutcome.OPENED
 
 
+def test_a_source_lets_go_of_everything_however_many_it_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.triage.MOST_FREED", 2)
+    desk = Desk(rules=INHIBIT)
+    fire(desk, "NodeDown", service="alone", zone="a")
+    for n in range(7):
+        fire(desk, service="warehouse", zone="a", disk=str(n))
+    fire(desk, "NodeDown", service="alone", zone="a", resolved=True)
+    assert not [alert for alert in desk.alerts() if alert.outcome is AlertOutcome.MUTED]
+
+
 def test_a_muted_source_does_not_inhibit() -> None:
     desk = Desk(rules=INHIBIT)
     add_silence(desk.res, "alertname=NodeDown", ends_at=desk.now + HOUR, by="dora", comment="known")

@@ -333,6 +333,7 @@ def test_a_flapping_alert_does_not_reopen_but_is_placed_when_it_holds() -> None:
     placed = place(news, ended, rules=LESS, now=T0 + timedelta(seconds=80))
     assert (placed.outcome, placed.reopens) == (AlertOutcome.WAITING, False)
     assert placed.due_at == T0 + timedelta(seconds=80) + timedelta(minutes=10)
+    assert placed.due_at is not None
     assert place(news, ended, rules=LESS, now=placed.due_at).outcome is AlertOutcome.OPENED
 
 
