@@ -37,7 +37,7 @@ def identity_of(report: Report) -> str:
     """Who speaks: the sender's mark as the gateway saw it, else the name that was given, else the words themselves."""
     if report.sender:
         return f"sender {report.sender}"
-    name = normal_form(report.reporter)
+    name = " ".join(report.reporter.casefold().split())
     return f"words {normal_form(report.text)}" if name in _NOBODY else f"name {name}"
 
 
