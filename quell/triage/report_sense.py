@@ -13,6 +13,10 @@ from quell.triage.report_text import ServiceWords, gibberish, has_link, normal_f
 
 ALL = "*"  # the history over all services
 LEAST_OF_ALL = 3  # voices that agree on no service have to be more
+# Names that name nobody: two who give them are two.
+_NOBODY = frozenset(
+    {"", "a customer", "customer", "a user", "user", "guest", "anonymous", "anonym", "anonymus", "me", "nobody"}
+)
 _SAME_WORDS_COUNT = 3  # voices that use exactly the same words, where the senders are not known
 _LINK_WEIGHT = 0.5
 _SHARE_OF_GROUP = 0.2
@@ -33,7 +37,8 @@ def identity_of(report: Report) -> str:
     """Who speaks: the sender's mark as the gateway saw it, else the name that was given, else the words themselves."""
     if report.sender:
         return f"sender {report.sender}"
-    return f"name {report.reporter.casefold()}" if report.reporter else f"words {normal_form(report.text)}"
+    name = " ".join(report.reporter.casefold().split())
+    return f"words {normal_form(report.text)}" if name in _NOBODY else f"name {name}"
 
 
 def voices_of(reports: Sequence[Report]) -> list[Report]:

@@ -33,7 +33,10 @@ _TROUBLE = re.compile(
 )
 
 
-@lru_cache(maxsize=32_768)  # a text is asked for its form by several rules
+_KEPT = 32_768  # a text is asked by several rules, and again with every batch while it waits
+
+
+@lru_cache(maxsize=_KEPT)
 def normal_form(text: str) -> str:
     """What two writings of the same words share: no case, links, punctuation or numbers.
 
@@ -48,6 +51,7 @@ def has_link(text: str) -> bool:
     return _LINK.search(text) is not None
 
 
+@lru_cache(maxsize=_KEPT)
 def gibberish(text: str) -> str:
     """Why nobody would read it as a sentence in any language; empty where somebody may.
 
@@ -71,6 +75,7 @@ def gibberish(text: str) -> str:
     return ""
 
 
+@lru_cache(maxsize=_KEPT)
 def speaks_of_trouble(text: str) -> bool:
     """Whether a word of complaint is in it."""
     plain = _NO_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold())

@@ -1,7 +1,11 @@
 """Notifications against a real HTTP receiver that fails, hangs and recovers: nothing is lost, nothing is said twice."""
 
 import json
+import shutil
+import subprocess
+import sys
 import threading
+import time as clock
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
@@ -32,6 +36,7 @@ from tasks.resources import Resources
 
 pytestmark = pytest.mark.integration
 
+EXAMPLE = Path(__file__).parents[2] / "deployments" / "config.example"
 T0 = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECRET = "T0KEN4711"
 SHOP = Catalog(
@@ -481,3 +486,43 @@ def test_what_ended_while_nobody_listened_is_not_announced_later(outbox: Outbox,
     assert [n.incident for n in outbox.all()] == ["INC-2"] and outbox.all(kind=NotificationKind.OPENED)[
         0
     ].severity is Severity.CRITICAL
+
+
+_SENDER = """
+import sys
+from datetime import UTC, datetime
+from dataclasses import replace
+from pathlib import Path
+from quell.config.load import load_config
+from tasks.notifier import Notifier
+from tasks.resources import open_resources
+res = replace(open_resources(load_config(Path(sys.argv[1]))), clock=lambda: datetime.fromisoformat(sys.argv[2]))
+notifier = Notifier(res)
+notifier.round()
+notifier.wait()
+"""
+
+
+def test_a_sender_killed_in_the_middle_loses_nothing(
+    outbox: Outbox, door: Door, tmp_path: Path, store_url: str
+) -> None:
+    """kill -9 while the receiver has the message and has not answered: another process sends it after the lease."""
+    folder = Path(shutil.copytree(EXAMPLE, tmp_path / "config"))
+    toml = (folder / "quell.toml").read_text().replace("sqlite:///.quell/sandbox/quell.db", store_url)
+    (folder / "quell.toml").write_text(toml)
+    chat = "receivers: {chat: {urls: ['env:CHAT'], timeout: 10s}}\nroutes: [{receivers: [chat]}]\n"
+    (folder / "notifications.yaml").write_text(chat)
+    outbox.alert(instance="checkout-2")
+    door.answers = ["hang"]
+    outbox.now += LATER
+    sender = subprocess.Popen([sys.executable, "-c", _SENDER, str(folder), outbox.now.isoformat()])
+    deadline = clock.monotonic() + 60
+    while door.answers and clock.monotonic() < deadline:
+        clock.sleep(0.05)
+    sender.kill()
+    sender.wait(10)
+    assert door.answers == [] and outbox.all()[0].state is NotificationState.SENDING
+    outbox.round(timedelta(seconds=30))
+    assert door.got == []  # the lease of the dead one runs: twice the time limit and half a minute
+    outbox.round(timedelta(seconds=30))
+    assert len(door.got) == 1 and outbox.all()[0].state is NotificationState.SENT

@@ -105,6 +105,11 @@ def test_a_flood_of_meaningless_texts_opens_nothing(seed: int) -> None:
     assert bursts(reports(*letters)) == []
 
 
+def test_names_that_name_nobody_are_no_identity() -> None:
+    two = reports("checkout says internal error when I pay", "I cannot pay, checkout fails every third time")
+    assert len(voices_of([Report(id=r.id, text=r.text, reporter="a customer", at=r.at) for r in two])) == 2
+
+
 def test_links_weigh_half() -> None:
     assert bursts(reports("broken http://spam.example/a", "error www.spam.example")) == []
 
