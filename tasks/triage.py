@@ -13,6 +13,7 @@ from quell.incidents.incident import (
     IncidentState,
     Severity,
     move_incident,
+    remember_keywords,
 )
 from quell.incidents.labels import ALERTNAME, SERVICE, SEVERITY, fingerprint
 from quell.incidents.report import Report
@@ -137,6 +138,7 @@ class Triage:
     def _settle(self, case: Case, alert: Alert, placement: Placement) -> None:
         if placement.reopens:
             self._reopen(case, placement.reason)
+        case.incident = remember_keywords(case.incident, alert.labels)
         if alert.outcome is not AlertOutcome.OPENED:
             kind = f"alert {alert.outcome}"
             self._assessment.say(case, kind, f"{_called(alert)}: {placement.reason}", subject=alert.id)
