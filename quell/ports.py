@@ -162,10 +162,6 @@ SEARCHABLE = frozenset({"alerts", "incidents"})
 # Indexes over several columns, each for one question that a page asks of very many records.
 COMPOUND_INDEXES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "alerts": {"groups": ("incident", "service", "name", "status", "starts_at", "seq")},
-    "incidents": {
-        "opened": ("opened_at", "seq", "state", "severity", "service"),
-        "updated": ("updated_at", "seq", "state", "severity", "service"),
-    },
 }
 
 

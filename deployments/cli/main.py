@@ -13,6 +13,7 @@ from deployments.cli import (
     check,
     incident,
     mitigation,
+    people,
     report,
     score,
     simulate,
@@ -62,6 +63,7 @@ app.add_typer(threshold.app, name="threshold")
 app.add_typer(anomaly.app, name="anomaly")
 app.add_typer(slo.app, name="slo")
 app.add_typer(audit.app, name="audit")
+app.add_typer(people.app, name="people")
 
 
 @app.command()

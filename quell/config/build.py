@@ -55,6 +55,7 @@ def build_config(
         playbooks={playbook.name: _playbook(playbook) for playbook in playbooks},
         people=_people(people),
         notify=tuple(quell.notify.urls),
+        pages=quell.gateway.pages,
     )
 
 

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from quell.incidents.decision import Person
 from quell.incidents.maintenance import Maintenance
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
 from quell.response.playbook import Playbook
+
+PagesAccess = Literal["open", "signed-in"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,16 @@ class Config:
     people: Mapping[str, Person]
     maintenance: tuple[Maintenance, ...] = ()
     notify: tuple[str, ...] = ()  # Apprise URLs by reference (env:NAME or file:PATH)
+    pages: PagesAccess | None = None  # who may read the pages; None: see `reading_needs_sign_in`
+
+    @property
+    def has_passwords(self) -> bool:
+        """Whether anybody can sign in; where nobody can, people act with their name and a one-time code."""
+        return any(person.password_hash for person in self.people.values())
+
+    @property
+    def reading_needs_sign_in(self) -> bool:
+        return self.pages == "signed-in" or (self.pages is None and self.has_passwords)
 
     @property
     def gateway_url(self) -> str:

@@ -6,12 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from quell.config.config import PagesAccess
 from quell.config.value import (
     DaskAddress,
     Duration,
     HttpUrl,
     Matchers,
     Params,
+    PasswordHash,
     PositiveDuration,
     Reference,
     StoreUrl,
@@ -64,6 +66,10 @@ class NotifyModel(Model):
     urls: list[Reference] = []
 
 
+class GatewayModel(Model):
+    pages: PagesAccess | None = None
+
+
 class QuellFile(Model):
     """quell.toml"""
 
@@ -71,6 +77,7 @@ class QuellFile(Model):
     intervals: IntervalsModel = IntervalsModel()
     detection: DetectionModel = DetectionModel()
     notify: NotifyModel = NotifyModel()
+    gateway: GatewayModel = GatewayModel()
 
 
 class InstanceModel(Model):
@@ -176,7 +183,8 @@ class PersonModel(Model):
     full_name: Text
     team: Text
     roles: list[Text] = []
-    totp_secret: Reference
+    totp_secret: Reference = ""
+    password_hash: PasswordHash = ""
     email: str = ""
 
 

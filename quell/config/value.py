@@ -83,6 +83,13 @@ def _reference(value: str) -> str:
     return value
 
 
+def _password_hash(value: str) -> str:
+    # the value itself is never repeated: it may be the password
+    if not is_reference(value) and not value.startswith("$argon2id$"):
+        raise wrong("is no argon2id hash: make one with `quell people hash`, or write env:NAME or file:PATH")
+    return value
+
+
 def _url(value: str) -> str:
     if is_reference(value):
         return value
@@ -155,6 +162,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_positive)]
 Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
 Reference = Annotated[str, AfterValidator(_reference)]
+PasswordHash = Annotated[str, AfterValidator(_password_hash)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 DaskAddress = Annotated[str, AfterValidator(_dask_address)]

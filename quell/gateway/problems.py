@@ -1,5 +1,6 @@
 """How errors are said over HTTP: {"error": text}, and the status that makes a sender do the right thing."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from quell.incidents.attempts import TooManyTries
 from quell.incidents.errors import (
     Conflict,
     InvalidInput,
@@ -26,6 +28,7 @@ class NotJson(InvalidInput):
 
 _STATUS: Mapping[type[QuellError], int] = {
     NotJson: 400,
+    TooManyTries: 429,
     InvalidInput: 422,
     NotFound: 404,
     Conflict: 409,
@@ -33,7 +36,7 @@ _STATUS: Mapping[type[QuellError], int] = {
     Refused: 403,
     Unavailable: 503,  # never a 4xx: the sender shall try again
 }
-_SECRET_FIELDS = frozenset({"code", "csrf"})
+_SECRET_FIELDS = frozenset({"code", "csrf", "password"})
 
 
 def status_of(error: QuellError) -> int:
@@ -43,6 +46,8 @@ def status_of(error: QuellError) -> int:
 def answer_problem(_request: Request, error: Exception) -> JSONResponse:
     status = status_of(error) if isinstance(error, QuellError) else 500
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    if isinstance(error, TooManyTries):
+        headers = {"Retry-After": str(math.ceil(error.wait.total_seconds()))}
     return JSONResponse({"error": str(error)}, status_code=status, headers=headers)
 
 

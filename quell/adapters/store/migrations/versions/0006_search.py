@@ -7,11 +7,6 @@ revision = "0006"
 down_revision = "0002"
 
 PLAIN = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-INDEXES = {
-    "ix_alerts_groups": ("alerts", ["incident", "service", "name", "status", "starts_at", "seq"]),
-    "ix_incidents_opened": ("incidents", ["opened_at", "seq", "state", "severity", "service"]),
-    "ix_incidents_updated": ("incidents", ["updated_at", "seq", "state", "severity", "service"]),
-}
 # What is already there is found by nearly the same words; each record is exact again when it is next written.
 _SQLITE = """
 UPDATE alerts SET service = json_extract(body, '$.labels.service'),
@@ -35,5 +30,4 @@ def upgrade() -> None:
     is_postgresql = op.get_bind().dialect.name == "postgresql"
     for statement in (_POSTGRESQL if is_postgresql else _SQLITE).split(";"):
         op.get_bind().exec_driver_sql(statement)
-    for name, (kind, columns) in INDEXES.items():
-        op.create_index(name, kind, columns)
+    op.create_index("ix_alerts_groups", "alerts", ["incident", "service", "name", "status", "starts_at", "seq"])
