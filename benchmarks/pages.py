@@ -1,6 +1,6 @@
 """Pages: an incident with 10,000 open alerts, the list and the API over 100,000 incidents, and how soon a stream tells.
 
-`--store sqlite` (default, a temporary file) or an address of an empty PostgreSQL. Over HTTP, client on the same machine.
+`--store sqlite` (default, a temporary file) or the address of an empty PostgreSQL. Over HTTP, client on the same cores.
 """
 
 import argparse

@@ -350,7 +350,7 @@ CONTRAST = """() => {
     if (node.closest('svg, .unseen, .skip')) continue;
     const [a, b] = [light(parse(getComputedStyle(node).color)), light(back(node))].sort((x, y) => y - x);
     const ratio = (a + .05) / (b + .05);
-    if (ratio < 4.5) bad.push(`${node.tagName}.${node.className}: ${ratio.toFixed(2)} ${node.textContent.slice(0, 30)}`);
+    if (ratio < 4.5) bad.push(`${node.className}: ${ratio.toFixed(2)} ${node.textContent.slice(0, 20)}`);
   }
   return bad;
 }"""
