@@ -162,6 +162,11 @@ SEARCHABLE = frozenset({"alerts", "incidents"})
 # Indexes over several columns, each for one question that a page asks of very many records.
 COMPOUND_INDEXES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "alerts": {"groups": ("incident", "service", "name", "status", "starts_at", "seq")},
+    # Without them SQLite takes the index of the severity alone, and sorts a third of all incidents.
+    "incidents": {
+        "severity_opened": ("severity", "opened_at", "seq"),
+        "service_severity": ("service", "severity", "opened_at", "seq"),
+    },
 }
 
 

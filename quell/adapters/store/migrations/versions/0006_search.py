@@ -31,3 +31,5 @@ def upgrade() -> None:
     for statement in (_POSTGRESQL if is_postgresql else _SQLITE).split(";"):
         op.get_bind().exec_driver_sql(statement)
     op.create_index("ix_alerts_groups", "alerts", ["incident", "service", "name", "status", "starts_at", "seq"])
+    op.create_index("ix_incidents_severity_opened", "incidents", ["severity", "opened_at", "seq"])
+    op.create_index("ix_incidents_service_severity", "incidents", ["service", "severity", "opened_at", "seq"])
