@@ -72,7 +72,8 @@ class Listing:
 
 def read_filter(query: Mapping[str, str]) -> Filter:
     """The filter in an address; what is unknown there does not count."""
-    return Filter(**{name: query[name].strip() for name in (*_NAMES, "after", "before") if query.get(name)})
+    given: dict[str, Any] = {name: query[name].strip() for name in (*_NAMES, "after", "before") if query.get(name)}
+    return Filter(**given)
 
 
 def check_filter(asked: Filter) -> Filter:
