@@ -1,5 +1,6 @@
 """The gateway as a process: `python -m deployments.gateway` serves what the configuration in QUELL_CONFIG says."""
 
+import socket
 from functools import partial
 
 import uvicorn
@@ -7,13 +8,25 @@ from fastapi import FastAPI
 
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
+from tasks.acts import act
 from tasks.anomalies import label, series_of
 from tasks.approval import decide
 from tasks.main_signal import series_for
 from tasks.resources import Resources, resources
 from tasks.runs import run_url
+from tasks.sign_in import sign_in
 
 STOP_WITHIN_SECONDS = 5  # open requests may finish; senders repeat what they got no answer to
+
+
+class GatewayServer(uvicorn.Server):
+    """Ends the live pages' streams when it is told to stop: it would wait for them until its patience is over."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        app = self.config.app
+        if isinstance(app, FastAPI):
+            app.state.live.close()
+        await super().shutdown(sockets)
 
 
 def build_app(res: Resources) -> FastAPI:
@@ -28,6 +41,8 @@ def build_app(res: Resources) -> FastAPI:
             series_for=partial(series_for, res),
             label=partial(label, res),
             series_of=partial(series_of, res),
+            sign_in=partial(sign_in, res),
+            act=partial(act, res),
         )
     )
 
@@ -35,7 +50,7 @@ def build_app(res: Resources) -> FastAPI:
 def main() -> None:
     res = resources()
     c = res.config.connections
-    uvicorn.run(
+    config = uvicorn.Config(
         build_app(res),
         host=c.gateway_host,
         port=c.gateway_port,
@@ -43,6 +58,7 @@ def main() -> None:
         access_log=False,
         timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
     )
+    GatewayServer(config).run()
 
 
 if __name__ == "__main__":

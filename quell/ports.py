@@ -43,6 +43,24 @@ class Document:
     blob: bytes = b""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A place in an order: the record's value of the field that orders, and its id. It stays where it is, even when
+    the record moves on or is gone."""
+
+    value: str | datetime
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """One combination of values (as text, in the order asked for), how often it occurs, and when lately."""
+
+    values: tuple[str | None, ...]
+    count: int
+    latest: datetime
+
+
 class Records(Protocol[T]):
     """All records of one kind, by id. Filters take only the fields that the kind is indexed by (`INDEXES`)."""
 
@@ -70,19 +88,39 @@ class Records(Protocol[T]):
         *,
         after: tuple[str, datetime] | None = None,
         before: tuple[str, datetime] | None = None,
+        containing: str = "",
+        past: Place | None = None,
         order: str = "id",
         descending: bool = False,
         limit: int | None = None,
         offset: int = 0,
     ) -> list[T]:
-        """Records whose indexed fields equal the values (a tuple, list, set or frozenset: any of them; None: unset).
+        """Records whose fields (`FIELDS`) equal the values (a tuple, list, set or frozenset: any of them; None: unset).
 
         `after` and `before` bound one indexed time (both ends included). `order` is an indexed field or "id";
-        ties are broken by order of first insertion. "id" alone means order of first insertion.
+        ties are broken by order of first insertion. "id" alone means order of first insertion. `containing`: every
+        word of it occurs in the record's search text, whatever their case. `past` turns pages without counting:
+        only what comes after that place in the order, which must be by a field that is never unset.
         """
         ...
 
-    def count(self, where: Mapping[str, object] | None = None) -> int: ...
+    def count(
+        self,
+        where: Mapping[str, object] | None = None,
+        *,
+        after: tuple[str, datetime] | None = None,
+        before: tuple[str, datetime] | None = None,
+        containing: str = "",
+        at_most: int | None = None,
+    ) -> int:
+        """How many `find` would return; with `at_most` the count stops there."""
+        ...
+
+    def tally(
+        self, where: Mapping[str, object] | None = None, *, by: tuple[str, ...], latest: str, containing: str = ""
+    ) -> list[Tally]:
+        """How many there are of each combination of the fields `by`, with the latest of the time `latest`."""
+        ...
 
 
 class Timeline(Protocol):
@@ -90,7 +128,9 @@ class Timeline(Protocol):
 
     def append(self, event: Event) -> TimelineEntry: ...
 
-    def of(self, incident: str) -> list[TimelineEntry]: ...
+    def of(self, incident: str, *, below: int | None = None, limit: int | None = None) -> list[TimelineEntry]:
+        """The entries of one incident in their order; the last `limit` of those with a number under `below`."""
+        ...
 
     def entries(self, *, after_id: int = 0, limit: int | None = None) -> list[TimelineEntry]: ...
 
@@ -119,6 +159,20 @@ INDEXES: Mapping[str, tuple[str, ...]] = {
     "leases": ("holder", "expires_at"),
     "silences": ("alertmanager", "ends_at", "settled_at"),
     "footprints": ("key", "owner"),
+}
+
+# Further columns: filtered by beside indexed ones, through an index over several.
+COMPANIONS: Mapping[str, tuple[str, ...]] = {"alerts": ("service", "name")}
+# Kinds with a column `search`, lower-case text in which `containing` looks.
+SEARCHABLE = frozenset({"alerts", "incidents"})
+# Indexes over several columns, each for one question that a page asks of very many records.
+COMPOUND_INDEXES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "alerts": {"groups": ("incident", "service", "name", "status", "starts_at", "seq")},
+    # Without them SQLite takes the index of the severity alone, and sorts a third of all incidents.
+    "incidents": {
+        "severity_opened": ("severity", "opened_at", "seq"),
+        "service_severity": ("service", "severity", "opened_at", "seq"),
+    },
 }
 
 

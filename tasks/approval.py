@@ -14,6 +14,7 @@ from quell.incidents.timeline import NO_INCIDENT, Event
 from quell.ports import Transaction
 from quell.response.approval import Question, check
 from quell.response.refusal import Refusal
+from tasks.proof import spent_steps
 from tasks.record import QUELL, acknowledge
 from tasks.resources import Resources
 
@@ -112,10 +113,10 @@ def question_about(res: Resources, tx: Transaction, subject: str) -> Question:
 
 
 def used_code_steps(tx: Transaction, person: str) -> set[int]:
-    """The time steps of every code that the person has used, on decisions and on labels of anomalies."""
+    """The time steps of every code that the person has used: to decide, to label, to sign in and to act."""
     steps = [decision.code_step for decision in tx.decisions.find({"person": person})]
     steps += [anomaly.code_step for anomaly in tx.anomalies.find({"labelled_by": person})]
-    return {step for step in steps if step is not None}
+    return {step for step in steps if step is not None} | set(spent_steps(tx, person))
 
 
 def text_hash(text: str) -> str:

@@ -7,7 +7,14 @@ from datetime import datetime
 from quell.config.config import Config
 from quell.incidents.alert import Alert, AlertOutcome, AlertStatus, Ruling, rule_alert
 from quell.incidents.change import Change
-from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity, move_incident
+from quell.incidents.incident import (
+    Incident,
+    IncidentId,
+    IncidentState,
+    Severity,
+    move_incident,
+    remember_keywords,
+)
 from quell.incidents.report import Report
 from quell.incidents.tally import Tally
 from quell.incidents.timeline import Event, event_of
@@ -205,6 +212,7 @@ class Triage:
     def _settle(self, case: Case, alert: Alert, placement: Placement) -> None:
         if placement.reopens:
             self._reopen(case, placement.reason)
+        case.incident = remember_keywords(case.incident, alert.labels)
         is_told_before = placement.is_flapping and any(a.is_flapping for a in self.ground.episodes(alert))
         if alert.outcome is not AlertOutcome.OPENED and not is_told_before:
             self._tell(case, f"alert {alert.outcome}", f"{called(alert)}: {placement.reason}", alert)

@@ -232,7 +232,12 @@ def check_secrets(config: "Config") -> Iterator[Finding]:
     from quell.config.value import read_reference
     from quell.incidents.errors import InvalidInput
 
-    references = [(f"people.{person.name}", person.totp_secret) for person in config.people.values()]
+    references = [
+        (f"people.{person.name}", reference)
+        for person in config.people.values()
+        for reference in (person.totp_secret, person.password_hash)
+        if reference and not reference.startswith("$")
+    ]
     for receiver in config.notifying.receivers.values():
         references += [(f"receivers.{receiver.name}.urls", reference) for reference in receiver.urls]
     if config.notifying.reporters:

@@ -1,6 +1,5 @@
 """`quell incident`: list, show, acknowledge, dismiss, merge, split."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -110,23 +109,12 @@ def _print_parts(tx: "Transaction", incident: "Incident") -> None:
 @app.command()
 def ack(id: IdArgument, by: ByOption = "", config: ConfigOption = DEFAULT_FOLDER) -> None:
     """Say that somebody looks after it; stops the clock of MTTA. A second acknowledgement changes nothing."""
-    from quell.incidents.errors import Refused
-    from quell.incidents.timeline import Event
+    from tasks.acts import acknowledge_incident
 
-    with opened(config) as res, res.store.writing() as tx:
-        incident = find_incident(tx, id)
-        if not incident.is_active:
-            raise Refused(f"incident {incident.id} is {incident.state}; only an active incident can be acknowledged")
-        if incident.acknowledged_at is None:
-            now, who = res.clock(), by or whoami()
-            tx.incidents.put(replace(incident, acknowledged_at=now, updated_at=now))
-            text = f"{who} looks after it"
-            tx.timeline.append(
-                Event(
-                    incident=incident.id, at=now, kind="incident acknowledged", by=who, text=text, subject=incident.id
-                )
-            )
-    out().print(f"{incident.id} is acknowledged")
+    with opened(config) as res:
+        with res.store.reading() as tx:
+            incident = find_incident(tx, id)
+        out().print(acknowledge_incident(res, incident.id, by=by or whoami()))
 
 
 @app.command()
@@ -137,15 +125,12 @@ def dismiss(
     config: ConfigOption = DEFAULT_FOLDER,
 ) -> None:
     """Close it as a false positive; detection learns from what was dismissed."""
-    from quell.incidents.incident import IncidentState, move_incident
-    from quell.incidents.timeline import event_of
+    from tasks.acts import dismiss_incident
 
-    with opened(config) as res, res.store.writing() as tx:
-        incident = find_incident(tx, id)
-        moved, move = move_incident(incident, IncidentState.DISMISSED, now=res.clock(), by=by or whoami(), why=why)
-        tx.incidents.put(moved)
-        tx.timeline.append(event_of(move))
-    out().print(f"{incident.id} is dismissed")
+    with opened(config) as res:
+        with res.store.reading() as tx:
+            incident = find_incident(tx, id)
+        out().print(dismiss_incident(res, incident.id, by=by or whoami(), why=why))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from deployments.cli import (
     mitigation,
     noise,
     notify,
+    people,
     report,
     score,
     silence,
@@ -70,6 +71,7 @@ app.add_typer(notify.app, name="notify")
 app.command()(noise.noise)
 app.add_typer(slo.app, name="slo")
 app.add_typer(audit.app, name="audit")
+app.add_typer(people.app, name="people")
 
 
 @app.command()

@@ -71,6 +71,7 @@ def build_config(
         sources=None if sources is None else {n: _source(n, body) for n, body in sources.sources.items()},
         report_limits=ReportLimits() if sources is None else _report_limits(sources.reports),
         notifying=build_notifying(notifications),
+        pages=quell.gateway.pages,
     )
 
 

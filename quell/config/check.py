@@ -53,6 +53,7 @@ def check_sources(files: Sources) -> list[Problem]:
         *_check_signals(files.signals, files.services),
         *check_notifications(files.notifications, files.services),
         *_check_duplicate_playbooks(files.playbooks),
+        *_check_people(files.people, files.quell),
         *(problem for playbook in files.playbooks for problem in _check_playbook(playbook, files)),
     ]
 
@@ -124,6 +125,14 @@ def _check_signals(source: Source, services_file: Source) -> Iterator[Problem]:
             yield source.problem((*path, "unit"), not_defined(f"unit of kind {kind}", unit, UNITS[SignalKind(kind)]))
         if "slo" in body and kind != SignalKind.ERROR_RATIO:
             yield source.problem((*path, "slo"), f"slo needs a signal of kind error_ratio (is {kind})")
+
+
+def _check_people(people: Source, quell: Source) -> Iterator[Problem]:
+    """Where only who has signed in may read, somebody must be able to."""
+    can_sign_in = any(at(person).get("password_hash") for person in at(people.data, "people").values())
+    if people.is_read and not can_sign_in and at(quell.data, "gateway").get("pages") == "signed-in":
+        text = "pages is signed-in, but nobody in people.yaml has a password_hash: make one with `quell people hash`"
+        yield quell.problem(("gateway", "pages"), text)
 
 
 def _check_duplicate_playbooks(playbooks: Iterable[Source]) -> Iterator[Problem]:

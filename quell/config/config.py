@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from quell.incidents.decision import Person
 from quell.incidents.event_source import EventSource, ReportLimits
@@ -13,6 +14,8 @@ from quell.incidents.signal import Signal
 from quell.response.playbook import Playbook
 from quell.triage.notification_route import Notifying
 from quell.triage.rules import Rules
+
+PagesAccess = Literal["open", "signed-in"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,16 @@ class Config:
     sources: Mapping[str, EventSource] | None = None  # None: no sources.yaml, so only this machine may send events
     report_limits: ReportLimits = field(default_factory=ReportLimits)
     notifying: Notifying = field(default_factory=Notifying)
+    pages: PagesAccess | None = None  # who may read the pages; None: see `reading_needs_sign_in`
+
+    @property
+    def has_passwords(self) -> bool:
+        """Whether anybody can sign in; where nobody can, people act with their name and a one-time code."""
+        return any(person.password_hash for person in self.people.values())
+
+    @property
+    def reading_needs_sign_in(self) -> bool:
+        return self.pages == "signed-in" or (self.pages is None and self.has_passwords)
 
     @property
     def gateway_url(self) -> str:

@@ -6,12 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from quell.config.config import PagesAccess
 from quell.config.value import (
     DaskAddress,
     Duration,
     HttpUrl,
     Matchers,
     Params,
+    PasswordHash,
     PositiveDuration,
     Reference,
     StoreUrl,
@@ -62,12 +64,17 @@ class DetectionModel(Model):
     dask_scheduler: DaskAddress | None = None
 
 
+class GatewayModel(Model):
+    pages: PagesAccess | None = None
+
+
 class QuellFile(Model):
     """quell.toml"""
 
     connections: ConnectionsModel
     intervals: IntervalsModel = IntervalsModel()
     detection: DetectionModel = DetectionModel()
+    gateway: GatewayModel = GatewayModel()
 
 
 class InstanceModel(Model):
@@ -210,7 +217,8 @@ class PersonModel(Model):
     full_name: Text
     team: Text
     roles: list[Text] = []
-    totp_secret: Reference
+    totp_secret: Reference = ""
+    password_hash: PasswordHash = ""
     email: str = ""
 
 

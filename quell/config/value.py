@@ -92,6 +92,13 @@ def _token_hash(value: str) -> str:
     raise wrong("is no hash of a token: write what `quell source new` printed (sha256:...), or env:NAME or file:PATH")
 
 
+def _password_hash(value: str) -> str:
+    # the value itself is never repeated: it may be the password
+    if not is_reference(value) and not value.startswith("$argon2id$"):
+        raise wrong("is no argon2id hash: make one with `quell people hash`, or write env:NAME or file:PATH")
+    return value
+
+
 def _url(value: str) -> str:
     if is_reference(value):
         return value
@@ -165,6 +172,7 @@ PositiveDuration = Annotated[timedelta, BeforeValidator(_duration), AfterValidat
 Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
 TokenHash = Annotated[str, AfterValidator(_token_hash)]
 Reference = Annotated[str, AfterValidator(_reference)]
+PasswordHash = Annotated[str, AfterValidator(_password_hash)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 DaskAddress = Annotated[str, AfterValidator(_dask_address)]

@@ -1,19 +1,20 @@
 """The anomaly pages: what waits for a person's word, with picture and explanation, and one click to give it."""
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
 from threading import BoundedSemaphore
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, SecretStr
 
 from quell.gateway.deps import ChartData, GatewayDeps
-from quell.gateway.pages import CSRF_COOKIE, SAFE_HEADERS, check_origin, page_templates
 from quell.gateway.problems import status_of
+from quell.gateway.rendering import Renderer
+from quell.gateway.safety import PICTURE_HEADERS, check_origin, set_cookie
+from quell.gateway.visitor import Door
 from quell.incidents.anomaly import Anomaly, AnomalyLabel
 from quell.incidents.chart import signal_chart
 from quell.incidents.errors import QuellError
@@ -81,9 +82,9 @@ def _view(anomaly: Anomaly, said: list[Anomaly]) -> AnomalyView:
     return AnomalyView(anomaly=anomaly, earlier=tuple(earlier[:EARLIER_SHOWN]))
 
 
-def anomaly_routes(deps: GatewayDeps) -> APIRouter:
-    router = APIRouter(include_in_schema=False)
-    pages = _Pages(deps)
+def anomaly_routes(deps: GatewayDeps, door: Door) -> APIRouter:
+    router = APIRouter(include_in_schema=False, dependencies=[Depends(door.reader)])
+    pages = _Pages(deps, door)
 
     @router.get("/anomalies")
     def waiting(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -123,13 +124,14 @@ class LabelForm(BaseModel):
 
 
 class _Pages:
-    def __init__(self, deps: GatewayDeps) -> None:
+    def __init__(self, deps: GatewayDeps, door: Door) -> None:
         self._deps = deps
-        self._templates = page_templates(deps)
+        self._door = door
+        self._renderer = Renderer(deps)
         self._turns = BoundedSemaphore(CHARTS_AT_ONCE)
 
     def label(self, request: Request, id: str, form: LabelForm) -> Response:
-        person = form.person.strip()
+        person, _ = self._door.actor(request, form.person)
         label, why = ("expected", form.usual) if form.label == "usual" else (form.label, form.why)
         try:
             check_origin(request, form.csrf)
@@ -138,15 +140,14 @@ class _Pages:
         except QuellError as error:
             return self.one(request, id, problem=str(error), status=status_of(error))
         response = RedirectResponse("/anomalies" if form.back == "waiting" else f"/anomalies/{id}", status_code=303)
-        response.set_cookie(PERSON_COOKIE, person, REMEMBERED_SECONDS, httponly=True, samesite="strict")
+        set_cookie(request, response, PERSON_COOKIE, person, REMEMBERED_SECONDS)
         return response
 
     def one(self, request: Request, id: str, *, problem: str = "", status: int = 200) -> Response:
         view = read_anomaly(self._deps.store, id)
         if view is None:
             error = f"anomaly {id} is not in the store: it was never there, or gave way to newer ones"
-            html = self._templates.get_template("problem.html").render(error=error, now=self._deps.clock())
-            return HTMLResponse(html, status_code=404, headers=SAFE_HEADERS)
+            return self._renderer.show(request, self._door.visitor(request), "problem.html", error=error, status=404)
         return self.show(request, view, "one", problem=problem, status=status)
 
     def chart(self, id: str) -> Response:
@@ -155,29 +156,27 @@ class _Pages:
             return Response(status_code=404)
         if not self._turns.acquire(timeout=WAIT_FOR_A_TURN.total_seconds()):
             text = _no_chart("No chart: the metrics answer slowly, load the page again")
-            return Response(text, media_type=SVG, headers=SAFE_HEADERS)
+            return Response(text, media_type=SVG, headers=PICTURE_HEADERS)
         try:
-            return Response(draw(self._deps, view.anomaly), media_type=SVG, headers=SAFE_HEADERS)
+            return Response(draw(self._deps, view.anomaly), media_type=SVG, headers=PICTURE_HEADERS)
         finally:
             self._turns.release()
 
     def show(
         self, request: Request, shown: AnomalyList | AnomalyView, place: str, *, problem: str = "", status: int = 200
     ) -> Response:
-        token = request.cookies.get(CSRF_COOKIE) or secrets.token_urlsafe(24)
-        html = self._templates.get_template("anomalies.html").render(
+        return self._renderer.show(
+            request,
+            self._door.visitor(request),
+            "anomalies.html",
+            status=status,
             views=shown.views if isinstance(shown, AnomalyList) else (shown,),
             listed=shown if isinstance(shown, AnomalyList) else None,
             place=place,
-            now=self._deps.clock(),
-            csrf=token,
             problem=problem,
             person=request.cookies.get(PERSON_COOKIE, ""),
             people=sorted(self._deps.config.people),
         )
-        response = HTMLResponse(html, status_code=status, headers=SAFE_HEADERS)
-        response.set_cookie(CSRF_COOKIE, token, httponly=True, samesite="strict")
-        return response
 
 
 def draw(deps: GatewayDeps, anomaly: Anomaly) -> str:

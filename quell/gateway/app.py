@@ -8,16 +8,18 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from quell.gateway import problems
+from quell.gateway import problems, visitor
 from quell.gateway.anomalies import anomaly_routes
 from quell.gateway.body_limit import BodyLimit
 from quell.gateway.decisions import decision_routes
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.door import Desk
+from quell.gateway.events import event_routes
 from quell.gateway.group_commit import GroupCommit
 from quell.gateway.health import health_routes
 from quell.gateway.incidents import incident_routes
 from quell.gateway.intake import describe_doors, intake_doors
+from quell.gateway.live import Live
 from quell.gateway.measures import Measures
 from quell.gateway.pages import page_routes
 from quell.gateway.quarantine import QuarantineRoom
@@ -57,12 +59,16 @@ def create_app(deps: GatewayDeps) -> Gateway:
     )
     measures = Measures(deps.store, deps.clock)
     app.doors = intake_doors(_desk(deps, measures))
+    door, live = visitor.Door(deps), Live(deps.store)
     app.include_router(decision_routes(deps))
-    app.include_router(incident_routes(deps))
+    app.include_router(incident_routes(deps, door))
     app.include_router(health_routes(deps, measures))
-    app.include_router(page_routes(deps))
-    app.include_router(anomaly_routes(deps))
+    app.include_router(page_routes(deps, door))
+    app.include_router(event_routes(door, live))
+    app.include_router(anomaly_routes(deps, door))
     problems.install(app)
+    visitor.install(app)
+    app.state.live = live  # whoever stops the process closes it, or open streams would hold it up
     app.middleware("http")(_timed(measures))
     app.add_middleware(BodyLimit)
     return app

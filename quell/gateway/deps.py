@@ -27,6 +27,18 @@ class LabelAnomaly(Protocol):
     def __call__(self, *, anomaly: str, label: str, person: str, why: str, code: str, channel: str) -> Anomaly: ...
 
 
+class SignIn(Protocol):
+    """Opens a session and returns its token; raises Refused or TooManyTries."""
+
+    def __call__(self, *, person: str, password: str, code: str, address: str) -> str: ...
+
+
+class Act(Protocol):
+    """What a person does beside deciding (`quell.response.rights.Action`); returns what was done, in words."""
+
+    def __call__(self, *, action: str, subject: str, person: str, code: str, why: str, is_signed_in: bool) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartData:
     """The main signal of an incident or an anomaly; all arrays have shape (T,)."""
@@ -51,6 +63,14 @@ def takes_no_labels(*, anomaly: str, label: str, person: str, why: str, code: st
     raise Unavailable("this gateway was started without a way to label anomalies: use `quell anomaly label`")
 
 
+def takes_no_sign_in(*, person: str, password: str, code: str, address: str) -> str:  # noqa: ARG001
+    raise Unavailable("this gateway was started without a way to sign in")
+
+
+def takes_no_acts(*, action: str, subject: str, person: str, code: str, why: str, is_signed_in: bool) -> str:  # noqa: ARG001
+    raise Unavailable("this gateway was started without a way to act: use `quell incident` and `quell release`")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDeps:
     """`run_url` says where a person sees a Prefect run; `series_for` and `series_of` may raise Unavailable."""
@@ -63,3 +83,5 @@ class GatewayDeps:
     series_for: Callable[[Incident], ChartData | None] = no_series
     label: LabelAnomaly = takes_no_labels
     series_of: Callable[[Anomaly], ChartData | None] = no_series_of
+    sign_in: SignIn = takes_no_sign_in
+    act: Act = takes_no_acts

@@ -12,11 +12,11 @@ from quell.gateway.view import IncidentView
 from quell.incidents.chart import signal_chart
 from quell.incidents.errors import QuellError
 from quell.incidents.incident import Incident
+from quell.incidents.mitigation import MitigationState
 
 PATIENCE = timedelta(seconds=1)  # how long a page waits
 FRESH_FOR = timedelta(seconds=3)  # one fetch serves everybody who looks at the same incident
 MOST_KEPT = 200
-_EVENTS = {"mitigation applied": "applied", "mitigation undone": "undone", "incident resolved": "resolved"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,11 @@ def draw_chart(data: ChartData, view: IncidentView) -> str:
     """The signal with its band, the onset, the changes and what was done about it."""
     events = [(view.incident.onset_at, "onset")]
     events += [(change.at, f"change {(change.commit or change.id)[:7]}") for change in view.changes[:2]]
-    events += [(entry.at, _EVENTS[entry.kind]) for entry in view.timeline if entry.kind in _EVENTS]
+    for mitigation in (m.mitigation for m in view.mitigations):
+        events += [(mitigation.applied_at, "applied")] if mitigation.applied_at else []
+        is_undone = mitigation.state is MitigationState.UNDONE and mitigation.applied_at
+        events += [(mitigation.ended_at, "undone")] if is_undone and mitigation.ended_at else []
+    events += [(view.incident.resolved_at, "resolved")] if view.incident.resolved_at else []
     first, last = data.timestamps[0], data.timestamps[-1]
     return signal_chart(
         title=data.title,

@@ -1,5 +1,6 @@
 """How errors are said over HTTP: {"error": text}, and the status that makes a sender do the right thing."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from quell.gateway.rate_limit import TooMany
 from quell.gateway.senders import NotKnown
+from quell.incidents.attempts import TooManyTries
 from quell.incidents.errors import (
     Conflict,
     InvalidInput,
@@ -27,6 +29,7 @@ _STATUS: Mapping[type[QuellError], int] = {
     NotJson: 400,
     NotKnown: 401,
     TooMany: 429,
+    TooManyTries: 429,
     InvalidInput: 422,
     NotFound: 404,
     Conflict: 409,
@@ -34,7 +37,7 @@ _STATUS: Mapping[type[QuellError], int] = {
     Refused: 403,
     Unavailable: 503,  # never a 4xx: the sender shall try again
 }
-_SECRET_FIELDS = frozenset({"code", "csrf"})
+_SECRET_FIELDS = frozenset({"code", "csrf", "password"})
 
 
 def status_of(error: QuellError) -> int:
@@ -45,6 +48,8 @@ def headers_of(error: QuellError) -> tuple[tuple[bytes, bytes], ...]:
     """What the sender needs to know beside the text: when to try again, or how to say who it is."""
     if isinstance(error, TooMany):
         return ((b"retry-after", str(error.retry_after).encode()),)
+    if isinstance(error, TooManyTries):
+        return ((b"retry-after", str(math.ceil(error.wait.total_seconds())).encode()),)
     return _HEADERS.get(status_of(error), ())
 
 

@@ -4,18 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from quell.incidents.alert import Alert
+from quell.gateway.alert_groups import AlertGroups, read_groups
 from quell.incidents.change import Change
 from quell.incidents.decision import Decision
 from quell.incidents.errors import NotFound
 from quell.incidents.fix import Fix
-from quell.incidents.incident import ACTIVE_STATES, Incident, IncidentTimes, incident_times
+from quell.incidents.incident import Incident, IncidentTimes, incident_times
 from quell.incidents.journal import JournalEntry
 from quell.incidents.mitigation import PENDING_STATES, Mitigation
 from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.timeline import TimelineEntry
 from quell.ports import Store, Transaction
+
+REPORTS_SHOWN = 20
+ENTRIES_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,30 +36,27 @@ class MitigationView:
 class IncidentView:
     incident: Incident
     times: IncidentTimes
-    alerts: tuple[Alert, ...]
+    alerts: AlertGroups
     changes: tuple[Change, ...]
-    reports: tuple[Report, ...]
+    reports: tuple[Report, ...]  # the newest
+    report_count: int
     mitigations: tuple[MitigationView, ...]
     fixes: tuple[Fix, ...]
     review: Review | None
-    timeline: tuple[TimelineEntry, ...]
+    timeline: tuple[TimelineEntry, ...]  # its end
+    version: int
+
+    @property
+    def has_earlier(self) -> bool:
+        return bool(self.timeline) and self.timeline[0].number > 1
 
     @property
     def changes_by_id(self) -> Mapping[str, Change]:
         return {change.id: change for change in self.changes}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentRow:
-    """One line of the list."""
-
-    incident: Incident
-    alerts: int
-    firing: int
-
-
 def read_incident(store: Store, incident_id: str) -> IncidentView:
-    """Everything about one incident, as of one moment. Raises NotFound."""
+    """What the page shows of one incident, as of one moment; long lists only in part. Raises NotFound."""
     with store.reading() as tx:
         incident = tx.incidents.get(incident_id)
         if incident is None:
@@ -66,13 +66,15 @@ def read_incident(store: Store, incident_id: str) -> IncidentView:
         return IncidentView(
             incident=incident,
             times=incident_times(incident),
-            alerts=tuple(tx.alerts.find(where, order="starts_at")),
+            alerts=read_groups(tx, incident_id),
             changes=tuple(changes),
-            reports=tuple(tx.reports.find(where, order="at")),
+            reports=tuple(reversed(tx.reports.find(where, order="at", descending=True, limit=REPORTS_SHOWN))),
+            report_count=tx.reports.count(where),
             mitigations=tuple(_mitigation(tx, m) for m in tx.mitigations.find(where)),
             fixes=tuple(tx.fixes.find(where)),
             review=tx.reviews.get(incident_id),
-            timeline=tuple(tx.timeline.of(incident_id)),
+            timeline=tuple(tx.timeline.of(incident_id, limit=ENTRIES_SHOWN)),
+            version=tx.timeline.written(),
         )
 
 
@@ -83,37 +85,6 @@ def _mitigation(tx: Transaction, mitigation: Mitigation) -> MitigationView:
         journal=tuple(sorted(journal, key=lambda entry: entry.position)),
         decisions=tuple(tx.decisions.find({"subject": mitigation.id})),
     )
-
-
-def read_incidents(
-    store: Store, *, state: str | None = None, service: str | None = None, limit: int = 50, offset: int = 0
-) -> list[Incident]:
-    """Newest first. `state` is one state, or `active` for all that are not over."""
-    where: dict[str, object] = {}
-    if state:
-        where["state"] = tuple(ACTIVE_STATES) if state == "active" else state
-    if service:
-        where["service"] = service
-    with store.reading() as tx:
-        return tx.incidents.find(where, order="opened_at", descending=True, limit=limit, offset=offset)
-
-
-def read_rows(store: Store, *, limit: int = 50) -> list[IncidentRow]:
-    """The list's lines: what is active first, then the newest."""
-    with store.reading() as tx:
-        found = tx.incidents.find(order="opened_at", descending=True, limit=limit)
-        listed = {incident.id for incident in found}
-        active = tx.incidents.find({"state": tuple(ACTIVE_STATES)}, order="opened_at", descending=True, limit=limit)
-        found += [incident for incident in active if incident.id not in listed]
-        found.sort(key=lambda incident: not incident.is_active)
-        return [
-            IncidentRow(
-                incident=incident,
-                alerts=tx.alerts.count({"incident": incident.id}),
-                firing=tx.alerts.count({"incident": incident.id, "status": "firing"}),
-            )
-            for incident in found
-        ]
 
 
 def in_words(span: timedelta | None) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NewType
 
 from quell.incidents.labels import ALERTNAME, INSTANCE, SERVICE, SEVERITY, Fingerprint, Labels
+from quell.incidents.search import searchable
 
 AlertId = NewType("AlertId", str)
 REPORTS_ALERT = "UserReports"  # the alert that stands for a burst of users' reports
@@ -100,6 +101,12 @@ class Alert:
     @property
     def instance(self) -> str | None:
         return self.labels.get(INSTANCE)
+
+    @property
+    def search(self) -> str:
+        """What people find it by: its labels, its summary and where it came from."""
+        words = [f"{name}={value}" for name, value in sorted(self.labels.items())]
+        return searchable(*words, self.annotations.get("summary", ""), self.source)
 
     @property
     def severity_label(self) -> str | None:

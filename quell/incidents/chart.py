@@ -12,7 +12,7 @@ import numpy as np
 from quell.incidents.series import FloatArray
 
 # Own classes and an opaque card, so that the chart is readable on light and dark, inline and as an image.
-_STYLE = """
+CHART_STYLE = """
 .qc-card{fill:#ffffff;stroke:#d8dee6}.qc-grid{stroke:#e6eaef}.qc-axis{stroke:#9aa4b2}
 .qc-text{fill:#57606e;font:11px ui-sans-serif,system-ui,'Segoe UI',Helvetica,Arial,sans-serif}
 .qc-title{fill:#1d2430;font-size:13px;font-weight:600}.qc-band{fill:#2f6fdb;fill-opacity:.14}
@@ -91,7 +91,7 @@ def signal_chart(
     frame = _Frame(_LEFT, width - _RIGHT, top, total - _BOTTOM, start, end, low, high)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {total}" width="{width}" height="{total}"'
-        f' role="img" aria-label="{escape(title)}"><style>{_STYLE}</style>',
+        f' role="img" aria-label="{escape(title)}"><style>{CHART_STYLE}</style>',
         f'<rect class="qc-card" x=".5" y=".5" width="{width - 1}" height="{total - 1}" rx="6"/>',
         f'<text class="qc-text qc-title" x="{_LEFT}" y="21">{escape(title)}</text>',
         *_value_axis(frame, unit),

@@ -1,6 +1,6 @@
 """A decision: what a person said to a plan, bound to the plan's hash."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -27,11 +27,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody who may decide. `totp_secret` names where the secret is (env:NAME or file:PATH), never the secret."""
+    """Somebody who may read or decide.
+
+    `totp_secret` names where the secret is (env:NAME or file:PATH), never the secret; who has none cannot give a
+    one-time code, and so cannot decide. `password_hash` is an argon2id hash or names where it is; who has none cannot
+    sign in.
+    """
 
     name: str
     full_name: str
     team: str
     roles: tuple[str, ...]
-    totp_secret: str
+    totp_secret: str = ""
     email: str = ""
+    password_hash: str = field(default="", repr=False)

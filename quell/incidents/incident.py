@@ -6,11 +6,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
+from quell.incidents.labels import Labels
 from quell.incidents.lifecycle import Move, check_transition
+from quell.incidents.search import searchable
 from quell.incidents.suspect import Suspect
 from quell.incidents.tally import Tally
 
 IncidentId = NewType("IncidentId", str)
+MOST_KEYWORDS = 60
+LONGEST_KEYWORD = 80
 
 
 class IncidentState(StrEnum):
@@ -83,6 +87,7 @@ class Incident:
     kept_apart: tuple[str, ...] = ()  # incidents that a person split from this one: Quell does not merge them again
     tally: Tally | None = None  # None until triage has counted
     due_at: datetime | None = None  # the next moment at which the clock decides on it
+    keywords: tuple[str, ...] = ()  # values of its alerts' labels, by which people find it
 
     @property
     def accused_change(self) -> str | None:
@@ -92,6 +97,20 @@ class Incident:
     @property
     def is_active(self) -> bool:
         return self.state in ACTIVE_STATES
+
+    @property
+    def search(self) -> str:
+        """What people find it by: id, title, service, suspects, and the labels of its alerts."""
+        return searchable(self.id, self.title, self.service, *(s.node for s in self.suspects), *self.keywords)
+
+
+def remember_keywords(incident: Incident, labels: Labels) -> Incident:
+    """The incident with the values of an alert's labels among its keywords, as long as there is room."""
+    known = dict.fromkeys(incident.keywords)
+    if len(known) >= MOST_KEYWORDS or known.keys() >= set(labels.values()):
+        return incident
+    known.update(dict.fromkeys(value[:LONGEST_KEYWORD] for _, value in sorted(labels.items())))
+    return replace(incident, keywords=tuple(known)[:MOST_KEYWORDS])
 
 
 def move_incident(

@@ -240,7 +240,12 @@ def test_health_metrics_and_openapi_answer(gateway: Running) -> None:
 
 
 def test_an_unknown_incident_is_404_in_the_api_and_on_its_page(gateway: Running) -> None:
-    assert gateway.client.get("/api/v1/incidents").json() == {"incidents": []}
+    assert gateway.client.get("/api/v1/incidents").json() == {
+        "incidents": [],
+        "next": None,
+        "count": 0,
+        "is_more": False,
+    }
     answer = gateway.client.get("/api/v1/incidents/INC-9")
     assert (answer.status_code, answer.json()["error"]) == (
         404,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from quell.gateway.alert_groups import AlertGroups
 from quell.gateway.deps import ChartData
 from quell.gateway.main_chart import FRESH_FOR, MainChart
 from quell.gateway.view import IncidentView
@@ -31,13 +32,15 @@ INCIDENT = Incident(
 VIEW = IncidentView(
     incident=INCIDENT,
     times=incident_times(INCIDENT),
-    alerts=(),
+    alerts=AlertGroups(groups=(), alerts=()),
     changes=(),
     reports=(),
     mitigations=(),
     fixes=(),
     review=None,
+    report_count=0,
     timeline=(),
+    version=0,
 )
 DATA = ChartData(
     title="errors", unit="ratio", timestamps=NOW.timestamp() + np.arange(-3.0, 3), values=np.array([0, 0, 0, 1.0, 1, 1])

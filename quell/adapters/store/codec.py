@@ -27,7 +27,7 @@ from quell.incidents.silence import Silence
 from quell.incidents.threshold import ThresholdVersion
 from quell.incidents.timeline import Event
 from quell.incidents.verdict import Verdict
-from quell.ports import INDEXES, Document
+from quell.ports import COMPANIONS, INDEXES, SEARCHABLE, Document
 
 RECORD_TYPES: Mapping[str, type[Any]] = {
     "inbox": InboxItem,
@@ -63,21 +63,37 @@ class IndexedField:
 @cache
 def indexed_fields(kind: str) -> Mapping[str, IndexedField]:
     """The indexed fields of a kind by name, as the record's type declares them."""
-    hints = get_type_hints(RECORD_TYPES[kind])
-    return {
-        name: IndexedField(
-            name=name,
-            is_time=datetime in (hints[name], *get_args(hints[name])),
-            is_optional=type(None) in get_args(hints[name]),
-        )
-        for name in INDEXES[kind]
-    }
+    return {name: _field(kind, name) for name in INDEXES[kind]}
+
+
+@cache
+def companions(kind: str) -> Mapping[str, IndexedField]:
+    """The further columns of a kind, which have no index of their own."""
+    names = (*COMPANIONS.get(kind, ()), *(["search"] if kind in SEARCHABLE else []))
+    return {name: _field(kind, name) for name in names}
+
+
+@cache
+def columns_of(kind: str) -> tuple[str, ...]:
+    return (*indexed_fields(kind), *companions(kind))
+
+
+def _field(kind: str, name: str) -> IndexedField:
+    """What a column holds follows from the type of the record's field, or of its property."""
+    record = RECORD_TYPES[kind]
+    derived = getattr(record, name, None)
+    hint = get_type_hints(derived.fget)["return"] if isinstance(derived, property) else get_type_hints(record)[name]
+    return IndexedField(
+        name=name,
+        is_time=datetime in (hint, *get_args(hint)),
+        is_optional=type(None) in get_args(hint),
+    )
 
 
 def encode_record(kind: str, record: Any) -> dict[str, Any]:
     """The record as a row. Raises InvalidInput for what could not be read back as it was meant."""
     row: dict[str, Any] = {"id": column_value(kind, "id", record.id)}
-    for name in INDEXES[kind]:
+    for name in columns_of(kind):
         row[name] = column_value(kind, name, getattr(record, name))
     if isinstance(record, Document):
         row["blob"] = record.blob

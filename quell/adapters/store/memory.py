@@ -3,18 +3,18 @@
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import gt, lt
 from typing import Any
 
 from quell.adapters.store.codec import RECORD_TYPES, Row, clean_event, decode_record, encode_received, encode_record
 from quell.adapters.store.lock import WriterLock
-from quell.adapters.store.query import Bound, Query, plan_query
+from quell.adapters.store.query import Bound, Query, check_field, check_time, plan_query
 from quell.adapters.store.transaction import Desk, refuse_writing
 from quell.incidents.errors import Conflict
 from quell.incidents.inbox import Received
 from quell.incidents.timeline import NO_INCIDENT, Event, TimelineEntry, chain_entry
-from quell.ports import Records, Transaction
+from quell.ports import Place, Records, Tally, Transaction
 
 
 @dataclass(kw_only=True)
@@ -138,6 +138,8 @@ class _MemoryRecords:
         *,
         after: Bound | None = None,
         before: Bound | None = None,
+        containing: str = "",
+        past: Place | None = None,
         order: str = "id",
         descending: bool = False,
         limit: int | None = None,
@@ -148,16 +150,40 @@ class _MemoryRecords:
             where,
             after=after,
             before=before,
+            containing=containing,
+            past=past,
             order=order,
             descending=descending,
             limit=limit,
             offset=offset,
         )
-        return [self._decode(row) for row in _select(self._rows.values(), query)]
+        return [self._decode(row) for row in _select(self._rows, query)]
 
-    def count(self, where: Mapping[str, object] | None = None) -> int:
-        query = plan_query(self._kind, where)
-        return sum(_is_wanted(row, query) for row in self._rows.values())
+    def count(
+        self,
+        where: Mapping[str, object] | None = None,
+        *,
+        after: Bound | None = None,
+        before: Bound | None = None,
+        containing: str = "",
+        at_most: int | None = None,
+    ) -> int:
+        query = plan_query(self._kind, where, after=after, before=before, containing=containing)
+        found = sum(_is_wanted(row, query) for row in self._rows.values())
+        return found if at_most is None else min(found, at_most)
+
+    def tally(
+        self, where: Mapping[str, object] | None = None, *, by: tuple[str, ...], latest: str, containing: str = ""
+    ) -> list[Tally]:
+        query = plan_query(self._kind, where, containing=containing)
+        for name in by:
+            check_field(self._kind, name)
+        check_time(self._kind, latest)
+        groups: dict[tuple[str | None, ...], list[datetime]] = {}
+        for row in self._rows.values():
+            if _is_wanted(row, query):
+                groups.setdefault(tuple(row[name] for name in by), []).append(row[latest])
+        return [Tally(values=key, count=len(times), latest=max(times)) for key, times in groups.items()]
 
     def _decode(self, row: Row) -> Any:
         return decode_record(self._kind, row["body"], row.get("blob"))
@@ -177,8 +203,11 @@ class _MemoryTimeline:
         entries.append(entry)
         return entry
 
-    def of(self, incident: str) -> list[TimelineEntry]:
-        return [entry for entry in self._transaction.state.timeline if entry.incident == incident]
+    def of(self, incident: str, *, below: int | None = None, limit: int | None = None) -> list[TimelineEntry]:
+        found = [entry for entry in self._transaction.state.timeline if entry.incident == incident]
+        if below is not None:
+            found = [entry for entry in found if entry.number < below]
+        return found if limit is None else found[max(len(found) - limit, 0) :]
 
     def entries(self, *, after_id: int = 0, limit: int | None = None) -> list[TimelineEntry]:
         found = self._transaction.state.timeline[max(after_id, 0) :]
@@ -188,17 +217,30 @@ class _MemoryTimeline:
         return len(self._transaction.state.timeline)
 
 
-def _select(rows: Iterable[Row], query: Query) -> list[Row]:
-    found = [row for row in rows if _is_wanted(row, query)]
+def _select(table: Mapping[str, Row], query: Query) -> list[Row]:
+    found = [row for row in table.values() if _is_wanted(row, query)]
     if query.order is not None:
         name = query.order
         found.sort(key=lambda row: (row[name] is not None, row[name]))
     if query.descending:
         found.reverse()
+    if query.past is not None:
+        found = _beyond(found, table, query, query.past)
     return found[query.offset : None if query.limit is None else query.offset + query.limit]
 
 
+def _beyond(found: list[Row], table: Mapping[str, Row], query: Query, past: tuple[Any, str]) -> list[Row]:
+    """What comes after a place; where its record is gone, after everything with the same value."""
+    value, id = past
+    seq = {key: number for number, key in enumerate(table, start=1)}
+    own = seq.get(id, 0 if query.descending else len(seq) + 1)
+    name, is_after = query.order or "", lt if query.descending else gt
+    return [row for row in found if is_after((row[name], seq[row["id"]]), (value, own))]
+
+
 def _is_wanted(row: Row, query: Query) -> bool:
+    if query.words and not all(word in row["search"] for word in query.words):
+        return False
     if any(row[name] not in choices for name, choices in query.choices.items()):
         return False
     for bound, is_outside in ((query.after, lt), (query.before, gt)):

@@ -18,13 +18,15 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
 )
 
 from quell.adapters.store.codec import Value, column_value, decode_record, encode_record, indexed_fields
-from quell.adapters.store.query import Bound, Query, plan_query
+from quell.adapters.store.query import Bound, Query, check_field, check_time, plan_query
 from quell.adapters.store.schema import TABLES
 from quell.adapters.store.transaction import refuse_writing
 from quell.incidents.errors import Conflict
+from quell.ports import Place, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,8 @@ class SqlRecords:
         *,
         after: Bound | None = None,
         before: Bound | None = None,
+        containing: str = "",
+        past: Place | None = None,
         order: str = "id",
         descending: bool = False,
         limit: int | None = None,
@@ -109,12 +113,14 @@ class SqlRecords:
             where,
             after=after,
             before=before,
+            containing=containing,
+            past=past,
             order=order,
             descending=descending,
             limit=limit,
             offset=offset,
         )
-        statement = _select_record(self._table).where(*_conditions(self._table, query))
+        statement = _select_record(self._table).where(*self._conditions(query))
         statement = statement.order_by(*_ordering(self._table, query))
         if query.limit is not None:
             statement = statement.limit(query.limit)
@@ -122,10 +128,51 @@ class SqlRecords:
             statement = statement.offset(query.offset)
         return [decode_record(self._kind, *row) for row in self._connection.execute(statement)]
 
-    def count(self, where: Mapping[str, object] | None = None) -> int:
-        query = plan_query(self._kind, where)
-        statement = select(func.count()).select_from(self._table).where(*_conditions(self._table, query))
+    def count(
+        self,
+        where: Mapping[str, object] | None = None,
+        *,
+        after: Bound | None = None,
+        before: Bound | None = None,
+        containing: str = "",
+        at_most: int | None = None,
+    ) -> int:
+        query = plan_query(self._kind, where, after=after, before=before, containing=containing)
+        conditions = self._conditions(query)
+        if at_most is None:
+            statement = select(func.count()).select_from(self._table).where(*conditions)
+        else:
+            some = select(self._table.c.seq).where(*conditions).limit(at_most).subquery()
+            statement = select(func.count()).select_from(some)
         return self._connection.execute(statement).scalar_one()
+
+    def tally(
+        self, where: Mapping[str, object] | None = None, *, by: tuple[str, ...], latest: str, containing: str = ""
+    ) -> list[Tally]:
+        query = plan_query(self._kind, where, containing=containing)
+        for name in by:
+            check_field(self._kind, name)
+        check_time(self._kind, latest)
+        columns = [self._table.c[name] for name in by]
+        newest = func.max(self._table.c[latest], type_=self._table.c[latest].type)
+        statement = select(*columns, func.count(), newest).where(*self._conditions(query)).group_by(*columns)
+        rows = self._connection.execute(statement)
+        return [Tally(values=tuple(row[: len(by)]), count=row[-2], latest=row[-1]) for row in rows]
+
+    def _conditions(self, query: Query) -> list[ColumnElement[bool]]:
+        table, conditions = self._table, _conditions(self._table, query)
+        is_postgresql = self._connection.dialect.name == "postgresql"
+        find_in = func.strpos if is_postgresql else func.instr
+        conditions += [find_in(table.c.search, word) > 0 for word in query.words]
+        if query.past is not None and query.order is not None:
+            value, id = query.past
+            column = table.c[query.order]
+            gone = 0 if query.descending else 2**62
+            own = func.coalesce(select(table.c.seq).where(table.c.id == id).scalar_subquery(), gone)
+            here = tuple_(column, table.c.seq)
+            there = tuple_(bindparam(None, value, type_=column.type), own)
+            conditions.append(here < there if query.descending else here > there)
+        return conditions
 
     def _check_writing(self) -> None:
         if not self._is_writing:

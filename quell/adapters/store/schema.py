@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from quell.adapters.store.codec import RECORD_TYPES, IndexedField, indexed_fields
-from quell.ports import INDEXES
+from quell.adapters.store.codec import RECORD_TYPES, IndexedField, companions, indexed_fields
+from quell.ports import COMPOUND_INDEXES, INDEXES
 
 
 class Instant(TypeDecorator[datetime]):
@@ -59,7 +59,10 @@ def _records_table(kind: str) -> Table:
     columns.append(Column("body", Text, nullable=False))
     if kind == "documents":
         columns.append(Column("blob", LargeBinary, nullable=False))
+    # A migration adds columns at the end: so they stand here.
+    columns += [_column(field) for field in companions(kind).values()]
     indexes = [Index(f"ix_{kind}_{name}", name, "seq") for name in INDEXES[kind]]
+    indexes += [Index(f"ix_{kind}_{name}", *names) for name, names in COMPOUND_INDEXES.get(kind, {}).items()]
     return Table(kind, METADATA, *columns, *indexes, sqlite_autoincrement=True)
 
 

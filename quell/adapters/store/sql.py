@@ -129,8 +129,14 @@ class _SqlTimeline:
         self._last = self._heads[incident] = entry
         return entry
 
-    def of(self, incident: str) -> list[TimelineEntry]:
-        return [_entry(row) for row in self._connection.execute(_OF_INCIDENT, {"wanted": incident})]
+    def of(self, incident: str, *, below: int | None = None, limit: int | None = None) -> list[TimelineEntry]:
+        if below is None and limit is None:
+            return [_entry(row) for row in self._connection.execute(_OF_INCIDENT, {"wanted": incident})]
+        statement = _ENTRY.where(_T.incident == incident).order_by(_T.number.desc())
+        if below is not None:
+            statement = statement.where(_T.number < below)
+        rows = self._connection.execute(statement if limit is None else statement.limit(limit)).all()
+        return [_entry(row) for row in reversed(rows)]
 
     def entries(self, *, after_id: int = 0, limit: int | None = None) -> list[TimelineEntry]:
         statement = _ALL if limit is None else _ALL.limit(limit)

@@ -1,0 +1,154 @@
+"""One incident: its page, its alerts and entries a page at a time, and the forms by which people decide and act."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, SecretStr
+
+from quell.gateway.alert_groups import GROUPS_SHOWN, read_alerts
+from quell.gateway.deps import GatewayDeps
+from quell.gateway.main_chart import MainChart
+from quell.gateway.problems import status_of
+from quell.gateway.rendering import Renderer
+from quell.gateway.safety import check_origin
+from quell.gateway.view import ENTRIES_SHOWN, IncidentView, read_incident
+from quell.gateway.visitor import Door
+from quell.incidents.chart import CHART_STYLE
+from quell.incidents.errors import NotFound, QuellError
+from quell.incidents.incident import INCIDENT_TRANSITIONS, IncidentState
+
+
+class DecideForm(BaseModel):
+    csrf: str = ""
+    subject: str = ""
+    plan_hash: str = ""
+    person: str = ""
+    code: SecretStr = SecretStr("")
+    answer: str = ""
+    comment: str = ""
+
+
+class ActForm(BaseModel):
+    csrf: str = ""
+    action: str = ""
+    subject: str = ""
+    person: str = ""
+    code: SecretStr = SecretStr("")
+    why: str = ""
+
+
+def incident_page_routes(deps: GatewayDeps, door: Door) -> APIRouter:
+    router = APIRouter(include_in_schema=False, dependencies=[Depends(door.reader)])
+    page = IncidentPage(deps, door)
+
+    @router.get("/incidents/{incident_id}")
+    def incident(request: Request, incident_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return page.show(request, incident_id)
+
+    @router.get("/incidents/{incident_id}/alerts")
+    def alerts(  # pyright: ignore[reportUnusedFunction]
+        request: Request,
+        incident_id: str,
+        service: str | None = None,
+        name: str | None = None,
+        q: str = "",
+        after: str = "",
+    ) -> Response:
+        return page.alerts(request, incident_id, service=service, name=name, q=q, after=after)
+
+    @router.get("/incidents/{incident_id}/timeline")
+    def timeline(request: Request, incident_id: str, below: int) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return page.timeline(request, incident_id, below)
+
+    @router.post("/incidents/{incident_id}/decide")
+    def decide(  # pyright: ignore[reportUnusedFunction]
+        request: Request, incident_id: str, form: Annotated[DecideForm, Form()]
+    ) -> Response:
+        return page.decide(request, incident_id, form)
+
+    @router.post("/incidents/{incident_id}/act")
+    def act(request: Request, incident_id: str, form: Annotated[ActForm, Form()]) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return page.act(request, incident_id, form)
+
+    return router
+
+
+class IncidentPage:
+    def __init__(self, deps: GatewayDeps, door: Door) -> None:
+        self._deps = deps
+        self._door = door
+        self._renderer = Renderer(deps)
+        self._charts = MainChart(deps.series_for)
+
+    def show(self, request: Request, id: str, *, refused: tuple[str, str] | None = None, status: int = 200) -> Response:
+        visitor = self._door.visitor(request)
+        try:
+            view = read_incident(self._deps.store, id)
+        except NotFound as error:
+            return self._renderer.show(request, visitor, "problem.html", error=str(error), status=404)
+        chart, chart_problem = self._charts.draw(view, self._deps.clock())
+        return self._renderer.show(
+            request,
+            visitor,
+            "incident.html",
+            status=status,
+            view=view,
+            incident=view.incident,
+            groups=view.alerts.groups[:GROUPS_SHOWN],
+            # its style is a file: the page allows none of its own
+            chart=chart.replace(f"<style>{CHART_STYLE}</style>", ""),
+            chart_problem=chart_problem,
+            refused=refused,
+            approvers=self._approvers(view),
+            people=sorted(self._deps.config.people),
+            may_dismiss=IncidentState.DISMISSED in INCIDENT_TRANSITIONS[view.incident.state],
+        )
+
+    def alerts(self, request: Request, id: str, **asked: Any) -> Response:
+        found = read_alerts(self._deps.store, id, **asked)
+        visitor = self._door.visitor(request)
+        return self._renderer.show(request, visitor, "alerts.html", id=id, page=found, asked=asked)
+
+    def timeline(self, request: Request, id: str, below: int) -> Response:
+        with self._deps.store.reading() as tx:
+            entries = tx.timeline.of(id, below=below, limit=ENTRIES_SHOWN)
+        return self._renderer.show(request, self._door.visitor(request), "timeline.html", id=id, entries=entries)
+
+    def decide(self, request: Request, id: str, form: DecideForm) -> Response:
+        person, _ = self._door.actor(request, form.person)
+        try:
+            check_origin(request, form.csrf)
+            self._deps.decide(
+                subject=form.subject,
+                plan_hash=form.plan_hash,
+                person=person,
+                code=form.code.get_secret_value().strip(),
+                answer=form.answer,
+                comment=form.comment.strip(),
+                channel="page",
+            )
+        except QuellError as error:
+            return self.show(request, id, refused=(form.subject, str(error)), status=status_of(error))
+        return RedirectResponse(f"/incidents/{id}#{form.subject}", status_code=303)
+
+    def act(self, request: Request, id: str, form: ActForm) -> Response:
+        person, is_signed_in = self._door.actor(request, form.person)
+        try:
+            check_origin(request, form.csrf)
+            self._deps.act(
+                action=form.action,
+                subject=form.subject,
+                person=person,
+                code=form.code.get_secret_value().strip(),
+                why=form.why,
+                is_signed_in=is_signed_in,
+            )
+        except QuellError as error:
+            return self.show(request, id, refused=(form.subject, str(error)), status=status_of(error))
+        return RedirectResponse(f"/incidents/{id}", status_code=303)
+
+    def _approvers(self, view: IncidentView) -> dict[str, tuple[str, ...]]:
+        """Which roles may decide on each mitigation."""
+        found = {m.mitigation.id: self._deps.config.playbooks.get(m.mitigation.playbook) for m in view.mitigations}
+        return {id: playbook.approval.roles if playbook else ("approver",) for id, playbook in found.items()}

@@ -1,0 +1,84 @@
+"""What every page is rendered with: the templates, and how times, labels and addresses are written."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from quell.gateway.deps import GatewayDeps
+from quell.gateway.postmortem_html import postmortem_html
+from quell.gateway.safety import SAFE_HEADERS, keep_csrf
+from quell.gateway.view import in_words, since
+from quell.gateway.visitor import Visitor
+from quell.incidents.labels import format_labels
+
+HERE = Path(__file__).parent
+
+
+def page_templates(deps: GatewayDeps) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "span": in_words,
+        "clock": _clock,
+        "day": _day,
+        "iso": datetime.isoformat,
+        "labels": format_labels,
+        "percent": _percent,
+        "postmortem_html": postmortem_html,
+        "web_address": _web_address,
+    }
+    cast(dict[str, Any], environment.filters).update(filters)  # pyright: ignore[reportUnknownMemberType] - no types in jinja2
+
+    def run_url(run: str | None) -> str:
+        return _run_url(deps, run)
+
+    functions: dict[str, Callable[..., str]] = {"since": since, "run_url": run_url}
+    cast(dict[str, Any], environment.globals).update(functions)  # pyright: ignore[reportUnknownMemberType]
+    return environment
+
+
+class Renderer:
+    """Answers with a page, safe to show."""
+
+    def __init__(self, deps: GatewayDeps) -> None:
+        self._deps = deps
+        self._templates = page_templates(deps)
+
+    def show(self, request: Request, visitor: Visitor, template: str, *, status: int = 200, **values: Any) -> Response:
+        html = self._templates.get_template(template).render(visitor=visitor, now=self._deps.clock(), **values)
+        response = HTMLResponse(html, status_code=status, headers=SAFE_HEADERS)
+        keep_csrf(request, response, visitor.csrf)
+        return response
+
+
+def _run_url(deps: GatewayDeps, run: str | None) -> str:
+    """Where the run can be seen; empty for what is no run of Prefect's ("in process")."""
+    is_run = run is not None and len(run) == 36 and " " not in run
+    return deps.run_url(run) if run and is_run else ""
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment:%H:%M:%S}"
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d} UTC"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
+def _web_address(url: str) -> str:
+    """The address if a browser may follow it; what a sender wrote is never a script."""
+    return url if url.startswith(("http://", "https://")) else ""

@@ -1,0 +1,392 @@
+"""Pages with people who sign in, in a real browser: sessions, roles, waits, forged forms, live news, many alerts."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from pyotp.totp import TOTP
+
+from deployments.gateway import GatewayServer, build_app
+from quell.adapters.password import hash_password
+from quell.adapters.store.memory import MemoryStore
+from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.incidents.alert import Alert, AlertId, AlertOutcome, AlertStatus
+from quell.incidents.decision import Person
+from quell.incidents.errors import Unavailable
+from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
+from quell.incidents.labels import Fingerprint
+from quell.incidents.service import Catalog
+from quell.incidents.suspect import Suspect
+from quell.incidents.timeline import Event
+from quell.ports import MetricSource
+from tasks.resources import Resources
+
+pytestmark = pytest.mark.browser
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+SHOTS = os.environ.get("QUELL_SHOTS")
+T0 = datetime(2026, 11, 23, 12, 4, 10, tzinfo=UTC)
+PASSWORD = "correct horse battery staple"
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+HASH = hash_password(PASSWORD)
+
+
+class NoMetrics:
+    def range(self, *_: Any, **__: Any) -> Any:
+        raise Unavailable("prometheus cannot be reached: check that it runs")
+
+
+@dataclass
+class Shop:
+    url: str = ""
+    now: datetime = T0 + timedelta(minutes=2)
+    store: MemoryStore = field(default_factory=MemoryStore)
+
+    def code(self) -> str:
+        return TOTP(SECRET).at(self.now)
+
+
+def person(name: str, role: str, secret: str = "") -> Person:
+    return Person(name=name, full_name=name.title(), team="shop", roles=(role,), totp_secret=secret, password_hash=HASH)
+
+
+def incident(number: int = 1, **changes: Any) -> Incident:
+    made = Incident(
+        id=IncidentId(f"INC-{number}"),
+        state=IncidentState.TRIAGED,
+        severity=Severity.CRITICAL,
+        title="checkout-2 errors: 61 % of requests fail, users affected",
+        service="checkout",
+        onset_at=T0,
+        opened_at=T0 + timedelta(seconds=6),
+        updated_at=T0 + timedelta(seconds=6),
+        opened_because="InstanceErrors of checkout-2: nothing near it in time or in the call graph",
+        opened_by="alertmanager",
+        suspects=(Suspect(node="checkout-2", metric="errors", score=0.93, reason="its error ratio rose first"),),
+    )
+    return replace(made, **changes)
+
+
+def alert(number: int, **labels: str) -> Alert:
+    at = T0 + timedelta(milliseconds=number)
+    return Alert(
+        id=AlertId(f"a{number}"),
+        fingerprint=Fingerprint(f"{number:016x}"),
+        status=AlertStatus.FIRING,
+        labels={"alertname": f"Errors{number % 7}", "service": "checkout", "instance": f"pod-{number}", **labels},
+        annotations={"summary": f"pod-{number} fails"},
+        starts_at=at,
+        source="alertmanager",
+        received_at=at,
+        updated_at=at,
+        outcome=AlertOutcome.JOINED,
+        outcome_reason="same service within 10 min",
+        incident="INC-1",
+    )
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setenv("ALICE_TOTP", SECRET)
+    made = Shop()
+    people = (person("alice", "approver", "env:ALICE_TOTP"), person("vera", "viewer"), person("carol", "analyst"))
+    config = Config(
+        folder=Path(),
+        connections=Connections(store="", prometheus=""),
+        intervals=Intervals(),
+        detection=Detection(),
+        grouping=Grouping(),
+        catalog=Catalog(services={}),
+        signals={},
+        playbooks={},
+        people={p.name: p for p in people},
+    )
+    metrics = cast(MetricSource, NoMetrics())
+    res = Resources(config=config, store=made.store, metrics=metrics, actuators={}, clock=lambda: made.now)
+    server = GatewayServer(uvicorn.Config(build_app(res), port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    made.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    with made.store.writing() as tx:
+        tx.incidents.put(incident())
+        tx.alerts.put(alert(1, zone="<script>document.title='owned'</script>"))
+        tx.timeline.append(Event(incident="INC-1", at=T0, kind="incident opened", by="quell", text="it began"))
+    yield made
+    server.should_exit = True
+    thread.join(4)
+    assert not thread.is_alive(), "open streams must not hold up the end of the process"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    made = chromium.new_context(viewport={"width": 1280, "height": 900})
+    yield made
+    made.close()
+
+
+def sign_in(page: Page, shop: Shop, name: str, password: str = PASSWORD, code: str = "") -> None:
+    if "/sign-in" not in page.url:
+        page.goto(f"{shop.url}/incidents/INC-1")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_label("One-time code").fill(code)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def keep(page: Page, name: str) -> None:
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+
+
+def test_reading_needs_sign_in_which_leads_back_and_ends_with_signing_out(shop: Shop, context: BrowserContext) -> None:
+    page = context.new_page()
+    page.goto(f"{shop.url}/incidents/INC-1")
+    assert "/sign-in?next=/incidents/INC-1" in page.url
+    keep(page, "sign-in")
+    sign_in(page, shop, "alice", code=shop.code())
+    assert page.url == f"{shop.url}/incidents/INC-1" and "Alice" in page.locator(".top").inner_text()
+    [session] = [c for c in context.cookies() if c["name"] == "quell_session"]
+    assert session["httpOnly"] and session["sameSite"] == "Strict"
+    with shop.store.reading() as tx:
+        assert session["value"] not in str(tx.documents.find({"kind": "session"}))  # only its hash is kept
+    keep(page, "signed-in")
+    page.get_by_role("button", name="Sign out").click()
+    page.goto(f"{shop.url}/")
+    assert "/sign-in" in page.url
+
+
+def test_a_session_ends_when_nobody_is_there_for_an_hour(shop: Shop, context: BrowserContext) -> None:
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    shop.now += timedelta(minutes=59)
+    page.goto(f"{shop.url}/")
+    assert "/sign-in" not in page.url
+    shop.now += timedelta(minutes=61)
+    page.goto(f"{shop.url}/")
+    assert "/sign-in" in page.url
+
+
+def test_a_link_from_another_site_finds_the_session_again(shop: Shop, context: BrowserContext) -> None:
+    """SameSite=Strict keeps the cookie back on the first step from a chat; the page asks itself once more."""
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    page.wait_for_url("**/incidents/INC-1")
+    page.goto(f"data:text/html,<a href='{shop.url}/incidents/INC-1'>incident</a>")
+    page.get_by_text("incident").click()
+    page.locator("h1").get_by_text("checkout-2 errors").wait_for(timeout=5000)
+
+
+def test_wrong_tries_have_to_wait_and_right_ones_as_well(shop: Shop, context: BrowserContext) -> None:
+    page = context.new_page()
+    for _ in range(5):
+        sign_in(page, shop, "carol", "wrong password here")
+        assert "name, password or one-time code is wrong" in page.get_by_role("alert").inner_text()
+    sign_in(page, shop, "carol")
+    assert "too many wrong tries: wait 15 s" in page.get_by_role("alert").inner_text()
+    shop.now += timedelta(seconds=16)
+    sign_in(page, shop, "carol")
+    assert "/sign-in" not in page.url
+
+
+def test_a_code_signs_in_once(shop: Shop, context: BrowserContext, chromium: Browser) -> None:
+    sign_in(context.new_page(), shop, "alice", code=shop.code())
+    second = chromium.new_context()
+    page = second.new_page()
+    sign_in(page, shop, "alice", code=shop.code())
+    assert "is wrong: a code works once" in page.get_by_role("alert").inner_text()
+    second.close()
+
+
+def test_a_viewer_reads_and_is_refused_what_changes_anything(shop: Shop, context: BrowserContext) -> None:
+    page = context.new_page()
+    sign_in(page, shop, "vera")
+    assert "You may read" in page.locator("#actions").inner_text()
+    assert page.locator("#actions form").count() == 0
+    csrf = page.locator("form.who input[name=csrf]").get_attribute("value")
+    form = {"csrf": csrf or "", "action": "acknowledge", "subject": "INC-1"}
+    answer = context.request.post(f"{shop.url}/incidents/INC-1/act", form=form)
+    assert answer.status == 403 and "it needs any role but viewer" in answer.text()
+
+
+def test_somebody_with_a_role_acknowledges_and_dismisses_under_the_own_name(
+    shop: Shop, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    page.get_by_role("button", name="Acknowledge").click()
+    page.get_by_text("carol looks after it").wait_for()
+    page.get_by_text("Dismiss as false positive").click()
+    page.get_by_label("Why it is none").fill("a drill")
+    page.get_by_role("button", name="Dismiss").click()
+    page.locator(".badge.state-dismissed").first.wait_for()
+    with shop.store.reading() as tx:
+        assert [e.by for e in tx.timeline.of("INC-1")][-2:] == ["carol", "carol"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}])
+def test_a_forged_form_is_refused(shop: Shop, context: BrowserContext, headers: dict[str, str]) -> None:
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    csrf = page.locator("form.who input[name=csrf]").get_attribute("value") if headers else "guessed"
+    form = {"csrf": csrf or "", "action": "acknowledge", "subject": "INC-1"}
+    answer = context.request.post(f"{shop.url}/incidents/INC-1/act", form=form, headers=headers)
+    assert answer.status == 403 and "not from this page" in answer.text()
+
+
+def test_the_api_and_the_streams_need_the_session_too(shop: Shop) -> None:
+    for path in ("/api/v1/incidents", "/api/v1/incidents/INC-1", "/events", "/incidents/INC-1/events"):
+        assert httpx.get(f"{shop.url}{path}").status_code == 401
+
+
+def test_news_arrive_without_a_reload_and_leave_text_focus_and_open_details_alone(
+    shop: Shop, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    page.evaluate("window.stays = true")
+    page.get_by_text("Dismiss as false positive").click()
+    page.get_by_label("Why it is none").type("half a sen")
+    page.wait_for_timeout(300)  # the stream is open
+    with shop.store.writing() as tx:
+        tx.incidents.put(incident(severity=Severity.MINOR, updated_at=shop.now))
+        tx.timeline.append(Event(incident="INC-1", at=shop.now, kind="severity", by="quell", text="it got better"))
+    page.locator("#timeline").get_by_text("it got better").wait_for(timeout=2000)
+    page.locator("#head .severity-minor").wait_for(timeout=1000)
+    assert "it got better" in page.locator("#said").inner_text()
+    assert page.get_by_label("Why it is none").input_value() == "half a sen"
+    assert page.evaluate("document.activeElement.name") == "why" and page.evaluate("window.stays")
+
+
+def test_labels_of_senders_are_text_and_the_page_runs_nothing_of_its_own(shop: Shop, context: BrowserContext) -> None:
+    page = context.new_page()
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    sign_in(page, shop, "carol")
+    assert "<script>" in page.locator("#alerts").inner_text() and "owned" not in page.title()
+    assert page.locator("[style], main style, script:not([src])").count() == 0
+    assert troubles == []
+
+
+def test_ten_thousand_alerts_stand_in_groups_that_load_when_opened(shop: Shop, context: BrowserContext) -> None:
+    with shop.store.writing() as tx:
+        tx.alerts.put_all([alert(number) for number in range(10_000)])
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    assert "10,000, 10,000 firing" in page.locator("#h-alerts").inner_text()
+    assert page.locator(".groups > li").count() == 7 and page.evaluate("document.querySelectorAll('*').length") < 1200
+    page.locator(".groups summary").first.click()
+    page.locator(".groups .alerts > li").first.wait_for()
+    assert page.locator(".groups .alerts > li").count() == 50
+    assert "Why joined: same service within 10 min" in page.locator(".groups .alerts > li").first.inner_text()
+    page.locator(".groups .turn").click()
+    page.locator("#alert-a9996").wait_for(state="detached")
+    assert page.locator(".groups .alerts > li").count() == 50
+    page.get_by_label("Find alerts").fill("pod-777")
+    page.locator("#found").get_by_text("pod-777 fails").first.wait_for()
+    keep(page, "ten-thousand")
+
+
+def test_the_list_is_filtered_by_its_address_and_pages(shop: Shop, context: BrowserContext) -> None:
+    with shop.store.writing() as tx:
+        for number in range(2, 140):
+            at = T0 - timedelta(minutes=number)
+            state = IncidentState.CLOSED if number > 4 else IncidentState.CONTAINED
+            name = ("payment", "catalog", "storefront")[number % 3]
+            tx.incidents.put(
+                incident(number, opened_at=at, updated_at=at, state=state, service=name, title=f"{name} is slow",
+                         severity=list(Severity)[number % 3])
+            )  # fmt: skip
+    page = context.new_page()
+    sign_in(page, shop, "vera")
+    page.goto(f"{shop.url}/")
+    keep(page, "list")
+    assert page.locator(".row").count() == 50 and "139 found" in page.locator("#list .lead").inner_text()
+    page.get_by_role("link", name="Further").click()
+    page.get_by_role("link", name="Further").click()
+    assert page.locator(".row").count() == 39
+    page.get_by_role("link", name="Back").click()
+    assert page.locator(".row").first.get_attribute("id") == "INC-51"
+    page.keyboard.press("/")
+    page.keyboard.type("payment slow")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**q=payment+slow**")
+    assert "46 found" in page.locator("#list .lead").inner_text()
+    page.goto(f"{shop.url}/?state=active&service=nowhere")
+    assert "Nothing fits this filter" in page.locator("#list").inner_text()
+    page.goto(f"{shop.url}/?state=magic")
+    assert "state is 'magic'" in page.get_by_role("alert").inner_text()
+
+
+CONTRAST = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const light = (c) => c.slice(0, 3).map((v) => linear(v / 255))
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const back = (node) => { for (let n = node; n; n = n.parentElement) {
+    const c = parse(getComputedStyle(n).backgroundColor);
+    if (c.length < 4 || c[3] > .99) return c; } return [255, 255, 255]; };
+  const bad = [];
+  for (const node of document.querySelectorAll('body *')) {
+    if (![...node.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || !node.checkVisibility()) continue;
+    if (node.closest('svg, .unseen, .skip')) continue;
+    const [a, b] = [light(parse(getComputedStyle(node).color)), light(back(node))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) bad.push(`${node.className}: ${ratio.toFixed(2)} ${node.textContent.slice(0, 20)}`);
+  }
+  return bad;
+}"""
+REPEATED_IDS = """() => { const ids = [...document.querySelectorAll('[id]')].map((n) => n.id);
+  return ids.filter((id, place) => ids.indexOf(id) !== place); }"""
+NAMELESS = """() => [...document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a[href]')]
+  .filter((n) => !(n.labels?.length || n.textContent.trim() || n.getAttribute('aria-label'))).map((n) => n.outerHTML)"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast_fields_have_names_and_landmarks_are_there(
+    shop: Shop, chromium: Browser, scheme: Any
+) -> None:
+    context = chromium.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{shop.url}/incidents/INC-1")
+    for place in ("/sign-in", "/incidents/INC-1", "/"):
+        if place != "/sign-in":
+            page.goto(f"{shop.url}{place}")
+        assert page.evaluate(CONTRAST) == []
+        assert page.evaluate(NAMELESS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        for landmark in ("header", "nav", "main", "h1"):
+            assert page.locator(landmark).count() >= 1, landmark
+        assert page.evaluate(REPEATED_IDS) == []
+        keep(page, f"phone-{scheme}-{place.strip('/').replace('/', '-') or 'list'}")
+        if place == "/sign-in":
+            sign_in(page, shop, "carol")
+    context.close()
+
+
+def test_a_page_beyond_the_limit_of_streams_asks_instead(shop: Shop, context: BrowserContext) -> None:
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    page.route("**/events?*", lambda route: route.fulfill(status=503, headers={"Retry-After": "2"}, body="{}"))
+    page.goto(f"{shop.url}/incidents/INC-1")
+    with shop.store.writing() as tx:
+        tx.timeline.append(Event(incident="INC-1", at=shop.now, kind="note", by="quell", text="heard by asking"))
+    page.locator("#timeline").get_by_text("heard by asking").wait_for(timeout=8000)
