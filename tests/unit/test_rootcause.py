@@ -9,6 +9,7 @@ import pytest
 from quell.incidents.change import Change, ChangeKind
 from quell.triage.rootcause.calls import Names, build_graph, service_of
 from quell.triage.rootcause.edges import find_calls
+from quell.triage.rootcause.past import leave_out_episodes
 from quell.triage.rootcause.ranking import rank_nodes
 from quell.triage.rootcause.share import co_movement
 from quell.triage.rootcause.shift import measure_shifts
@@ -65,6 +66,25 @@ def test_one_odd_row_among_the_last_is_no_shift() -> None:
 
 def test_a_constant_series_that_stays_has_no_shift() -> None:
     assert measure_shifts(np.ones((20, 1)), np.ones((5, 1)), [Kind.MEMORY]).z[0] == 0
+
+
+def test_an_old_episode_in_the_time_before_does_not_hide_a_fault_of_its_size() -> None:
+    """The hour before an incident often holds the end of another one."""
+    noise = np.random.default_rng(2).normal(1.0, 0.05, 30)
+    noise[8:20] *= 3
+    before, now = noise[:, None], np.full((5, 1), 2.8)
+    kinds = [Kind.LATENCY]
+    cleaned = leave_out_episodes(before, 5)
+    assert np.isnan(cleaned[:, 0]).sum() == 12
+    assert measure_shifts(cleaned, now, kinds).z[0] > 2 * measure_shifts(before, now, kinds).z[0]
+
+
+def test_single_spikes_and_what_is_far_away_half_of_the_time_stay_part_of_normal() -> None:
+    spiky = np.random.default_rng(3).normal(1.0, 0.05, 30)
+    spiky[::4] *= 4
+    swings = np.where(np.arange(30) % 10 < 5, 1.0, 3.0)
+    before = np.column_stack((spiky, swings))
+    assert np.array_equal(leave_out_episodes(before, 5), before)
 
 
 def test_a_steady_offset_of_the_baseline_does_not_change_co_movement() -> None:

@@ -6,7 +6,8 @@ part. Evidence that does not travel along calls (its processor, memory, disk, ne
 and callers that wait for nobody slow are added to it. What more traffic explains is taken away. Below a fixed score
 nobody is named: a wrong suspect costs more than none.
 
-Reading order: `vocabulary` (what a metric measures), `window` (the two matrices), `twins` (two names, one component),
+Reading order: `vocabulary` (what a metric measures), `window` (the two matrices), `past`
+(old episodes in what was taken for normal), `twins` (two names, one component),
 `shift` (how far a metric left its noise), `calls` (who calls whom), `symptom` (extra seconds and failures per node),
 `share` (whose they are), `load` (what traffic explains), `local` (a node's own resources), `edges` (calls measured from
 both ends), `waits` (slow ways, told from percentiles), `reason` (the words), `ranking` (all of it together).

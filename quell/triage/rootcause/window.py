@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from quell.triage.rootcause.past import leave_out_episodes
 from quell.triage.rootcause.vocabulary import Kind, Meaning, read_metric
 
 Floats = npt.NDArray[np.float64]
@@ -48,7 +49,7 @@ class Observation:
 
 
 def observe(normal: Window, abnormal: Window) -> Observation:
-    """Align both windows, turn running totals into increments and thin many rows into block means.
+    """Align both windows, turn totals into increments, leave old episodes out, thin many rows into block means.
 
     A count of failures that exists only during the incident starts from zero: exporters create such a series when the
     first failure happens. Any other column without a before is left out, because nothing can be said about its change.
@@ -56,6 +57,7 @@ def observe(normal: Window, abnormal: Window) -> Observation:
     before, now = _aligned(normal, abnormal)
     columns = tuple(abnormal.columns[place] for place in now[0])
     x, y = _increments(columns, before, now[1])
+    x = leave_out_episodes(x, y.shape[0])
     block = max(1, min(x.shape[0] // NORMAL_BLOCKS, y.shape[0] // ABNORMAL_BLOCKS))
     return Observation(columns=columns, normal=_thin(x, block), abnormal=_thin(y, block), block=block)
 
