@@ -26,7 +26,7 @@ from quell.adapters.store.query import Bound, Query, check_field, check_time, pl
 from quell.adapters.store.schema import TABLES
 from quell.adapters.store.transaction import refuse_writing
 from quell.incidents.errors import Conflict
-from quell.ports import Place, Tally
+from quell.ports import Place, GroupCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class SqlRecords:
 
     def tally(
         self, where: Mapping[str, object] | None = None, *, by: tuple[str, ...], latest: str, containing: str = ""
-    ) -> list[Tally]:
+    ) -> list[GroupCount]:
         query = plan_query(self._kind, where, containing=containing)
         for name in by:
             check_field(self._kind, name)
@@ -157,7 +157,7 @@ class SqlRecords:
         newest = func.max(self._table.c[latest], type_=self._table.c[latest].type)
         statement = select(*columns, func.count(), newest).where(*self._conditions(query)).group_by(*columns)
         rows = self._connection.execute(statement)
-        return [Tally(values=tuple(row[: len(by)]), count=row[-2], latest=row[-1]) for row in rows]
+        return [GroupCount(values=tuple(row[: len(by)]), count=row[-2], latest=row[-1]) for row in rows]
 
     def _conditions(self, query: Query) -> list[ColumnElement[bool]]:
         table, conditions = self._table, _conditions(self._table, query)
