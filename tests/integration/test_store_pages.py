@@ -10,7 +10,7 @@ from quell.incidents.alert import Alert, AlertId, AlertStatus
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity, remember_keywords
 from quell.incidents.labels import Fingerprint
 from quell.incidents.timeline import Event
-from quell.ports import Place, Store, GroupCount
+from quell.ports import GroupCount, Place, Store
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC)

@@ -14,7 +14,7 @@ from quell.adapters.store.transaction import Desk, refuse_writing
 from quell.incidents.errors import Conflict
 from quell.incidents.inbox import Received
 from quell.incidents.timeline import NO_INCIDENT, Event, TimelineEntry, chain_entry
-from quell.ports import Place, Records, GroupCount, Transaction
+from quell.ports import GroupCount, Place, Records, Transaction
 
 
 @dataclass(kw_only=True)

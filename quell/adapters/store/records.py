@@ -26,7 +26,7 @@ from quell.adapters.store.query import Bound, Query, check_field, check_time, pl
 from quell.adapters.store.schema import TABLES
 from quell.adapters.store.transaction import refuse_writing
 from quell.incidents.errors import Conflict
-from quell.ports import Place, GroupCount
+from quell.ports import GroupCount, Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
