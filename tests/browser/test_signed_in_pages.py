@@ -422,7 +422,7 @@ def test_an_alert_is_muted_from_its_incident_and_the_silence_ended_from_the_list
 ) -> None:
     page = context.new_page()
     sign_in(page, shop, "carol")
-    page.locator("#alert-a1").get_by_role("link", name="silence").click()
+    page.locator("#alert-a1").get_by_role("link", name="silence Errors1 pod-1").click()
     matchers = page.get_by_label("Matchers").input_value()
     assert 'instance="pod-1"' in matchers and 'zone="<script>' in matchers
     page.get_by_label("Matchers").fill('service="checkout", instance=~"pod-.*')
