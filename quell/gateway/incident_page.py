@@ -122,7 +122,7 @@ class IncidentPage:
             asked=asked or ActForm(),
             approvers=self._approvers(view),
             people=sorted(self._deps.config.people),
-            may_split=visitor.may_act and view.incident.is_active,
+            may_split=visitor.may_act and view.incident.is_active and view.alerts.total > 1,
             may_dismiss=IncidentState.DISMISSED in INCIDENT_TRANSITIONS[view.incident.state],
         )
 

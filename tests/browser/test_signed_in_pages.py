@@ -24,6 +24,8 @@ from quell.incidents.decision import Person
 from quell.incidents.errors import Unavailable
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.labels import Fingerprint
+from quell.incidents.mitigation import BlastRadius, Mitigation, MitigationId, MitigationState, Plan, plan_hash
+from quell.incidents.mitigation import Step as PlanStep
 from quell.incidents.notification import Notification, NotificationKind, NotificationState
 from quell.incidents.report import Report
 from quell.incidents.service import Catalog
@@ -494,6 +496,58 @@ def test_why_tells_every_decision_on_an_alert_with_the_rule_and_where_it_is_writ
     assert "calls checkout" in told and "rule dependency" in told
     assert "nights are quiet" in told and "maintenance.yaml:4" in told
     keep(page, "why")
+
+
+def test_a_person_approves_with_the_keyboard_alone(shop: Shop, context: BrowserContext) -> None:
+    step = PlanStep(actuator="haproxy", action="drain", target="shop/checkout-2")
+    radius = BlastRadius(service="checkout", instances=("checkout-2",), capacity_share=0.33, capacity_left=0.66)
+    plan = Plan(
+        playbook="isolate-bad-instance",
+        incident="INC-1",
+        target="checkout-2",
+        steps=(step,),
+        undo=("ready again",),
+        blast_radius=radius,
+        evidence=(),
+        needs_approval=True,
+        approval_reason="it takes a third",
+        expires_after=timedelta(hours=1),
+    )
+    mitigation = Mitigation(
+        id=MitigationId("MIT-1"),
+        state=MitigationState.AWAITING_APPROVAL,
+        plan=plan,
+        plan_hash=plan_hash(plan),
+        incident="INC-1",
+        playbook=plan.playbook,
+        service="checkout",
+        target="checkout-2",
+        requested_by="quell",
+        created_at=shop.now,
+        updated_at=shop.now,
+        approval_deadline=shop.now + timedelta(minutes=15),
+    )
+    with shop.store.writing() as tx:
+        tx.mitigations.put(mitigation)
+    page = context.new_page()
+    sign_in(page, shop, "alice", code=shop.code())
+    page.wait_for_url("**/incidents/INC-1")
+    shop.now += timedelta(seconds=30)  # a code works once: the next one
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#MIT-1') && document.activeElement.name") == "code":
+            break
+    page.keyboard.type(shop.code())
+    page.keyboard.press("Tab")
+    page.keyboard.type("it is the worst one")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.value") == "approve"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"  # one sees where one is
+    page.keyboard.press("Enter")
+    page.locator("#MIT-1").get_by_text("it is the worst one").wait_for()
+    with shop.store.reading() as tx:
+        [decision] = tx.decisions.find()
+    assert (decision.person, decision.answer, decision.channel) == ("alice", "approve", "page")
 
 
 def test_notifications_and_reports_stand_on_the_page_without_addresses_or_senders(
