@@ -485,3 +485,18 @@ def test_a_release_from_the_page_gives_the_traffic_back_in_the_real_proxy(world:
     assert world.mitigation(mitigation.id).state is MitigationState.UNDONE
     with world.res.store.reading() as tx:
         assert any(entry.by == "bob" and "the cause is mended" in entry.text for entry in tx.timeline.of("INC-1"))
+
+
+def test_where_nobody_has_a_password_muting_takes_a_name_and_a_code(world: World) -> None:
+    with gateway(world.res) as url, httpx.Client(base_url=url, timeout=30) as client:
+        page = client.get("/silences/new").text
+        csrf = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
+        assert 'name="person"' in page and 'name="code"' in page
+        form = {"csrf": csrf, "matchers": 'service="checkout"', "lasting": "2h", "why": "a drill"}
+        wrong = client.post("/silences/new", data={**form, "person": "bob", "code": "000000"})
+        assert wrong.status_code == 403 and "one-time code of bob is wrong" in wrong.text
+        right = client.post("/silences/new", data={**form, **world.proof("bob")})
+        assert right.status_code == 303, right.text
+    with world.res.store.reading() as tx:
+        [silence] = tx.silences.find()
+    assert (silence.created_by, silence.comment) == ("bob", "a drill")
