@@ -53,7 +53,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class GroupCount:
     """One combination of values (as text, in the order asked for), how often it occurs, and when lately."""
 
     values: tuple[str | None, ...]
@@ -118,7 +118,7 @@ class Records(Protocol[T]):
 
     def tally(
         self, where: Mapping[str, object] | None = None, *, by: tuple[str, ...], latest: str, containing: str = ""
-    ) -> list[Tally]:
+    ) -> list[GroupCount]:
         """How many there are of each combination of the fields `by`, with the latest of the time `latest`."""
         ...
 

@@ -1,27 +1,43 @@
-"""Acts: what a person does to an incident beside deciding on plans: look after it, dismiss it, release a mitigation."""
+"""Acts: what a person does beside deciding on plans: look after an incident, dismiss, merge or split it, release a
+mitigation, mute alerts and end that."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from quell.adapters.identity import code_step
+from quell.config.value import parse_duration
 from quell.incidents.decision import Person
 from quell.incidents.errors import Conflict, InvalidInput, Refused, Unavailable
 from quell.incidents.incident import Incident, IncidentState, move_incident
 from quell.incidents.mitigation import MitigationState
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
-from quell.response.rights import Action, may_act, needed_roles
+from quell.response.rights import ActDetails, Action, may_act, needed_roles
 from tasks.approval import used_code_steps
 from tasks.effect import undo_mitigation
 from tasks.proof import forgive, spend_code, spend_try
 from tasks.record import get_incident, get_mitigation
+from tasks.regroup import merge_incidents, split_incident
 from tasks.resources import Resources
+from tasks.silences import add_silence, end_silence
 
 LONGEST_WHY = 500
+LONGEST_SILENCE = timedelta(days=31)
+NO_DETAILS = ActDetails()
 _ENDED = (MitigationState.UNDONE, MitigationState.REFUSED, MitigationState.EXPIRED)
 
 
-def act(res: Resources, *, action: str, subject: str, person: str, code: str, why: str, is_signed_in: bool) -> str:
+def act(
+    res: Resources,
+    *,
+    action: str,
+    subject: str,
+    person: str,
+    code: str,
+    why: str,
+    is_signed_in: bool,
+    details: ActDetails = NO_DETAILS,
+) -> str:
     """Do it, if the person may; returns what was done, in words.
 
     Who is not signed in proves with a one-time code who they are. Raises Refused, TooManyTries, NotFound, Conflict,
@@ -38,13 +54,26 @@ def act(res: Resources, *, action: str, subject: str, person: str, code: str, wh
     if not may_act(known, given, _approvers(res, given, subject)):
         needed, held = needed_roles(given, _approvers(res, given, subject)), ", ".join(known.roles) or "no role"
         raise Refused(f"{given} is not accepted: {person} has {held}, it needs {needed}", rule="role", value=held)
-    match given:
+    return _do(res, given, subject, person, why, details)
+
+
+def _do(res: Resources, action: Action, subject: str, by: str, why: str, details: ActDetails) -> str:
+    match action:
         case Action.ACKNOWLEDGE:
-            return acknowledge_incident(res, subject, by=person)
+            return acknowledge_incident(res, subject, by=by)
         case Action.DISMISS:
-            return dismiss_incident(res, subject, by=person, why=why)
+            return dismiss_incident(res, subject, by=by, why=why)
         case Action.RELEASE:
-            return _release(res, subject, person, why)
+            return _release(res, subject, by, why)
+        case Action.MERGE:
+            kept = merge_incidents(res, subject, details.other, by, why)
+            return f"{details.other} is merged into {kept.id}"
+        case Action.SPLIT:
+            return _split(res, subject, by, why, details)
+        case Action.SILENCE:
+            return _silence(res, by, why, details)
+        case Action.EXPIRE:
+            return f"{end_silence(res, subject, by=by).id} is expired"
 
 
 def acknowledge_incident(res: Resources, id: str, *, by: str) -> str:
@@ -82,6 +111,25 @@ def _release(res: Resources, id: str, by: str, why: str) -> str:
     if ended.state not in _ENDED:
         raise Unavailable(f"{id} is {ended.state.replace('_', ' ')}, not undone: it is tried again, see the timeline")
     return f"{id} is {ended.state}"
+
+
+def _split(res: Resources, id: str, by: str, why: str, details: ActDetails) -> str:
+    chosen = set(details.alerts)
+    with res.store.reading() as tx:
+        for service, name in details.groups:
+            chosen |= {a.id for a in tx.alerts.find({"incident": id, "service": service, "name": name})}
+    new = split_incident(res, id, chosen, by, why)
+    return f"{len(chosen)} alerts of {id} are {new.id} now"
+
+
+def _silence(res: Resources, by: str, why: str, details: ActDetails) -> str:
+    lasting = parse_duration(details.lasting)
+    if lasting > LONGEST_SILENCE:
+        raise InvalidInput(
+            f"silence would last {details.lasting}, a page's last {LONGEST_SILENCE.days} days at most: "
+            "use `quell silence add`, or a maintenance window"
+        )
+    return add_silence(res, details.matchers, ends_at=res.clock() + lasting, by=by, comment=why).id
 
 
 def _prove(res: Resources, person: Person, code: str) -> None:

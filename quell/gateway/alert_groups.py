@@ -1,10 +1,12 @@
 """The alerts of an incident: counted by service and name, read a page at a time; ten thousand cost little."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
 from quell.gateway.listing import read_mark
 from quell.incidents.alert import Alert
+from quell.incidents.errors import InvalidInput
 from quell.ports import Store, Transaction
 
 PAGE = 50
@@ -19,6 +21,11 @@ class AlertGroup:
     firing: int
     total: int
     latest: datetime
+
+    @property
+    def key(self) -> str:
+        """How a form names it."""
+        return json.dumps([self.service, self.name])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +85,14 @@ def read_alerts(
     shown = found[:PAGE]
     older = f"{shown[-1].starts_at.isoformat()}~{shown[-1].id}" if len(found) > PAGE else ""
     return AlertPage(alerts=tuple(shown), count=count, older=older)
+
+
+def read_group(key: str) -> tuple[str | None, str]:
+    """Service and name from `AlertGroup.key`. Raises InvalidInput."""
+    try:
+        service, name = json.loads(key)
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"group is {key[:80]!r}: choose one on the page") from error
+    if not isinstance(name, str) or not isinstance(service, str | None):
+        raise InvalidInput(f"group is {key[:80]!r}: choose one on the page")
+    return service, name

@@ -11,6 +11,9 @@ from quell.incidents.errors import Unavailable
 from quell.incidents.incident import Incident
 from quell.incidents.series import FloatArray
 from quell.ports import Clock, Store
+from quell.response.rights import ActDetails
+
+NO_DETAILS = ActDetails()
 
 
 class Decide(Protocol):
@@ -36,7 +39,17 @@ class SignIn(Protocol):
 class Act(Protocol):
     """What a person does beside deciding (`quell.response.rights.Action`); returns what was done, in words."""
 
-    def __call__(self, *, action: str, subject: str, person: str, code: str, why: str, is_signed_in: bool) -> str: ...
+    def __call__(
+        self,
+        *,
+        action: str,
+        subject: str,
+        person: str,
+        code: str,
+        why: str,
+        is_signed_in: bool,
+        details: ActDetails = NO_DETAILS,
+    ) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +80,16 @@ def takes_no_sign_in(*, person: str, password: str, code: str, address: str) -> 
     raise Unavailable("this gateway was started without a way to sign in")
 
 
-def takes_no_acts(*, action: str, subject: str, person: str, code: str, why: str, is_signed_in: bool) -> str:  # noqa: ARG001
+def takes_no_acts(
+    *,
+    action: str,  # noqa: ARG001
+    subject: str,  # noqa: ARG001
+    person: str,  # noqa: ARG001
+    code: str,  # noqa: ARG001
+    why: str,  # noqa: ARG001
+    is_signed_in: bool,  # noqa: ARG001
+    details: ActDetails = NO_DETAILS,  # noqa: ARG001
+) -> str:
     raise Unavailable("this gateway was started without a way to act: use `quell incident` and `quell release`")
 
 

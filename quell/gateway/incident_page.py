@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, SecretStr
 
-from quell.gateway.alert_groups import GROUPS_SHOWN, read_alerts
+from quell.gateway.alert_groups import GROUPS_SHOWN, read_alerts, read_group
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.main_chart import MainChart
 from quell.gateway.problems import status_of
@@ -17,6 +17,9 @@ from quell.gateway.visitor import Door
 from quell.incidents.chart import CHART_STYLE
 from quell.incidents.errors import NotFound, QuellError
 from quell.incidents.incident import INCIDENT_TRANSITIONS, IncidentState
+from quell.response.rights import ActDetails
+
+AT_FORM = frozenset({"dismiss", "merge", "split"})  # whose form says itself why it was refused
 
 
 class DecideForm(BaseModel):
@@ -36,6 +39,13 @@ class ActForm(BaseModel):
     person: str = ""
     code: SecretStr = SecretStr("")
     why: str = ""
+    other: str = ""
+    stays: str = ""  # which of the two a merge keeps
+    alerts: list[str] = []
+    groups: list[str] = []  # as `group_key` writes them
+
+    def details(self) -> ActDetails:
+        return ActDetails(other=self.other, alerts=tuple(self.alerts), groups=tuple(map(read_group, self.groups)))
 
 
 def incident_page_routes(deps: GatewayDeps, door: Door) -> APIRouter:
@@ -81,7 +91,16 @@ class IncidentPage:
         self._renderer = Renderer(deps)
         self._charts = MainChart(deps.series_for)
 
-    def show(self, request: Request, id: str, *, refused: tuple[str, str] | None = None, status: int = 200) -> Response:
+    def show(
+        self,
+        request: Request,
+        id: str,
+        *,
+        refused: tuple[str, str] | None = None,
+        asked: ActForm | None = None,
+        status: int = 200,
+    ) -> Response:
+        """`refused`: the subject or the action whose form was refused, and why; `asked` is what stood in it."""
         visitor = self._door.visitor(request)
         try:
             view = read_incident(self._deps.store, id)
@@ -100,15 +119,28 @@ class IncidentPage:
             chart=chart.replace(f"<style>{CHART_STYLE}</style>", ""),
             chart_problem=chart_problem,
             refused=refused,
+            asked=asked or ActForm(),
             approvers=self._approvers(view),
             people=sorted(self._deps.config.people),
+            may_split=visitor.may_act and view.incident.is_active and view.alerts.total > 1,
             may_dismiss=IncidentState.DISMISSED in INCIDENT_TRANSITIONS[view.incident.state],
         )
 
     def alerts(self, request: Request, id: str, **asked: Any) -> Response:
         found = read_alerts(self._deps.store, id, **asked)
         visitor = self._door.visitor(request)
-        return self._renderer.show(request, visitor, "alerts.html", id=id, page=found, asked=asked)
+        with self._deps.store.reading() as tx:
+            incident = tx.incidents.get(id)
+        return self._renderer.show(
+            request,
+            visitor,
+            "alerts.html",
+            id=id,
+            page=found,
+            asked=asked,
+            may_split=visitor.may_act and incident is not None and incident.is_active,
+            people=sorted(self._deps.config.people),
+        )
 
     def timeline(self, request: Request, id: str, below: int) -> Response:
         with self._deps.store.reading() as tx:
@@ -134,6 +166,7 @@ class IncidentPage:
 
     def act(self, request: Request, id: str, form: ActForm) -> Response:
         person, is_signed_in = self._door.actor(request, form.person)
+        form = _as_merged(id, form)
         try:
             check_origin(request, form.csrf)
             self._deps.act(
@@ -143,12 +176,22 @@ class IncidentPage:
                 code=form.code.get_secret_value().strip(),
                 why=form.why,
                 is_signed_in=is_signed_in,
+                details=form.details(),
             )
         except QuellError as error:
-            return self.show(request, id, refused=(form.subject, str(error)), status=status_of(error))
-        return RedirectResponse(f"/incidents/{id}", status_code=303)
+            said_at = form.action if form.action in AT_FORM else form.subject
+            return self.show(request, id, refused=(said_at, str(error)), asked=form, status=status_of(error))
+        return RedirectResponse(f"/incidents/{form.subject if form.action == 'merge' else id}", status_code=303)
 
     def _approvers(self, view: IncidentView) -> dict[str, tuple[str, ...]]:
         """Which roles may decide on each mitigation."""
         found = {m.mitigation.id: self._deps.config.playbooks.get(m.mitigation.playbook) for m in view.mitigations}
         return {id: playbook.approval.roles if playbook else ("approver",) for id, playbook in found.items()}
+
+
+def _as_merged(id: str, form: ActForm) -> ActForm:
+    """A merge's subject is the incident that stays; on the page of either a person may choose which."""
+    if form.action != "merge":
+        return form
+    stays, goes = (form.other, id) if form.stays == "other" else (id, form.other)
+    return form.model_copy(update={"subject": stays, "other": goes})

@@ -10,7 +10,9 @@ from quell.gateway.problems import status_of
 from quell.gateway.rendering import HERE, Renderer, page_templates
 from quell.gateway.safety import CSRF_COOKIE, SAFE_HEADERS, check_origin
 from quell.gateway.sign_in_page import sign_in_routes
+from quell.gateway.silence_pages import silence_routes
 from quell.gateway.visitor import Door
+from quell.gateway.why_page import why_routes
 from quell.incidents.chart import CHART_STYLE
 from quell.incidents.errors import InvalidInput
 from quell.incidents.incident import IncidentState, Severity
@@ -23,6 +25,8 @@ def page_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     router.include_router(_list_routes(deps, door))
     router.include_router(incident_page_routes(deps, door))
+    router.include_router(why_routes(deps, door))
+    router.include_router(silence_routes(deps, door))
     router.include_router(sign_in_routes(deps, door))
 
     @router.get("/assets/{name}")

@@ -31,6 +31,7 @@ def page_templates(deps: GatewayDeps) -> Environment:
         "span": in_words,
         "clock": _clock,
         "day": _day,
+        "minute": _minute,
         "iso": datetime.isoformat,
         "labels": format_labels,
         "percent": _percent,
@@ -73,6 +74,10 @@ def _clock(moment: datetime) -> str:
 
 def _day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d} UTC"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _percent(share: float) -> str:

@@ -9,15 +9,19 @@ from quell.incidents.change import Change
 from quell.incidents.decision import Decision
 from quell.incidents.errors import NotFound
 from quell.incidents.fix import Fix
-from quell.incidents.incident import Incident, IncidentTimes, incident_times
+from quell.incidents.incident import ACTIVE_STATES, Incident, IncidentTimes, incident_times
 from quell.incidents.journal import JournalEntry
 from quell.incidents.mitigation import PENDING_STATES, Mitigation
+from quell.incidents.notification import Notification
 from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.timeline import TimelineEntry
 from quell.ports import Store, Transaction
 
 REPORTS_SHOWN = 20
+REPORTS_READ = 200  # those that repeat another are counted with it
+NOTIFICATIONS_SHOWN = 30
+OTHERS_SHOWN = 100
 ENTRIES_SHOWN = 60
 
 
@@ -38,11 +42,13 @@ class IncidentView:
     times: IncidentTimes
     alerts: AlertGroups
     changes: tuple[Change, ...]
-    reports: tuple[Report, ...]  # the newest
+    reports: tuple[Report, ...]  # the newest of those that repeat no other
     report_count: int
     mitigations: tuple[MitigationView, ...]
     fixes: tuple[Fix, ...]
     review: Review | None
+    notifications: tuple[Notification, ...]  # the newest first
+    others: tuple[Incident, ...]  # active ones with which it could be merged
     timeline: tuple[TimelineEntry, ...]  # its end
     version: int
 
@@ -68,14 +74,29 @@ def read_incident(store: Store, incident_id: str) -> IncidentView:
             times=incident_times(incident),
             alerts=read_groups(tx, incident_id),
             changes=tuple(changes),
-            reports=tuple(reversed(tx.reports.find(where, order="at", descending=True, limit=REPORTS_SHOWN))),
+            reports=_reports(tx, incident_id),
             report_count=tx.reports.count(where),
             mitigations=tuple(_mitigation(tx, m) for m in tx.mitigations.find(where)),
             fixes=tuple(tx.fixes.find(where)),
             review=tx.reviews.get(incident_id),
+            notifications=tuple(
+                tx.notifications.find(where, order="created_at", descending=True, limit=NOTIFICATIONS_SHOWN)
+            ),
+            others=_others(tx, incident_id),
             timeline=tuple(tx.timeline.of(incident_id, limit=ENTRIES_SHOWN)),
             version=tx.timeline.written(),
         )
+
+
+def _reports(tx: Transaction, incident_id: str) -> tuple[Report, ...]:
+    found = tx.reports.find({"incident": incident_id}, order="at", descending=True, limit=REPORTS_READ)
+    return tuple(reversed([report for report in found if report.part_of is None][:REPORTS_SHOWN]))
+
+
+def _others(tx: Transaction, incident_id: str) -> tuple[Incident, ...]:
+    states = tuple(ACTIVE_STATES)
+    found = tx.incidents.find({"state": states}, order="opened_at", descending=True, limit=OTHERS_SHOWN + 1)
+    return tuple(other for other in found if other.id != incident_id)[:OTHERS_SHOWN]
 
 
 def _mitigation(tx: Transaction, mitigation: Mitigation) -> MitigationView:

@@ -1,5 +1,6 @@
 """Rights: which roles may do what to an incident; whether a plan may be approved is asked in `approval`."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from quell.incidents.decision import Person
@@ -11,6 +12,23 @@ class Action(StrEnum):
     ACKNOWLEDGE = "acknowledge"
     DISMISS = "dismiss"
     RELEASE = "release"
+    MERGE = "merge"
+    SPLIT = "split"
+    SILENCE = "silence"
+    EXPIRE = "expire"  # a silence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActDetails:
+    """What an act needs beside its subject: a merge `other`, a split `alerts` or `groups` (service and name of
+    alerts), a silence `matchers` and how long it is `lasting`.
+    """
+
+    other: str = ""
+    alerts: tuple[str, ...] = ()
+    groups: tuple[tuple[str | None, str], ...] = ()
+    matchers: str = ""
+    lasting: str = ""
 
 
 def may_act(person: Person, action: Action, approvers: tuple[str, ...]) -> bool:

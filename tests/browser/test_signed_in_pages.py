@@ -19,11 +19,15 @@ from deployments.gateway import GatewayServer, build_app
 from quell.adapters.password import hash_password
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
-from quell.incidents.alert import Alert, AlertId, AlertOutcome, AlertStatus
+from quell.incidents.alert import Alert, AlertId, AlertOutcome, AlertStatus, Ruling, rule_alert
 from quell.incidents.decision import Person
 from quell.incidents.errors import Unavailable
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.labels import Fingerprint
+from quell.incidents.mitigation import BlastRadius, Mitigation, MitigationId, MitigationState, Plan, plan_hash
+from quell.incidents.mitigation import Step as PlanStep
+from quell.incidents.notification import Notification, NotificationKind, NotificationState
+from quell.incidents.report import Report
 from quell.incidents.service import Catalog
 from quell.incidents.suspect import Suspect
 from quell.incidents.timeline import Event
@@ -119,6 +123,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
         time.sleep(0.01)
     made.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     with made.store.writing() as tx:
+        tx.next_number("INC")
         tx.incidents.put(incident())
         tx.alerts.put(alert(1, zone="<script>document.title='owned'</script>"))
         tx.timeline.append(Event(incident="INC-1", at=T0, kind="incident opened", by="quell", text="it began"))
@@ -336,6 +341,243 @@ def test_the_list_is_filtered_by_its_address_and_pages(shop: Shop, context: Brow
     assert "state is 'magic'" in page.get_by_role("alert").inner_text()
 
 
+def test_an_incident_is_merged_with_one_that_is_chosen_and_says_where_it_went(
+    shop: Shop, context: BrowserContext
+) -> None:
+    with shop.store.writing() as tx:
+        tx.incidents.put(incident(2, title="payment is slow", service="payment"))
+        tx.alerts.put(replace(alert(2, service="payment"), incident="INC-2"))
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    page.get_by_text("Merge with another").click()
+    page.get_by_label("The other incident").select_option("INC-2")
+    page.get_by_label("Which one stays").select_option("other")
+    page.get_by_label("Why they are one").fill("one broken disk")
+    keep(page, "merge")
+    page.get_by_role("button", name="Merge").click()
+    page.wait_for_url("**/incidents/INC-2")
+    page.goto(f"{shop.url}/incidents/INC-1")
+    assert page.locator(".banner a").get_attribute("href") == "/incidents/INC-2"
+    keep(page, "merged")
+    with shop.store.reading() as tx:
+        assert {a.incident for a in tx.alerts.find()} == {"INC-2"}
+        assert tx.incidents.get("INC-1").state is IncidentState.MERGED  # pyright: ignore[reportOptionalMemberAccess]
+        assert "carol" in {entry.by for entry in tx.timeline.of("INC-2")}
+
+
+def test_a_refused_merge_says_why_at_its_form_and_keeps_what_was_typed(shop: Shop, context: BrowserContext) -> None:
+    """The other one was closed by somebody else between looking and deciding."""
+    with shop.store.writing() as tx:
+        tx.incidents.put(incident(2))
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    page.get_by_text("Merge with another").click()
+    page.get_by_label("The other incident").select_option("INC-2")
+    page.get_by_label("Why they are one").fill("one broken disk")
+    with shop.store.writing() as tx:
+        tx.incidents.put(incident(2, state=IncidentState.CLOSED))
+    page.get_by_role("button", name="Merge").click()
+    assert "INC-2 is closed and cannot be merged away" in page.locator("#merge [role=alert]").inner_text()
+    assert page.get_by_label("Why they are one").input_value() == "one broken disk"
+    assert page.locator("[role=alert]").count() == 1
+
+
+def test_ticked_alerts_become_an_incident_of_their_own(shop: Shop, context: BrowserContext) -> None:
+    with shop.store.writing() as tx:
+        tx.alerts.put_all([alert(2), alert(3)])
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    page.get_by_text("Split off what is ticked").first.click()
+    page.get_by_label("Why they are something else").fill("another rack")
+    page.get_by_role("button", name="Split off what is ticked").click()
+    assert "no alert is named" in page.locator("#split [role=alert]").inner_text()
+    page.get_by_label("Split off Errors3 pod-3").check()
+    keep(page, "split")
+    page.get_by_role("button", name="Split off what is ticked").click()
+    page.get_by_text("A person keeps it apart from").wait_for()
+    with shop.store.reading() as tx:
+        new = next(i for i in tx.incidents.find() if i.id != "INC-1")
+        assert [a.id for a in tx.alerts.find({"incident": new.id})] == ["a3"]
+        assert "carol split it from INC-1: another rack" in new.opened_because
+
+
+def test_a_whole_group_of_many_alerts_is_split_off_with_one_tick(shop: Shop, context: BrowserContext) -> None:
+    with shop.store.writing() as tx:
+        tx.alerts.put_all([alert(number) for number in range(210)])
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    page.locator(".groups summary", has_text="Errors4").click()
+    page.get_by_label("tick all 30 Errors4 to split them off").check()
+    page.get_by_text("Split off what is ticked").first.click()
+    page.get_by_label("Why they are something else").fill("another rack")
+    keep(page, "split-group")
+    page.get_by_role("button", name="Split off what is ticked").click()
+    page.get_by_text("A person keeps it apart from").wait_for()
+    with shop.store.reading() as tx:
+        assert tx.alerts.count({"incident": "INC-1"}) == 180
+        new = next(i for i in tx.incidents.find() if i.id != "INC-1")
+        assert {a.name for a in tx.alerts.find({"incident": new.id})} == {"Errors4"}
+
+
+def test_an_alert_is_muted_from_its_incident_and_the_silence_ended_from_the_list(
+    shop: Shop, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    sign_in(page, shop, "carol")
+    page.locator("#alert-a1").get_by_role("link", name="silence Errors1 pod-1").click()
+    matchers = page.get_by_label("Matchers").input_value()
+    assert 'instance="pod-1"' in matchers and 'zone="<script>' in matchers
+    page.get_by_label("Matchers").fill('service="checkout", instance=~"pod-.*')
+    page.get_by_label("Comment").fill("disk is replaced")
+    page.get_by_label("For").select_option("4h")
+    page.get_by_role("button", name="Mute").click()
+    assert page.get_by_role("alert").inner_text() and "pod-" in page.get_by_label("Matchers").input_value()
+    page.get_by_label("Matchers").fill('service="checkout",\ninstance=~"pod-.*"')
+    keep(page, "silence-form")
+    page.get_by_role("button", name="Mute").click()
+    page.wait_for_url("**/silences#SIL-*")
+    with shop.store.reading() as tx:
+        [silence] = tx.silences.find()
+    assert (silence.created_by, silence.comment) == ("carol", "disk is replaced")
+    assert silence.ends_at == shop.now + timedelta(hours=4)
+    assert silence.mutes({"service": "checkout", "instance": "pod-77"}, shop.now)
+    keep(page, "silences")
+    page.get_by_text("End it now").click()
+    page.get_by_role("button", name=f"Expire {silence.id}").click()
+    page.get_by_role("heading", name="Over in the last 7 days").wait_for()
+    with shop.store.reading() as tx:
+        assert tx.silences.find()[0].ends_at == shop.now
+        assert tx.timeline.entries()[-1].by == "carol"
+
+
+def test_a_viewer_finds_no_form_to_regroup_or_mute_and_is_refused_it(shop: Shop, context: BrowserContext) -> None:
+    page = context.new_page()
+    sign_in(page, shop, "vera")
+    assert page.locator("input[type=checkbox], #merge, #split, a[href^='/silences/new']").count() == 0
+    page.goto(f"{shop.url}/silences/new")
+    assert page.locator("main form").count() == 0
+    csrf = page.locator("form.who input[name=csrf]").get_attribute("value") or ""
+    form = {"csrf": csrf, "matchers": "service=checkout", "lasting": "1h", "why": "quiet"}
+    answer = context.request.post(f"{shop.url}/silences/new", form=form)
+    assert answer.status == 403 and "it needs any role but viewer" in answer.text()
+    split = {"csrf": csrf, "action": "split", "subject": "INC-1", "alerts": "a1", "why": "no"}
+    assert context.request.post(f"{shop.url}/incidents/INC-1/act", form=split).status == 403
+
+
+@pytest.mark.parametrize("path", ["/silences/new", "/silences/expire"])
+def test_a_forged_silence_is_refused(shop: Shop, context: BrowserContext, path: str) -> None:
+    sign_in(context.new_page(), shop, "carol")
+    form = {"csrf": "guessed", "matchers": "service=checkout", "why": "quiet", "subject": "SIL-1"}
+    answer = context.request.post(f"{shop.url}{path}", form=form)
+    assert answer.status == 403 and "not from this page" in answer.text()
+
+
+def test_why_tells_every_decision_on_an_alert_with_the_rule_and_where_it_is_written(
+    shop: Shop, context: BrowserContext
+) -> None:
+    muted = Ruling(
+        at=T0, outcome=AlertOutcome.MUTED, reason="nights are quiet", rule="nights", rule_at="maintenance.yaml:4"
+    )
+    joined = Ruling(
+        at=T0 + timedelta(minutes=1),
+        outcome=AlertOutcome.JOINED,
+        reason="calls checkout",
+        rule="dependency",
+        incident="INC-1",
+    )
+    with shop.store.writing() as tx:
+        tx.alerts.put(rule_alert(rule_alert(replace(alert(5), outcome=None), muted), joined))
+    page = context.new_page()
+    sign_in(page, shop, "vera")
+    assert page.locator("#why-a5 .why").count() == 0  # loaded when somebody asks
+    page.locator("#why-a5 summary").click()
+    page.locator("#why-a5 .why li").first.wait_for()
+    told = page.locator("#why-a5").inner_text()
+    assert "calls checkout" in told and "rule dependency" in told
+    assert "nights are quiet" in told and "maintenance.yaml:4" in told
+    keep(page, "why")
+
+
+def test_a_person_approves_with_the_keyboard_alone(shop: Shop, context: BrowserContext) -> None:
+    step = PlanStep(actuator="haproxy", action="drain", target="shop/checkout-2")
+    radius = BlastRadius(service="checkout", instances=("checkout-2",), capacity_share=0.33, capacity_left=0.66)
+    plan = Plan(
+        playbook="isolate-bad-instance",
+        incident="INC-1",
+        target="checkout-2",
+        steps=(step,),
+        undo=("ready again",),
+        blast_radius=radius,
+        evidence=(),
+        needs_approval=True,
+        approval_reason="it takes a third",
+        expires_after=timedelta(hours=1),
+    )
+    mitigation = Mitigation(
+        id=MitigationId("MIT-1"),
+        state=MitigationState.AWAITING_APPROVAL,
+        plan=plan,
+        plan_hash=plan_hash(plan),
+        incident="INC-1",
+        playbook=plan.playbook,
+        service="checkout",
+        target="checkout-2",
+        requested_by="quell",
+        created_at=shop.now,
+        updated_at=shop.now,
+        approval_deadline=shop.now + timedelta(minutes=15),
+    )
+    with shop.store.writing() as tx:
+        tx.mitigations.put(mitigation)
+    page = context.new_page()
+    sign_in(page, shop, "alice", code=shop.code())
+    page.wait_for_url("**/incidents/INC-1")
+    shop.now += timedelta(seconds=30)  # a code works once: the next one
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#MIT-1') && document.activeElement.name") == "code":
+            break
+    page.keyboard.type(shop.code())
+    page.keyboard.press("Tab")
+    page.keyboard.type("it is the worst one")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.value") == "approve"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"  # one sees where one is
+    page.keyboard.press("Enter")
+    page.locator("#MIT-1").get_by_text("it is the worst one").wait_for()
+    with shop.store.reading() as tx:
+        [decision] = tx.decisions.find()
+    assert (decision.person, decision.answer, decision.channel) == ("alice", "approve", "page")
+
+
+def test_notifications_and_reports_stand_on_the_page_without_addresses_or_senders(
+    shop: Shop, context: BrowserContext
+) -> None:
+    def notification(id: str, state: NotificationState, **changes: Any) -> Notification:
+        made = Notification(
+            id=id, state=state, kind=NotificationKind.OPENED, receiver="on-call", incident="INC-1", subject="INC-1",
+            cause="opened", created_at=T0, updated_at=T0, due_at=None,
+        )  # fmt: skip
+        return replace(made, **changes)
+
+    with shop.store.writing() as tx:
+        error = "attempt 3: env:PAGER was not reached: refused ****"
+        tx.notifications.put(notification("n1", NotificationState.FAILED, errors=(error,)))
+        tx.notifications.put(notification("n2", NotificationState.HELD, receiver="shop", reason="quiet hours"))
+        tx.notifications.put(notification("n3", NotificationState.SENT, receiver="mail", reached=("env:MAIL",)))
+        first = Report(id="r1", text="cannot pay", at=T0, incident="INC-1", sender="mark-of-a-sender", copies=4)
+        tx.reports.put(first)
+        tx.reports.put(replace(first, id="r2", text="cannot pay!", copies=0, part_of="r1"))
+    page = context.new_page()
+    sign_in(page, shop, "vera")
+    told = page.locator("#notifications").inner_text()
+    for part in ("to on-call", "failed", "was not reached", "to shop", "held", "quiet hours", "to mail", "sent"):
+        assert part in told
+    assert "and 4 more like it" in page.locator("#reports").inner_text()
+    assert page.locator("#reports .item").count() == 1
+    assert "mark-of-a-sender" not in page.content()
+
+
 CONTRAST = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);
   const linear = (v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
@@ -367,7 +609,7 @@ def test_text_has_contrast_fields_have_names_and_landmarks_are_there(
     context = chromium.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
     page = context.new_page()
     page.goto(f"{shop.url}/incidents/INC-1")
-    for place in ("/sign-in", "/incidents/INC-1", "/"):
+    for place in ("/sign-in", "/incidents/INC-1", "/", "/silences", "/silences/new?alert=a1&back=INC-1"):
         if place != "/sign-in":
             page.goto(f"{shop.url}{place}")
         assert page.evaluate(CONTRAST) == []
@@ -376,7 +618,7 @@ def test_text_has_contrast_fields_have_names_and_landmarks_are_there(
         for landmark in ("header", "nav", "main", "h1"):
             assert page.locator(landmark).count() >= 1, landmark
         assert page.evaluate(REPEATED_IDS) == []
-        keep(page, f"phone-{scheme}-{place.strip('/').replace('/', '-') or 'list'}")
+        keep(page, f"phone-{scheme}-{place.partition('?')[0].strip('/').replace('/', '-') or 'list'}")
         if place == "/sign-in":
             sign_in(page, shop, "carol")
     context.close()

@@ -1,16 +1,23 @@
 """The life of a mitigation on a real store and a real HAProxy; only the users' signal is made up."""
 
+import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pyotp
 import pytest
+import uvicorn
 
+from deployments.gateway import GatewayServer, build_app
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.adapters.store.sql import SqlStore
@@ -93,6 +100,9 @@ class World:
         given = {"plan_hash": mitigation.plan_hash, "code": self.code(person) if person in self.secrets else "000000"}
         given |= {"comment": "", "channel": "page", **other}
         return decide(self.res, subject=mitigation.id, person=person, answer=answer, **given)  # type: ignore[arg-type]
+
+    def proof(self, person: str) -> dict[str, str]:
+        return {"person": person, "code": pyotp.TOTP(self.secrets[person]).at(self.clock())}
 
     def incident(self) -> Incident:
         with self.res.store.reading() as tx:
@@ -444,3 +454,49 @@ def test_twenty_plans_at_once_from_four_processes_never_cross_the_floor(world: W
     assert len(answers) == 20
     assert len(planned) == 1, answers  # of three servers one may go: two would leave a third, the floor is half
     assert set(answers) - set(planned) <= {"capacity floor", "one mitigation per target"}
+
+
+@contextmanager
+def gateway(res: Resources) -> Iterator[str]:
+    server = GatewayServer(uvicorn.Config(build_app(res), port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+def test_a_release_from_the_page_gives_the_traffic_back_in_the_real_proxy(world: World) -> None:
+    """Who has the role presses the button: the server is ready again in HAProxy, and the record names the person."""
+    mitigation = world.applied()
+    assert world.is_drained
+    with gateway(world.res) as url, httpx.Client(base_url=url) as client:
+        csrf = re.findall(r'name="csrf" value="([^"]+)"', client.get("/incidents/INC-1").text)[0]
+        form = {"csrf": csrf, "action": "release", "subject": mitigation.id, "why": "the cause is mended"}
+        carol = client.post("/incidents/INC-1/act", data={**form, **world.proof("carol")})
+        assert carol.status_code == 403 and "carol has analyst, it needs approver" in carol.text
+        assert world.is_drained
+        bob = client.post("/incidents/INC-1/act", data={**form, **world.proof("bob")}, timeout=30)
+        assert bob.status_code == 303, bob.text
+    assert not world.is_drained
+    assert world.mitigation(mitigation.id).state is MitigationState.UNDONE
+    with world.res.store.reading() as tx:
+        assert any(entry.by == "bob" and "the cause is mended" in entry.text for entry in tx.timeline.of("INC-1"))
+
+
+def test_where_nobody_has_a_password_muting_takes_a_name_and_a_code(world: World) -> None:
+    with gateway(world.res) as url, httpx.Client(base_url=url, timeout=30) as client:
+        page = client.get("/silences/new").text
+        csrf = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
+        assert 'name="person"' in page and 'name="code"' in page
+        form = {"csrf": csrf, "matchers": 'service="checkout"', "lasting": "2h", "why": "a drill"}
+        wrong = client.post("/silences/new", data={**form, "person": "bob", "code": "000000"})
+        assert wrong.status_code == 403 and "one-time code of bob is wrong" in wrong.text
+        right = client.post("/silences/new", data={**form, **world.proof("bob")})
+        assert right.status_code == 303, right.text
+    with world.res.store.reading() as tx:
+        [silence] = tx.silences.find()
+    assert (silence.created_by, silence.comment) == ("bob", "a drill")

@@ -10,7 +10,7 @@ from quell.incidents.alert import Alert, AlertId, AlertStatus
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity, remember_keywords
 from quell.incidents.labels import Fingerprint
 from quell.incidents.timeline import Event
-from quell.ports import Place, Store, Tally
+from quell.ports import GroupCount, Place, Store
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC)
@@ -140,9 +140,9 @@ def test_alerts_are_counted_by_service_name_and_status_with_the_latest(store: St
         by = ("service", "name", "status")
         found = tx.alerts.tally({"incident": "INC-1"}, by=by, latest="starts_at")
         assert sorted(found, key=lambda tally: tally.values) == [
-            Tally(values=("checkout", "Errors", "firing"), count=2, latest=NOW + timedelta(minutes=5)),
-            Tally(values=("checkout", "Errors", "resolved"), count=1, latest=NOW),
-            Tally(values=("checkout", "Slow", "firing"), count=1, latest=NOW + timedelta(minutes=1)),
+            GroupCount(values=("checkout", "Errors", "firing"), count=2, latest=NOW + timedelta(minutes=5)),
+            GroupCount(values=("checkout", "Errors", "resolved"), count=1, latest=NOW),
+            GroupCount(values=("checkout", "Slow", "firing"), count=1, latest=NOW + timedelta(minutes=1)),
         ]
         assert tx.alerts.tally({"incident": "INC-2"}, by=by, latest="starts_at") == []
         found = tx.alerts.tally({"incident": "INC-1"}, by=("name",), latest="starts_at", containing="slow zone=eu-1")

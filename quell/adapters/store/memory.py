@@ -14,7 +14,7 @@ from quell.adapters.store.transaction import Desk, refuse_writing
 from quell.incidents.errors import Conflict
 from quell.incidents.inbox import Received
 from quell.incidents.timeline import NO_INCIDENT, Event, TimelineEntry, chain_entry
-from quell.ports import Place, Records, Tally, Transaction
+from quell.ports import GroupCount, Place, Records, Transaction
 
 
 @dataclass(kw_only=True)
@@ -174,7 +174,7 @@ class _MemoryRecords:
 
     def tally(
         self, where: Mapping[str, object] | None = None, *, by: tuple[str, ...], latest: str, containing: str = ""
-    ) -> list[Tally]:
+    ) -> list[GroupCount]:
         query = plan_query(self._kind, where, containing=containing)
         for name in by:
             check_field(self._kind, name)
@@ -183,7 +183,7 @@ class _MemoryRecords:
         for row in self._rows.values():
             if _is_wanted(row, query):
                 groups.setdefault(tuple(row[name] for name in by), []).append(row[latest])
-        return [Tally(values=key, count=len(times), latest=max(times)) for key, times in groups.items()]
+        return [GroupCount(values=key, count=len(times), latest=max(times)) for key, times in groups.items()]
 
     def _decode(self, row: Row) -> Any:
         return decode_record(self._kind, row["body"], row.get("blob"))

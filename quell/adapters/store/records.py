@@ -1,5 +1,6 @@
 """The records of one kind, in SQL."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Connection,
     Delete,
     Select,
+    String,
     Table,
     TextClause,
     bindparam,
@@ -26,7 +28,9 @@ from quell.adapters.store.query import Bound, Query, check_field, check_time, pl
 from quell.adapters.store.schema import TABLES
 from quell.adapters.store.transaction import refuse_writing
 from quell.incidents.errors import Conflict
-from quell.ports import Place, Tally
+from quell.ports import GroupCount, Place
+
+_HAS_TRIGRAM = re.compile(r"[a-z0-9]{3}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +152,7 @@ class SqlRecords:
 
     def tally(
         self, where: Mapping[str, object] | None = None, *, by: tuple[str, ...], latest: str, containing: str = ""
-    ) -> list[Tally]:
+    ) -> list[GroupCount]:
         query = plan_query(self._kind, where, containing=containing)
         for name in by:
             check_field(self._kind, name)
@@ -157,13 +161,12 @@ class SqlRecords:
         newest = func.max(self._table.c[latest], type_=self._table.c[latest].type)
         statement = select(*columns, func.count(), newest).where(*self._conditions(query)).group_by(*columns)
         rows = self._connection.execute(statement)
-        return [Tally(values=tuple(row[: len(by)]), count=row[-2], latest=row[-1]) for row in rows]
+        return [GroupCount(values=tuple(row[: len(by)]), count=row[-2], latest=row[-1]) for row in rows]
 
     def _conditions(self, query: Query) -> list[ColumnElement[bool]]:
         table, conditions = self._table, _conditions(self._table, query)
         is_postgresql = self._connection.dialect.name == "postgresql"
-        find_in = func.strpos if is_postgresql else func.instr
-        conditions += [find_in(table.c.search, word) > 0 for word in query.words]
+        conditions += [_contains(table.c.search, word, is_postgresql=is_postgresql) for word in query.words]
         if query.past is not None and query.order is not None:
             value, id = query.past
             column = table.c[query.order]
@@ -177,6 +180,20 @@ class SqlRecords:
     def _check_writing(self) -> None:
         if not self._is_writing:
             refuse_writing()
+
+
+def _contains(column: ColumnElement[Any], word: str, *, is_postgresql: bool) -> ColumnElement[bool]:
+    """PostgreSQL's index of trigrams serves LIKE only, and needs three letters or digits side by side.
+
+    The pattern stands in the statement itself: how rare a word is decides how it is best found, so that no plan made
+    for another word may be used.
+    """
+    if not is_postgresql:
+        return func.instr(column, word) > 0
+    if not _HAS_TRIGRAM.search(word):
+        return func.strpos(column, word) > 0
+    escaped = re.sub(r"([!%_])", r"!\1", word)
+    return column.like(bindparam(None, f"%{escaped}%", type_=String(), literal_execute=True), escape="!")
 
 
 def _select_record(table: Table) -> Select[Any]:

@@ -11,7 +11,8 @@
 
   const isBusy = (node) =>
     (node.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")) ||
-    [...node.querySelectorAll("input:not([type=hidden]), textarea")].some((field) => field.value !== field.defaultValue);
+    [...node.querySelectorAll("input:not([type=hidden]), textarea")].some((field) =>
+      field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== field.defaultValue);
 
   // Make `old` like `fresh`, keeping every node that is still there; `data-keep` holds what was loaded on demand.
   const morph = (old, fresh) => {
@@ -101,7 +102,7 @@
   };
   document.addEventListener("toggle", (event) => {
     const box = event.target.querySelector?.(":scope > [data-load]");
-    if (box && event.target.open && !box.childElementCount) load(box, box.dataset.load);
+    if (box && event.target.open && !box.querySelector(":scope > :not(noscript)")) load(box, box.dataset.load);
   }, true);
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("[data-keep] a.turn");
