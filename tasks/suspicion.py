@@ -147,11 +147,21 @@ def _target(res: Resources, scene: _Scene, seen: Surroundings) -> Column | None:
     alerted = rank_suspects(scene.evidence.effects, scene.changes, res.config.catalog)
     alert = telling_alert(res, replace(scene.incident, suspects=alerted))
     signal = res.config.signals.get(alert.labels[SIGNAL]) if alert else None
-    if alert is None or signal is None:
-        return None
-    node = node_of(alert.labels, signal, res.config.catalog, frozenset(scene.services))
-    column = (node or "", metric_of(signal))
-    return column if column in seen.abnormal.columns else None
+    if alert is not None and signal is not None:
+        node = node_of(alert.labels, signal, res.config.catalog, frozenset(scene.services))
+        column = (node or "", metric_of(signal))
+        return column if column in seen.abnormal.columns else None
+    return _measured_trouble(res, scene, seen, alerted)
+
+
+def _measured_trouble(res: Resources, scene: _Scene, seen: Surroundings, alerted: Sequence[Suspect]) -> Column | None:
+    """What a signal says of the first suspect's trouble, where its alert comes from somewhere else."""
+    first = alerted[0].node if alerted else scene.incident.service
+    kinds = {effect.kind for effect in scene.evidence.effects if effect.node == first}
+    for column in seen.abnormal.columns:
+        if column[0] == first and res.config.signals[seen.signals[column[1]]].kind in kinds:
+            return column
+    return None
 
 
 def _write(res: Resources, scene: _Scene, suspicion: Suspicion) -> None:

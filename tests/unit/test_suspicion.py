@@ -71,7 +71,7 @@ def answers(
 ) -> list[tuple[Signal, SeriesMatrix]]:
     """An hour before T0 and three minutes after; trouble begins `late` seconds before T0."""
     random = np.random.default_rng(4)
-    times = T0.timestamp() + STEP * np.arange(-ROWS, DURING)
+    times = T0.timestamp() + STEP * np.arange(-ROWS, DURING).astype(np.float64)
     on = (times >= T0.timestamp() - late).astype(float)
 
     def matrix(level: float, added: Mapping[str, float], factor: float = 1.0) -> SeriesMatrix:
