@@ -97,8 +97,9 @@ def look(
     known: Catalog = SHOP,
     earlier: Sequence[Period] = (),
     changes: Sequence[Change] = (),
+    involved: Sequence[str] = ("shop", "cart", "stock"),
 ) -> tuple[Suspect, ...]:
-    services = services_around(["shop", "cart", "stock"], known)
+    services = services_around(involved, known)
     seen = survey(found, services=services, catalog=known, onset=T0, earlier=earlier)
     assert not seen.lacking
     column = (target[0], metric_of(target[1])) if target else None
@@ -151,8 +152,9 @@ def test_nobody_is_named_where_neither_alerts_nor_metrics_say_anything() -> None
 
 
 def test_a_service_that_the_target_does_not_need_is_left_out() -> None:
-    measured = look(answers(slow={"mail-1": 1.0}, failing={"shop-1": 0.3}))
-    assert "mail-1" not in [s.node for s in measured]
+    found = answers(slow={"mail-1": 1.0}, failing={"shop-1": 0.3})
+    assert "mail-1" not in [s.node for s in look(found, involved=["shop", "mail"])]
+    assert "mail-1" in [s.node for s in look(found, involved=["shop", "mail"], target=None)]
 
 
 def test_agreement_raises_a_suspect_above_what_its_alerts_say() -> None:
