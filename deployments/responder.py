@@ -17,13 +17,14 @@ from types import FrameType
 from flows.response import respond
 from flows.upkeep import reconcile
 from quell.incidents.errors import QuellError, Refused
-from quell.incidents.incident import Incident, IncidentState
+from quell.incidents.incident import ACTIVE_STATES, Incident, IncidentState
 from quell.incidents.mitigation import HOLDING_STATES, MitigationState
 from quell.incidents.next_step import NextStep, is_answered, next_step, step_key
 from tasks.intake import drain_inbox
 from tasks.notifier import run_notifier
 from tasks.resources import Resources, resources
 from tasks.runs import resume_run, run_state, start_run
+from tasks.suspicion import suspect_live
 from tasks.thresholds import promote_decided
 from tasks.watch import watch_sweeps
 
@@ -34,16 +35,34 @@ _LATELY = timedelta(days=7)  # what ended before is history: a hundred thousand 
 _SLOW_ROUND_SECONDS = 1.0
 _RETRY_SECONDS = 10
 _WATCH_EVERY = timedelta(seconds=5)
+_LOOK_AGAIN_SECONDS, _LOOK_AGAIN_EARLY_SECONDS = 30.0, 5.0
+_LOOK_FOR = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """When the metrics around an incident may be looked at again, and at how many alerts they were looked at."""
+
+    alerts: int
+    again_at: float  # never while it looks
+    is_due: bool = False  # also without a further alert
+
+
+def _looking_pool() -> ThreadPoolExecutor:
+    """Its own: mitigations hold the other one for minutes, and must not wait for metrics either."""
+    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="suspicion")
 
 
 @dataclass(slots=True)
 class Responder:
-    """One round is `drain`, then `advance`; `resume` looks at suspended runs whose decision has arrived."""
+    """One round is `drain`, then `suspect` and `advance`; `resume` looks at suspended runs with an answer."""
 
     res: Resources
     pool: ThreadPoolExecutor
     answering: dict[str, float] = field(default_factory=dict)  # incident -> when it may be tried again
     reconciling: Future[object] | None = None
+    looks: dict[str, _Look] = field(default_factory=dict[str, _Look])
+    looking: ThreadPoolExecutor = field(default_factory=_looking_pool)
     since: datetime = field(init=False)
     watched_at: datetime = field(init=False)
 
@@ -75,6 +94,29 @@ class Responder:
                 self._answer(incident)
             else:
                 self._start(incident, step)
+
+    def suspect(self) -> None:
+        """Look at the metrics around young incidents: once they are open, and again as they grow."""
+        since = self.res.clock() - _LOOK_FOR
+        with self.res.store.reading() as tx:
+            young = tx.incidents.find({"state": tuple(ACTIVE_STATES)}, after=("opened_at", since))
+        for old in set(self.looks) - {incident.id for incident in young}:
+            self.looks.pop(old)
+        for incident in young:
+            look, alerts = self.looks.get(incident.id), incident.tally.alerts if incident.tally else 0
+            if look is None or (time.monotonic() >= look.again_at and (look.is_due or look.alerts != alerts)):
+                self.looks[incident.id] = _Look(alerts=alerts, again_at=math.inf)
+                self.looking.submit(self._look, incident.id, alerts)
+
+    def _look(self, incident: str, alerts: int) -> None:
+        pause, is_due = _LOOK_AGAIN_SECONDS, True
+        try:
+            found = suspect_live(self.res, incident)
+            is_due = found is not None and bool(found.failure)  # the metrics may come back
+            pause = _LOOK_AGAIN_EARLY_SECONDS if found is not None and found.is_early else pause
+        except Exception:  # noqa: BLE001 - the alerts' ranking stands, and nothing else may suffer
+            _LOG.exception("the metrics around %s could not be judged; it is tried again", incident)
+        self.looks[incident] = _Look(alerts=alerts, again_at=time.monotonic() + pause, is_due=is_due)
 
     def resume(self) -> None:
         """Wake suspended `mitigate` runs that a person has answered on the page or the command line."""
@@ -172,6 +214,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
             try:
                 if responder.drain() or since_slow_round >= _SLOW_ROUND_SECONDS:
                     responder.watch()  # first: the others need Prefect, whose absence this one has to report
+                    responder.suspect()
                     responder.advance()
                     responder.resume()
                     responder.promote()
@@ -186,6 +229,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
             wait = min(pause * 2**failures, 10.0)
             since_slow_round += wait
             stopping.wait(wait)
+        responder.looking.shutdown(wait=True, cancel_futures=True)
 
 
 def main() -> None:

@@ -18,10 +18,12 @@ from quell.triage.evidence import Evidence, gather
 from quell.triage.impact import judge_impact, step_severity, title_of
 from quell.triage.linking import link_changes
 from quell.triage.suspects import describe_change, rank_suspects
+from quell.triage.suspicion import Suspicion, merge_suspects
 from tasks.ground import Case
 
 BY = "quell"
 EVIDENCE = "evidence"
+SUSPICION = "suspicion"
 # What may still be renamed: once somebody acts on an incident its title and service stay.
 _NAMING = frozenset({IncidentState.OPEN, IncidentState.TRIAGED})
 
@@ -37,8 +39,9 @@ class Assessment:
     def assess(self, case: Case) -> None:
         before = case.incident
         evidence = self.evidence(case)
-        changes = self._linked_changes(case)
-        suspects = rank_suspects(evidence.effects, changes, self._config.catalog)
+        changes = self.linked_changes(case)
+        alerted = rank_suspects(evidence.effects, changes, self._config.catalog)
+        suspects = merge_suspects(alerted, read_suspicion(self._tx, before.id).suspects, self._config.catalog)
         case.incident = replace(before, changes=tuple(change.id for change in changes), suspects=suspects)
         self._name(case, evidence.effects)
         self._say_what_is_new(case, before, changes)
@@ -98,7 +101,7 @@ class Assessment:
             text = f"first suspect {suspects[0].node}: {suspects[0].reason}"
             self.say(case, "suspects ranked", text, evidence=scores)
 
-    def _linked_changes(self, case: Case) -> tuple[Change, ...]:
+    def linked_changes(self, case: Case) -> tuple[Change, ...]:
         window = self._config.grouping.change_window
         start = case.incident.onset_at - window - timedelta(minutes=1)
         end = case.incident.onset_at + timedelta(minutes=1)
@@ -146,6 +149,17 @@ def read_evidence(tx: Transaction, incident: str) -> Evidence:
 def write_evidence(tx: Transaction, incident: str, evidence: Evidence, now: datetime) -> None:
     body = cast(dict[str, Any], msgspec.to_builtins(evidence))
     tx.documents.put(Document(id=f"{EVIDENCE} {incident}", kind=EVIDENCE, updated_at=now, body=body))
+
+
+def read_suspicion(tx: Transaction, incident: str) -> Suspicion:
+    """What the last look at the metrics gave; nothing before the first."""
+    found = tx.documents.get(f"{SUSPICION} {incident}")
+    return Suspicion() if found is None else msgspec.convert(found.body, Suspicion)
+
+
+def write_suspicion(tx: Transaction, incident: str, suspicion: Suspicion, now: datetime) -> None:
+    body = cast(dict[str, Any], msgspec.to_builtins(suspicion))
+    tx.documents.put(Document(id=f"{SUSPICION} {incident}", kind=SUSPICION, updated_at=now, body=body))
 
 
 def _head(incident: Incident) -> tuple[str, str | None]:

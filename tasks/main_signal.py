@@ -22,7 +22,7 @@ def series_for(res: Resources, incident: Incident) -> ChartData | None:
 
     The band is the one against which the alert was raised. Raises Unavailable when the metrics cannot be reached.
     """
-    alert = _telling_alert(res, incident)
+    alert = telling_alert(res, incident)
     signal = res.config.signals.get(alert.labels[SIGNAL]) if alert else None
     if alert is None or signal is None:
         return None
@@ -36,7 +36,7 @@ def series_for(res: Resources, incident: Incident) -> ChartData | None:
     return _chart(signal, alert, matrix.timestamps, matrix.values[:, column])
 
 
-def _telling_alert(res: Resources, incident: Incident) -> Alert | None:
+def telling_alert(res: Resources, incident: Incident) -> Alert | None:
     """The first alert of a configured signal about the first suspect, else about anything."""
     with res.store.reading() as tx:
         alerts = tx.alerts.find({"incident": incident.id}, order="starts_at")

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -17,6 +17,7 @@ from quell.config.config import Config
 from quell.config.load import load_config
 from quell.ports import Actuator, Clock, MetricSource, Store
 
+HASTY = timedelta(seconds=2)
 CONFIG_VARIABLE = "QUELL_CONFIG"
 DATA_VARIABLE = "QUELL_DATA"  # the folder for what this machine may lose; `quell up --data` sets it
 
@@ -30,6 +31,7 @@ class Resources:
     clock: Clock
     windows: RecentWindows = field(default_factory=RecentWindows)
     fleets: KeptFleets = field(default_factory=KeptFleets)
+    hasty_metrics: MetricSource | None = None  # the same metrics, asked once and not waited for; None: as they are
 
 
 def utc_now() -> datetime:
@@ -53,6 +55,7 @@ def open_resources(config: Config, data: Path | None = None) -> Resources:
         config=config,
         store=SqlStore(c.store),
         metrics=PrometheusSource(c.prometheus, timeout=c.timeout),
+        hasty_metrics=PrometheusSource(c.prometheus, timeout=min(HASTY, c.timeout), attempts=1),
         actuators=actuators,
         clock=utc_now,
         windows=RecentWindows(_kept_folder(data, "windows", c.prometheus) if data else None),
