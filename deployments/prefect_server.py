@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.supervisor import Program
 from quell.config.config import Intervals
@@ -80,12 +82,12 @@ def register(intervals: Intervals, env: Mapping[str, str]) -> None:
     _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], full)
     with files("deployments").joinpath("prefect.yaml") as path:
         _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(path)], full)
-    with get_client(sync_client=True) as client:
+    with _client(env) as client:
         _set_interval(client, "detection-sweep/detection-sweep", intervals.sweep)
         _set_interval(client, "refresh-baselines/refresh-baselines", intervals.refresh_baselines)
 
 
-def prove_scheduling() -> None:
+def prove_scheduling(env: Mapping[str, str]) -> None:
     """Wait until scheduled runs exist. Raises Unavailable when the scheduler plans none.
 
     The server's health stays green when its scheduler fails in every loop (SQLAlchemy 2.1 does that to Prefect
@@ -95,7 +97,7 @@ def prove_scheduling() -> None:
     wanted = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.RUNNING]))
     )
-    with get_client(sync_client=True) as client:
+    with _client(env) as client:
         while time.monotonic() < deadline:
             if any(run.auto_scheduled for run in client.read_flow_runs(flow_run_filter=wanted, limit=50)):
                 return
@@ -104,6 +106,13 @@ def prove_scheduling() -> None:
         f"the Prefect server planned no scheduled run within {_SCHEDULING_PROOF_SECONDS} s although it is healthy: "
         "check that the versions of requirements.lock are installed, and the server's log"
     )
+
+
+@contextmanager
+def _client(env: Mapping[str, str]) -> Generator[SyncPrefectClient]:
+    """A client of the server that `env` names: this process read its own settings before it knew the address."""
+    with temporary_settings({PREFECT_API_URL: env["PREFECT_API_URL"]}), get_client(sync_client=True) as client:
+        yield client
 
 
 def _set_interval(client: SyncPrefectClient, name: str, interval: timedelta) -> None:

@@ -76,7 +76,7 @@ def _start_all(
                 supervisor.start(program)
         console.print(f"{_time()}  {title} ready after {time.monotonic() - started:.1f} s")
     with console.status("waiting for the first scheduled run"):
-        prove_scheduling()
+        prove_scheduling(env)
     _show(config, env, supervisor, console)
 
 

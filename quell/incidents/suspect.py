@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """`node` is an instance or service; `score` in 0..1 orders suspects, it is not a probability."""
+    """`node` is an instance or service; `score` in 0..1 orders suspects, it is not a probability.
+
+    `is_alerted` is false where only metrics name it: enough to look at, not enough to act on by itself.
+    """
 
     node: str
     metric: str
     score: float
     reason: str
     change: str | None = None
+    is_alerted: bool = True

@@ -116,6 +116,8 @@ def _instance(playbook: Playbook, incident: Incident, alerts: Sequence[Labels], 
             continue
         if suspect.score < playbook.min_confidence:
             return f"suspect {suspect.node} has a score of {suspect.score:.2f}, it needs {playbook.min_confidence:.2f}"
+        if not suspect.is_alerted:
+            return f"suspect {suspect.node} is named by its metrics alone: one kind of evidence is too little to act on"
         reason = f"suspect {suspect.node} (score {suspect.score:.2f}): {suspect.reason}"
         return _target_of(instance, catalog, reason)
     return f"the first suspect {lead} is no instance, and none of its instances is suspected"

@@ -108,7 +108,7 @@ def _weighed(suspect: Suspect, seen: Mapping[str, Suspect], named: set[str], cat
 
 def _unalerted(suspect: Suspect) -> Suspect:
     words = f"no alert names it, its metrics do: {suspect.reason}"
-    return replace(suspect, score=round(suspect.score * UNALERTED, 3), reason=words)
+    return replace(suspect, score=round(suspect.score * UNALERTED, 3), reason=words, is_alerted=False)
 
 
 def _is_needed(node: str, other: str, catalog: Catalog) -> bool:
