@@ -164,6 +164,7 @@ def test_the_more_specific_playbook_wins_and_takes_its_client_from_the_alert() -
             "first suspect payment is no instance",
         ),
         ((), "exactly 1"),
+        ((Suspect(node="checkout-2", metric="m", score=0.9, reason="r", is_alerted=False),), "metrics alone"),
     ],
 )
 def test_weak_or_other_evidence_leads_to_no_plan_with_the_reason(suspects: tuple[Suspect, ...], reason: str) -> None:
