@@ -213,7 +213,7 @@ def test_a_full_quarantine_drops_and_counts(store: SqlStore) -> None:
     assert [item.id for item in kept] == ["1", "2"]
     store.receive(kept)
     assert room.choose([(_held("5"), 5)]) == []
-    counted = {name: measures.quarantined.labels(name)._value.get() for name in ("held", "dropped")}  # noqa: SLF001
+    counted = {name: measures.quarantined.labels(name)._value.get() for name in ("held", "dropped")}
     assert counted == {"held": 2, "dropped": 3}
 
 
