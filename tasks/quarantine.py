@@ -1,4 +1,4 @@
-"""What is held in quarantine, and what a person does about it: replay it through triage, or discard it with a reason."""
+"""What is held in quarantine, and what a person does about it: replay it, or discard it with a reason."""
 
 from dataclasses import replace
 

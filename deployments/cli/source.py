@@ -31,9 +31,7 @@ def new(
     if wrong:
         raise InvalidInput(f'--may names "{wrong[0]}": give some of {", ".join(EventKind)}')
     if not _NAME.fullmatch(name):
-        raise InvalidInput(
-            f'source name "{name}" is not allowed: use a-z, 0-9, ".", "_" and "-", at most 64 characters'
-        )
+        raise InvalidInput(f'source name "{name}" is not allowed: use at most 64 of a-z, 0-9, ".", "_", "-"')
     token = secrets.token_urlsafe(_BYTES)
     err().print("put this into sources.yaml, and the token into a file that only the sender reads:", style="dim")
     yaml = f'sources:\n  "{name}":\n    may_send: [{", ".join(kinds)}]\n    tokens: ["{hash_token(token)}"]'

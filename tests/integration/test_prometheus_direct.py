@@ -12,7 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from typer.testing import CliRunner
 
+from deployments.cli.main import app
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
 from quell.gateway.app import create_app
@@ -45,7 +47,9 @@ groups:
 
 @pytest.fixture
 def res(tmp_path: Path) -> Iterator[Resources]:
-    source = EventSource(name="prom-1", may_send=frozenset({EventKind.ALERTS}), tokens=(hash_token("the token"),))
+    source = EventSource(
+        name="prom-1", may_send=frozenset({EventKind.ALERTS, EventKind.CHANGES}), tokens=(hash_token("the token"),)
+    )
     config = Config(
         folder=tmp_path,
         connections=Connections(store="", prometheus=""),
@@ -66,7 +70,11 @@ def res(tmp_path: Path) -> Iterator[Resources]:
 @pytest.fixture
 def gateway_port(res: Resources) -> Iterator[int]:
     deps = GatewayDeps(
-        store=res.store, config=res.config, clock=res.clock, decide=lambda **_: pytest.fail(), run_url=lambda run: run
+        store=res.store,
+        config=res.config,
+        clock=res.clock,
+        decide=lambda **_: pytest.fail("no decision here"),
+        run_url=lambda run: run,
     )
     server = uvicorn.Server(uvicorn.Config(create_app(deps), port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -126,3 +134,27 @@ def test_prometheus_sends_straight_to_quell(res: Resources, gateway_port: int, t
         assert (alert.source, alert.service, alert.annotations["summary"]) == ("prom-1", "checkout", "many errors")
         assert tx.incidents.count() == 1
         assert tx.inbox.count({"quarantine": "held"}) == 0
+
+
+def test_the_change_command_shows_its_token(
+    res: Resources, gateway_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline on another machine has a file or a variable, and never the token on its command line."""
+    monkeypatch.delenv("QUELL_TOKEN", raising=False)
+    words = [
+        "change",
+        "--service",
+        "checkout",
+        "--summary",
+        "deploy 7",
+        "--gateway",
+        f"http://127.0.0.1:{gateway_port}",
+    ]
+    (tmp_path / "token").write_text("the token\n")
+    assert CliRunner().invoke(app, words).exit_code == 1
+    assert CliRunner().invoke(app, [*words, "--token-file", str(tmp_path / "none")]).exit_code == 1
+    assert CliRunner().invoke(app, [*words, "--token-file", str(tmp_path / "token")]).exit_code == 0
+    monkeypatch.setenv("QUELL_TOKEN", "the token")
+    assert CliRunner().invoke(app, words).exit_code == 0
+    with res.store.reading() as tx:
+        assert {(item.kind, item.source) for item in tx.inbox.find()} == {("change", "prom-1")}

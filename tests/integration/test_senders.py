@@ -189,7 +189,7 @@ def test_without_sources_only_this_machine_may_send(store: SqlStore, tmp_path: P
 
 def test_alertmanagers_own_form_keeps_the_valid_part_and_holds_the_rest(gateway: Gateway) -> None:
     """Prometheus drops what was answered with 400, so the good alerts of that request must be in already."""
-    mixed = orjson.loads(ALERT) + [{"labels": {}}, {"labels": {"alertname": "Late"}, "startsAt": "soon"}]
+    mixed = [*orjson.loads(ALERT), {"labels": {}}, {"labels": {"alertname": "Late"}, "startsAt": "soon"}]
     answer = gateway.post("/api/v2/alerts", orjson.dumps(mixed), bearer("new token"))
     assert answer.status_code == 400
     assert "alert 1: labels.alertname is missing" in answer.json() and "alert 2: startsAt is 'soon'" in answer.json()
