@@ -11,6 +11,7 @@ from deployments.cli import (
     audit,
     automation,
     check,
+    inbox,
     incident,
     mitigation,
     noise,
@@ -21,6 +22,7 @@ from deployments.cli import (
     silence,
     simulate,
     slo,
+    source,
     suspects,
     threshold,
     why,
@@ -72,6 +74,8 @@ app.command()(noise.noise)
 app.add_typer(slo.app, name="slo")
 app.add_typer(audit.app, name="audit")
 app.add_typer(people.app, name="people")
+app.add_typer(source.app, name="source")
+app.add_typer(inbox.app, name="inbox")
 
 
 @app.command()
