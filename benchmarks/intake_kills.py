@@ -92,6 +92,8 @@ def _processes(folder: Path) -> Iterator[Any]:
             os.kill(child, signal.SIGKILL)
         forker.kill()
         forker.wait()
+        stdin.close()
+        stdout.close()
 
 
 def _send(number: int, port: int, load: Load) -> None:
