@@ -50,10 +50,15 @@ class _Page:
     renderer: Renderer
 
     async def show(self, request: Request, form: ReportForm, **said: Any) -> Response:
-        values = {"errors": {}, "problem": "", "services": self.services(), "longest": LONGEST_TEXT} | said
-        id = form.id if _OWN_ID.fullmatch(form.id) else secrets.token_urlsafe(18)  # noqa: A001
+        values: dict[str, Any] = {
+            "errors": {},
+            "problem": "",
+            "services": self.services(),
+            "longest": LONGEST_TEXT,
+        } | said
+        id = form.id if _OWN_ID.fullmatch(form.id) else secrets.token_urlsafe(18)
         visitor = await asyncio.to_thread(self.visitor, request)
-        return self.renderer.show(request, visitor, "report.html", form=form, id=id, **values)
+        return self.renderer.show(request, visitor, "report.html", form=form, id=id, longest=LONGEST_TEXT, **values)
 
     def visitor(self, request: Request) -> Visitor:
         """The form is shown even when the store, which knows who has signed in, is away."""

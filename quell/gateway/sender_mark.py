@@ -4,8 +4,7 @@ import hashlib
 import hmac
 import secrets
 
-from quell.incidents.document import Document
-from quell.ports import Clock, Store
+from quell.ports import Clock, Document, Store
 
 _SALT = "report-salt"
 
