@@ -58,7 +58,7 @@ class _Page:
         } | said
         id = form.id if _OWN_ID.fullmatch(form.id) else secrets.token_urlsafe(18)
         visitor = await asyncio.to_thread(self.visitor, request)
-        return self.renderer.show(request, visitor, "report.html", form=form, id=id, longest=LONGEST_TEXT, **values)
+        return self.renderer.show(request, visitor, "report.html", form=form, id=id, **values)
 
     def visitor(self, request: Request) -> Visitor:
         """The form is shown even when the store, which knows who has signed in, is away."""
