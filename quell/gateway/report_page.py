@@ -50,12 +50,7 @@ class _Page:
     renderer: Renderer
 
     async def show(self, request: Request, form: ReportForm, **said: Any) -> Response:
-        values: dict[str, Any] = {
-            "errors": {},
-            "problem": "",
-            "services": self.services(),
-            "longest": LONGEST_TEXT,
-        } | said
+        values = dict[str, Any](errors={}, problem="", services=self.services(), longest=LONGEST_TEXT) | said
         id = form.id if _OWN_ID.fullmatch(form.id) else secrets.token_urlsafe(18)
         visitor = await asyncio.to_thread(self.visitor, request)
         return self.renderer.show(request, visitor, "report.html", form=form, id=id, **values)
