@@ -24,6 +24,7 @@ from quell.gateway.measures import Measures
 from quell.gateway.pages import page_routes
 from quell.gateway.quarantine import QuarantineRoom
 from quell.gateway.rate_limit import RateLimit
+from quell.gateway.report_page import report_routes
 from quell.gateway.senders import Senders
 
 DESCRIPTION = """Events come in here and are durable once answered with a 2xx. An error answer is `{"error": text}`;
@@ -58,12 +59,14 @@ def create_app(deps: GatewayDeps) -> Gateway:
         openapi_url="/api/v1/openapi.json",
     )
     measures = Measures(deps.store, deps.clock)
-    app.doors = intake_doors(_desk(deps, measures))
+    desk = _desk(deps, measures)
+    app.doors = intake_doors(desk)
     door, live = visitor.Door(deps), Live(deps.store)
     app.include_router(decision_routes(deps))
     app.include_router(incident_routes(deps, door))
     app.include_router(health_routes(deps, measures))
     app.include_router(page_routes(deps, door))
+    app.include_router(report_routes(deps, door, desk))
     app.include_router(event_routes(door, live))
     app.include_router(anomaly_routes(deps, door))
     problems.install(app)

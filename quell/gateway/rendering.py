@@ -45,6 +45,7 @@ def page_templates(deps: GatewayDeps) -> Environment:
 
     functions: dict[str, Callable[..., str]] = {"since": since, "run_url": run_url}
     cast(dict[str, Any], environment.globals).update(functions)  # pyright: ignore[reportUnknownMemberType]
+    cast(dict[str, Any], environment.globals)["has_report_form"] = deps.config.report_limits.is_form_open  # pyright: ignore[reportUnknownMemberType]
     return environment
 
 

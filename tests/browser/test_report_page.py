@@ -1,0 +1,112 @@
+"""The form for users' reports in a real browser: by keyboard alone, on a phone, without scripts, light and dark."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import uvicorn
+from playwright.sync_api import Page, sync_playwright
+
+from quell.adapters.store.memory import MemoryStore
+from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.gateway.app import create_app
+from quell.gateway.deps import GatewayDeps
+from quell.incidents.service import Catalog, Service
+
+pytestmark = pytest.mark.browser
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+SHOTS = os.environ.get("QUELL_SHOTS")
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def url(store: MemoryStore) -> Iterator[str]:
+    config = Config(
+        folder=Path(),
+        connections=Connections(store="", prometheus=""),
+        intervals=Intervals(),
+        detection=Detection(),
+        grouping=Grouping(),
+        catalog=Catalog(services={"storefront": Service(name="storefront", team="shop", is_user_facing=True)}),
+        signals={},
+        playbooks={},
+        people={},
+        pages="signed-in",
+    )
+
+    def decide(**_: Any) -> Any:
+        raise AssertionError("nobody decides here")
+
+    deps = GatewayDeps(store=store, config=config, clock=lambda: NOW, decide=decide, run_url=lambda run: run)
+    server = uvicorn.Server(uvicorn.Config(create_app(deps), port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+def focused(page: Page) -> str:
+    return page.evaluate("document.activeElement.name || document.activeElement.id || document.activeElement.className")
+
+
+def tab_to(page: Page, name: str) -> None:
+    for _ in range(20):
+        if focused(page) == name:
+            return
+        page.keyboard.press("Tab")
+        assert focused(page) != "website", "the hidden field is not for people"
+    raise AssertionError(f"{name} cannot be reached by keyboard")
+
+
+def look(page: Page, name: str) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls to the side"
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/report-{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_report_is_sent_by_keyboard_on_a_phone_without_scripts(
+    url: str, store: MemoryStore, scheme: Literal["light", "dark"]
+) -> None:
+    """Whoever cannot use the shop may have an old phone, no mouse and no scripts; faults are said, nothing is lost."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme, java_script_enabled=False)
+        page.goto(f"{url}/report")
+        look(page, f"{scheme}-empty")
+        tab_to(page, "contact")
+        page.keyboard.type("ann@example.org")
+        page.keyboard.press("Enter")
+        page.get_by_role("alert").wait_for()
+        assert focused(page) == "errors", "who cannot see the page is where the faults are said"
+        assert page.title().startswith("Error")
+        look(page, f"{scheme}-faults")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")  # the link to the first fault
+        assert focused(page) == "text"
+        assert "Say what is wrong" in page.locator("#text-error").inner_text()
+        page.keyboard.type("the basket is empty")
+        tab_to(page, "consent")
+        page.keyboard.press("Space")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Thank you").wait_for()
+        look(page, f"{scheme}-thanks")
+        browser.close()
+    with store.reading() as tx:
+        (item,) = tx.inbox.find({"kind": "report"})
+    assert item.payload["contact"] == "ann@example.org"
