@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import httpx
 import psycopg
 import pytest
+from hypothesis import settings
 from pyotp.totp import TOTP
 
 from deployments.sandbox.sandbox import Sandbox
@@ -27,6 +28,12 @@ from quell.config.load import load_config
 from quell.ports import Store
 
 _names = count(1)
+
+# The same examples in every run, so that a run says something about the change and not about luck;
+# QUELL_HYPOTHESIS=search looks for new ones.
+settings.register_profile("steady", derandomize=True, database=None)
+settings.register_profile("search", settings.get_profile("default"))
+settings.load_profile(os.environ.get("QUELL_HYPOTHESIS", "steady"))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def test_the_threshold_of_a_budget_spends_that_budget(budget: float, step: timed
 
 @given(st.floats(1.6, 12.0))
 def test_scores_and_decades_translate_both_ways(decades: float) -> None:
-    assert decades_of(float(score_of(np.array([decades]))[0])) == pytest.approx(decades, abs=1e-3)
+    assert decades_of(float(score_of(np.array([decades]))[0])) == pytest.approx(decades, abs=5e-3)
 
 
 def test_the_recommended_threshold_costs_about_two_alarms_a_week() -> None:
