@@ -133,7 +133,10 @@ def parse_time(value: object, field: str) -> datetime | None:
         return None
     if moment.tzinfo is None:
         raise InvalidInput(f"{field} is {_shown(value)}, without an offset: {remedy}")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInput(f"{field} is {_shown(value)}, which is outside the years that exist: {remedy}") from error
 
 
 def _status(value: object, ends_at: datetime | None, received_at: datetime) -> AlertStatus:
