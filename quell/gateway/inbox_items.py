@@ -93,6 +93,7 @@ def take_alerts(
     for index, payload in enumerate(payloads):
         try:
             parse_alert(payload, source=source, received_at=received_at)
+            _check_storable(payload)
             (dated if has_start(payload) else startless).append(payload)
         except InvalidInput as error:
             part = Unreadable(form=Form.PLAIN, body=json.dumps(payload).encode())
@@ -102,6 +103,16 @@ def take_alerts(
     items = [_delivery(text, source, received_at, "") for text in _texts(dated)]
     items += [_delivery(text, source, received_at, moment) for text in _texts(startless)]
     return Batch(items=tuple(items), taken=len(dated) + len(startless), rejected=tuple(rejected))
+
+
+def _check_storable(payload: object) -> None:
+    """JSON can say what no text in UTF-8 and no database can hold: half of a character, a number without end."""
+    try:
+        msgspec.json.encode(payload)
+    except (UnicodeError, OverflowError, RecursionError) as error:
+        raise InvalidInput(
+            f"alert holds what cannot be stored ({error}): send valid Unicode and plain numbers"
+        ) from error
 
 
 def _texts(alerts: list[object]) -> Iterator[str]:
