@@ -24,7 +24,7 @@ import httpx
 
 from benchmarks.report import print_json, print_table
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.incidents.alert import AlertOutcome
 from quell.incidents.inbox import Quarantine
 from quell.incidents.incident import Incident
@@ -63,13 +63,7 @@ def config_of(store: str) -> Config:
     return Config(
         folder=Path(),
         connections=Connections(store=store, prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
         catalog=Catalog(services=services),
-        signals={},
-        playbooks={},
-        people={},
     )
 
 

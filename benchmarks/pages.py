@@ -24,13 +24,12 @@ from sqlalchemy import text
 
 from deployments.gateway import GatewayServer
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
 from quell.incidents.alert import Alert, AlertId, AlertOutcome, AlertStatus
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.labels import Fingerprint
-from quell.incidents.service import Catalog
 from quell.incidents.suspect import Suspect
 from quell.incidents.timeline import Event
 
@@ -101,13 +100,6 @@ def serve(store: SqlStore) -> Iterator[str]:
     config = Config(
         folder=Path(),
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
-        signals={},
-        playbooks={},
-        people={},
     )
 
     def decide(**_: Any) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.report import parser, print_json, print_table
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.incidents.inbox import InboxItem, InboxKind
 from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.timeline import Event
@@ -53,13 +53,7 @@ class Desk:
         config = Config(
             folder=Path(),
             connections=Connections(store="", prometheus=""),
-            intervals=Intervals(),
-            detection=Detection(),
-            grouping=Grouping(),
             catalog=catalog,
-            signals={},
-            playbooks={},
-            people={},
         )
         self.store = SqlStore(url)
         self.res = Resources(config=config, store=self.store, metrics=None, actuators={}, clock=lambda: self.now)  # type: ignore[arg-type]

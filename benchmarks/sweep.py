@@ -23,13 +23,12 @@ from benchmarks.live_prometheus import LivePrometheus, live_prometheus
 from benchmarks.made_up_fleet import made_up
 from benchmarks.measured import measure_in_child, peak_megabytes
 from benchmarks.report import parser, print_json, print_table
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections, Intervals
 from quell.detection.baseline import fit
 from quell.detection.calibration import THRESHOLD_DECADES
 from quell.detection.fleet import Limits, judge_fleet
 from quell.incidents.labels import Labels
 from quell.incidents.series import FloatArray, SeriesMatrix
-from quell.incidents.service import Catalog
 from quell.incidents.signal import Direction, Signal, SignalKind
 from tasks.baselines import store_baseline
 from tasks.detection import close_sweep, judge_shard, plan_shards, window_points
@@ -140,13 +139,7 @@ def open_folder(folder: Path, url: str) -> Resources:
     config = Config(
         folder=folder,
         connections=Connections(store=f"sqlite:///{folder}/quell.db", prometheus=url, timeout=timedelta(seconds=60)),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
         signals={SIGNAL.name: SIGNAL},
-        playbooks={},
-        people={},
     )
     return open_resources(config, data=folder / "data")
 

@@ -70,13 +70,13 @@ class Grouping:
 class Config:
     folder: Path
     connections: Connections
-    intervals: Intervals
-    detection: Detection
-    grouping: Grouping
-    catalog: Catalog
-    signals: Mapping[str, Signal]
-    playbooks: Mapping[str, Playbook]
-    people: Mapping[str, Person]
+    catalog: Catalog = field(default_factory=Catalog)
+    signals: Mapping[str, Signal] = field(default_factory=dict[str, Signal])
+    playbooks: Mapping[str, Playbook] = field(default_factory=dict[str, Playbook])
+    people: Mapping[str, Person] = field(default_factory=dict[str, Person])
+    intervals: Intervals = field(default_factory=Intervals)
+    detection: Detection = field(default_factory=Detection)
+    grouping: Grouping = field(default_factory=Grouping)
     maintenance: tuple[Maintenance, ...] = ()
     rules: Rules = field(default_factory=Rules)
     sources: Mapping[str, EventSource] | None = None  # None: no sources.yaml, so only this machine may send events

@@ -54,7 +54,7 @@ class Service:
 class Catalog:
     """All services and the call graph between them (caller depends on callee)."""
 
-    services: Mapping[str, Service]
+    services: Mapping[str, Service] = field(default_factory=dict[str, Service])
 
     def service(self, name: str) -> Service | None:
         return self.services.get(name)

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from deployments.gateway import build_app
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.detection.review import begin, review_candidates
 from quell.incidents.decision import Person
 from quell.incidents.series import SeriesMatrix
@@ -88,12 +88,8 @@ def resources() -> Resources:
     config = Config(
         folder=Path(),
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
         catalog=Catalog(services={"checkout": Service(name="checkout", team="shop", instances=instances)}),
         signals={ERRORS.name: ERRORS},
-        playbooks={},
         people={"carol": carol},
     )
     metrics = cast(MetricSource, Metrics())

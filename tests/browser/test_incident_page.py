@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from deployments.gateway import GatewayServer
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.deps import ChartData, GatewayDeps
 from quell.incidents.decision import Answer, Decision, Person
@@ -73,12 +73,7 @@ class Shop:
         return Config(
             folder=Path(),
             connections=Connections(store="", prometheus=""),
-            intervals=Intervals(),
-            detection=Detection(),
-            grouping=Grouping(),
             catalog=shop(),
-            signals={},
-            playbooks={},
             people={"alice": alice},
         )
 

@@ -13,7 +13,7 @@ import uvicorn
 from playwright.sync_api import Page, sync_playwright
 
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
 from quell.incidents.service import Catalog, Service
@@ -34,13 +34,7 @@ def url(store: MemoryStore) -> Iterator[str]:
     config = Config(
         folder=Path(),
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
         catalog=Catalog(services={"storefront": Service(name="storefront", team="shop", is_user_facing=True)}),
-        signals={},
-        playbooks={},
-        people={},
         pages="signed-in",
     )
 

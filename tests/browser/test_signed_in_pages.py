@@ -18,7 +18,7 @@ from pyotp.totp import TOTP
 from deployments.gateway import GatewayServer, build_app
 from quell.adapters.password import hash_password
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.incidents.alert import Alert, AlertId, AlertOutcome, AlertStatus, Ruling, rule_alert
 from quell.incidents.decision import Person
 from quell.incidents.errors import Unavailable
@@ -28,7 +28,6 @@ from quell.incidents.mitigation import BlastRadius, Mitigation, MitigationId, Mi
 from quell.incidents.mitigation import Step as PlanStep
 from quell.incidents.notification import Notification, NotificationKind, NotificationState
 from quell.incidents.report import Report
-from quell.incidents.service import Catalog
 from quell.incidents.suspect import Suspect
 from quell.incidents.timeline import Event
 from quell.ports import MetricSource
@@ -105,12 +104,6 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     config = Config(
         folder=Path(),
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
-        signals={},
-        playbooks={},
         people={p.name: p for p in people},
     )
     metrics = cast(MetricSource, NoMetrics())

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
 from quell.incidents.alert import Alert, AlertOutcome, AlertStatus
@@ -87,13 +87,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     config = Config(
         folder=tmp_path,
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
         catalog=Catalog(services={"checkout": CHECKOUT}),
-        signals={},
-        playbooks={},
-        people={},
     )
 
     def clock() -> datetime:

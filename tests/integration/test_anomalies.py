@@ -15,7 +15,7 @@ import uvicorn
 from pyotp.totp import TOTP
 
 from deployments.gateway import build_app
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections, Detection, Intervals
 from quell.detection.baseline import Baseline
 from quell.detection.fleet import judge_fleet
 from quell.detection.passage import UPPER
@@ -86,10 +86,8 @@ def res(every_store: Store, tmp_path: Path) -> Resources:
         connections=Connections(store="", prometheus="", public_url="https://quell.example"),
         intervals=Intervals(stale_after=timedelta(minutes=2)),
         detection=Detection(minimum_samples=12),
-        grouping=Grouping(),
         catalog=Catalog(services={"checkout": Service(name="checkout", team="shop", instances=instances)}),
         signals={ERRORS.name: ERRORS},
-        playbooks={},
         people={"carol": carol},
     )
     calm = Resources(

@@ -13,8 +13,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.detection import anomaly_review, detection_sweep, refresh_baselines
 from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
-from quell.incidents.service import Catalog
+from quell.config.config import Config, Connections
 from quell.incidents.signal import Direction, Signal, SignalKind
 from tasks.resources import Resources, utc_now
 from tasks.verdicts import latest_verdicts
@@ -48,13 +47,7 @@ def res(backfilled_prometheus: Callable[[str], str], monkeypatch: pytest.MonkeyP
     config = Config(
         folder=Path(),
         connections=Connections(store="", prometheus=url),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
         signals={SIGNAL.name: SIGNAL},
-        playbooks={},
-        people={},
     )
     source = PrometheusSource(url)
     found = Resources(config=config, store=MemoryStore(), metrics=source, actuators={}, clock=utc_now)

@@ -16,14 +16,13 @@ import pytest
 import uvicorn
 
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.body_limit import LARGEST_BODY
 from quell.gateway.deps import GatewayDeps
 from quell.incidents.decision import Answer, Decision
 from quell.incidents.errors import Refused
 from quell.incidents.inbox import InboxItem
-from quell.incidents.service import Catalog
 
 pytestmark = pytest.mark.integration
 
@@ -72,13 +71,6 @@ def gateway(tmp_path: Path) -> Iterator[Running]:
     config = Config(
         folder=tmp_path,
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
-        signals={},
-        playbooks={},
-        people={},
     )
     deps = GatewayDeps(store=store, config=config, clock=lambda: NOW, decide=decide, run_url=lambda run: f"/run/{run}")
     server = uvicorn.Server(uvicorn.Config(create_app(deps), port=0, log_level="warning", lifespan="off"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.incidents.inbox import InboxItem, InboxKind
 from quell.incidents.service import Catalog, Service
 from quell.incidents.timeline import verify_chain
@@ -25,13 +25,7 @@ def opened(url: str) -> Resources:
     config = Config(
         folder=Path(),
         connections=Connections(store=url, prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
         catalog=Catalog(services={"checkout": Service(name="checkout", team="shop")}),
-        signals={},
-        playbooks={},
-        people={},
     )
     return Resources(config=config, store=SqlStore(url), metrics=None, actuators={}, clock=lambda: NOW)  # type: ignore[arg-type]
 

@@ -15,12 +15,11 @@ import uvicorn
 import yaml
 
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.senders import hash_token
 from quell.incidents.event_source import EventKind, EventSource
-from quell.incidents.service import Catalog
 
 pytestmark = pytest.mark.integration
 TEXT = (Path(__file__).parents[2] / "docs" / "intake.md").read_text()
@@ -56,8 +55,7 @@ def address(store: SqlStore, tmp_path: Path) -> Iterator[str]:
         "signer": EventSource(name="signer", may_send=CHANGES, signing_secret=f"file:{tmp_path}/signing"),
     }
     config = Config(
-        folder=tmp_path, connections=Connections(store="", prometheus=""), intervals=Intervals(), detection=Detection(),
-        grouping=Grouping(), catalog=Catalog(services={}), signals={}, playbooks={}, people={}, sources=sources,
+        folder=tmp_path, connections=Connections(store="", prometheus=""), sources=sources,
     )  # fmt: skip
     deps = GatewayDeps(
         store=store,

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.incidents.inbox import InboxItem, InboxKind
 from quell.incidents.incident import IncidentState, Severity, move_incident
 from quell.incidents.maintenance import Weekly
@@ -160,13 +160,7 @@ def outbox(door: Door, tmp_path: Path, store_url: str, monkeypatch: pytest.Monke
     config = Config(
         folder=tmp_path,
         connections=Connections(store="", prometheus="", public_url="https://quell.example"),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
         catalog=SHOP,
-        signals={},
-        playbooks={},
-        people={},
         notifying=Notifying(
             receivers={"chat": receiver},
             routes=(Route(receivers=("chat",)),),

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from deployments.cli.main import app
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.senders import hash_token
@@ -53,13 +53,7 @@ def res(tmp_path: Path) -> Iterator[Resources]:
     config = Config(
         folder=tmp_path,
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
         catalog=Catalog(services={"checkout": Service(name="checkout", team="shop")}),
-        signals={},
-        playbooks={},
-        people={},
         sources={"prom-1": source},
     )
     store = SqlStore(f"sqlite:///{tmp_path}/quell.db")

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
 from quell.incidents.event_source import ReportLimits
@@ -56,13 +56,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     config = Config(
         folder=tmp_path,
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
         catalog=Catalog(services=SERVICES),
-        signals={},
-        playbooks={},
-        people={},
         pages="signed-in",
         report_limits=ReportLimits(per_address=3, overall=4),
     )

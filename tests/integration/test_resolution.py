@@ -12,7 +12,7 @@ import yaml
 
 from quell.adapters.guards import check_file, load_guards
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.incidents.change import Change, ChangeKind
 from quell.incidents.errors import Refused, Unavailable
 from quell.incidents.fix import FixState
@@ -186,13 +186,9 @@ def res(world: World) -> Resources:
     config = Config(
         folder=world.folder,
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
         catalog=Catalog(services={"checkout": service}),
         signals={signal.name: signal},
         playbooks={playbook.name: playbook},
-        people={},
     )
     return Resources(
         config=config, store=MemoryStore(), metrics=world, actuators={"haproxy": world.balancer}, clock=world.clock

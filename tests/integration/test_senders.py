@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.measures import Measures
@@ -20,7 +20,6 @@ from quell.gateway.quarantine import QuarantineRoom
 from quell.gateway.senders import hash_token, sign
 from quell.incidents.event_source import EventKind, EventSource
 from quell.incidents.inbox import InboxItem, InboxKind, Quarantine
-from quell.incidents.service import Catalog
 
 pytestmark = pytest.mark.integration
 
@@ -65,13 +64,6 @@ def gateway_with(store: SqlStore, folder: Path, sources: dict[str, EventSource] 
     config = Config(
         folder=folder,
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
-        signals={},
-        playbooks={},
-        people={},
         sources=sources,
     )
     return Gateway(store, config)

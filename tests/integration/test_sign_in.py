@@ -10,11 +10,10 @@ from pyotp.totp import TOTP
 
 from quell.adapters.password import hash_password, is_right_password
 from quell.adapters.sessions import IDLE, LONGEST, find_session, note_visit
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.incidents.attempts import TooManyTries
 from quell.incidents.decision import Person
 from quell.incidents.errors import InvalidInput, Refused
-from quell.incidents.service import Catalog
 from quell.ports import MetricSource, Store
 from tasks.approval import used_code_steps
 from tasks.resources import Resources
@@ -38,12 +37,6 @@ def res(every_store: Store, monkeypatch: pytest.MonkeyPatch) -> Resources:
     config = Config(
         folder=Path(),
         connections=Connections(store="", prometheus=""),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
-        signals={},
-        playbooks={},
         people={"alice": alice, "vera": vera},
     )
     return Resources(

@@ -12,10 +12,9 @@ import httpx
 import pytest
 
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.incidents.errors import Unavailable
 from quell.incidents.matcher import format_matchers
-from quell.incidents.service import Catalog
 from quell.incidents.silence import SilenceState
 from tasks.resources import Resources
 from tasks.silences import add_silence, end_silence, export_silences, import_silences
@@ -51,13 +50,6 @@ def desk(url: str) -> Resources:
     config = Config(
         folder=Path(),
         connections=Connections(store="", prometheus="", alertmanager=url),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
-        signals={},
-        playbooks={},
-        people={},
     )
     return Resources(
         config=config,

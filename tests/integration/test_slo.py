@@ -17,10 +17,9 @@ from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.rules import check_rules, write_rules
 from quell.adapters.store.memory import MemoryStore
 from quell.config.burn_windows import burn_windows
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.config.load import load_config
 from quell.detection.burn_rules import slo_rules
-from quell.incidents.service import Catalog
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.incidents.slo import Slo
 from quell.incidents.verdict import VerdictKind
@@ -87,13 +86,7 @@ def res(prometheus: PrometheusSource) -> Resources:
     config = Config(
         folder=Path(),
         connections=Connections(store="", prometheus=prometheus.url),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
         signals={SIGNAL.name: SIGNAL},
-        playbooks={},
-        people={},
     )
     return Resources(
         config=config, store=MemoryStore(), metrics=Counting(prometheus), actuators={}, clock=lambda: START

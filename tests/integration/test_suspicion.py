@@ -14,7 +14,7 @@ import pytest
 from deployments.responder import Responder
 from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.incidents.inbox import InboxItem, InboxKind
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.service import Catalog, Instance, Service
@@ -96,13 +96,8 @@ def open_desk(store: Store, url: str) -> Desk:
     config = Config(
         folder=Path(),
         connections=Connections(store="", prometheus=url),
-        intervals=Intervals(),
-        detection=Detection(),
-        grouping=Grouping(),
         catalog=Catalog(services={s.name: s for s in (service("shop", "cart"), service("cart"))}),
         signals=SIGNALS,
-        playbooks={},
-        people={},
     )
     source = PrometheusSource(url, timeout=timedelta(seconds=2), attempts=1)
     desk = Desk(res=Resources(config=config, store=store, metrics=source, actuators={}, clock=lambda: desk.now))

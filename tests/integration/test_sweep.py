@@ -10,7 +10,7 @@ import pytest
 
 from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections, Detection, Intervals
 from quell.detection.baseline import Baseline
 from quell.detection.fleet import judge_fleet
 from quell.detection.passage import UPPER
@@ -88,11 +88,8 @@ def resources_at(metrics: PrometheusSource, *signals: Signal, at: datetime = CAL
         connections=Connections(store="", prometheus=metrics.url),
         intervals=Intervals(stale_after=timedelta(minutes=2)),
         detection=Detection(minimum_samples=12, shard_size=2000),
-        grouping=Grouping(),
         catalog=Catalog(services=services),
         signals={signal.name: signal for signal in signals or (ERRORS,)},
-        playbooks={},
-        people={},
     )
     return Resources(config=config, store=MemoryStore(), metrics=metrics, actuators={}, clock=lambda: at)
 

@@ -12,12 +12,11 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections, Detection, Intervals
 from quell.gateway.measures import Measures
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.inbox import InboxItem
 from quell.incidents.series import SeriesMatrix
-from quell.incidents.service import Catalog
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.ports import MetricSource, Store
 from tasks.baselines import load_baseline, refresh_signal
@@ -83,11 +82,7 @@ def resources(store: Store, source: Queues) -> Resources:
         connections=Connections(store="", prometheus=""),
         intervals=Intervals(sweep=INTERVAL, stale_after=timedelta(minutes=2)),
         detection=Detection(minimum_samples=12),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
         signals={name: signal(name) for name in ("errors", "queues")},
-        playbooks={},
-        people={},
     )
     metrics = cast(MetricSource, source)
     return Resources(config=config, store=store, metrics=metrics, actuators={}, clock=lambda: source.now)

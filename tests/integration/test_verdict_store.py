@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.detection.baseline import Baseline, fit
 from quell.detection.judge import judge_with_onset
 from quell.detection.judged import Judged
 from quell.detection.verdict_table import decode_table, encode_labels, encode_table, table_id
 from quell.incidents.errors import InvalidInput
 from quell.incidents.series import SeriesMatrix
-from quell.incidents.service import Catalog
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.incidents.verdict import Verdict, VerdictKind
 from quell.ports import Store
@@ -58,8 +57,7 @@ def judged(trouble: float, *, minutes: int = 0) -> Judged:
 @pytest.fixture
 def res(every_store: Store) -> Resources:
     config = Config(
-        folder=Path(), connections=Connections(store="", prometheus=""), intervals=Intervals(), detection=Detection(),
-        grouping=Grouping(), catalog=Catalog(services={}), signals={}, playbooks={}, people={},
+        folder=Path(), connections=Connections(store="", prometheus=""),
     )  # fmt: skip
     return Resources(config=config, store=every_store, metrics=None, actuators={}, clock=lambda: NOW)  # type: ignore[arg-type]
 

@@ -1,112 +1,36 @@
 """The inbox becomes incidents: every alert gets one outcome, whatever the order, repetition or poison."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
 from quell.incidents.alert import Alert, AlertOutcome, AlertStatus
-from quell.incidents.inbox import InboxItem, InboxKind
-from quell.incidents.incident import Incident, IncidentState, move_incident
-from quell.incidents.service import Catalog, Instance, Service
+from quell.incidents.inbox import InboxKind
+from quell.incidents.incident import IncidentState, move_incident
 from quell.incidents.timeline import verify_chain
 from quell.triage.quiet import QUIET_TIME
-from tasks.intake import drain_inbox
 from tasks.report_desk import MOST_SHOWN
-from tasks.resources import Resources
+from tests.triage_desk import T0, Desk, catalog, service
 
 pytestmark = pytest.mark.unit
 
-T0 = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-
-def service(name: str, instances: int, *needs: str, is_user_facing: bool = False) -> Service:
-    return Service(
-        name=name,
-        team="shop",
-        depends_on=needs,
-        is_user_facing=is_user_facing,
-        instances=tuple(Instance(name=f"{name}-{n}", service=name) for n in range(1, instances + 1)),
-    )
-
-
-SHOP = Catalog(
-    services={
-        s.name: s
-        for s in (
-            service("storefront", 2, "checkout", "catalog", is_user_facing=True),
-            service("checkout", 3, "payment"),
-            service("payment", 2),
-            service("catalog", 1),
-            service("warehouse", 1),
-        )
-    }
+SHOP = catalog(
+    service("storefront", 2, "checkout", "catalog", is_user_facing=True),
+    service("checkout", 3, "payment"),
+    service("payment", 2),
+    service("catalog", 1),
+    service("warehouse", 1),
 )
-
-
-@dataclass
-class Desk:
-    """A store and a clock that the test moves."""
-
-    store: MemoryStore = field(default_factory=MemoryStore)
-    now: datetime = T0 + timedelta(minutes=1)
-    sent: int = 0
-
-    @property
-    def res(self) -> Resources:
-        config = Config(
-            folder=Path(),
-            connections=Connections(store="", prometheus=""),
-            intervals=Intervals(),
-            detection=Detection(),
-            grouping=Grouping(),
-            catalog=SHOP,
-            signals={},
-            playbooks={},
-            people={},
-        )
-        return Resources(config=config, store=self.store, metrics=None, actuators={}, clock=lambda: self.now)  # type: ignore[arg-type]
-
-    def send(self, payload: Mapping[str, Any], kind: InboxKind = InboxKind.ALERT, id: str | None = None) -> None:
-        self.sent += 1
-        item = InboxItem(
-            id=id or f"item-{self.sent}", kind=kind, source="alertmanager", payload=payload, received_at=self.now
-        )
-        self.store.receive([item])
-
-    def drain(self) -> list[str]:
-        return drain_inbox(self.res)
-
-    def incidents(self) -> list[Incident]:
-        with self.store.reading() as tx:
-            return tx.incidents.find()
-
-    def incident(self, id: str = "INC-1") -> Incident:
-        with self.store.reading() as tx:
-            found = tx.incidents.get(id)
-        assert found is not None
-        return found
-
-    def alerts(self) -> list[Alert]:
-        with self.store.reading() as tx:
-            return tx.alerts.find()
-
-    def kinds(self, id: str = "INC-1") -> list[str]:
-        with self.store.reading() as tx:
-            return [entry.kind for entry in tx.timeline.of(id)]
 
 
 @pytest.fixture
 def desk() -> Desk:
-    return Desk()
+    return Desk(SHOP)
 
 
 def alert(
@@ -333,7 +257,7 @@ def test_order_and_repetition_change_no_outcome_and_no_alert_is_lost(
     again = data.draw(st.lists(st.sampled_from(episodes), max_size=5))
     shuffled = [*episodes, *again]
     random.shuffle(shuffled)
-    one, other = Desk(), Desk()
+    one, other = Desk(SHOP), Desk(SHOP)
     for payload in episodes:
         one.send(payload)
     for payload in shuffled:
@@ -361,7 +285,7 @@ def test_severity_follows_the_users_up_and_down_and_says_why_on_the_timeline(des
     first = desk.incident()
     assert first.severity == "critical"  # by its label: users reach it
     mild = {"alertname": "Mild", "severity": "warning", "signal": "error-ratio", **facing}
-    desk = Desk()
+    desk = Desk(SHOP)
     desk.send({"labels": mild, "annotations": errors(0.08), "startsAt": T0.isoformat()}, id="a")
     desk.drain()
     assert desk.incident().severity == "major"

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections
 from quell.incidents.alert import Alert, AlertOutcome
 from quell.incidents.inbox import InboxItem, InboxKind
 from quell.incidents.maintenance import Maintenance, Weekly, find_maintenance, maintenance_periods
@@ -103,13 +103,7 @@ class Desk:
         config = Config(
             folder=Path(),
             connections=Connections(store="", prometheus=""),
-            intervals=Intervals(),
-            detection=Detection(),
-            grouping=Grouping(),
             catalog=SHOP,
-            signals={},
-            playbooks={},
-            people={},
             maintenance=self.planned,
         )
         return Resources(config=config, store=self.store, metrics=None, actuators={}, clock=lambda: self.now)  # type: ignore[arg-type]

@@ -9,8 +9,7 @@ import pytest
 
 from deployments.responder import Responder
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
-from quell.incidents.service import Catalog
+from quell.config.config import Config, Connections, Intervals
 from tasks.resources import Resources
 
 pytestmark = pytest.mark.unit
@@ -24,12 +23,6 @@ def test_sweeps_that_never_begin_are_raised_after_three_intervals_of_watching() 
         folder=Path(),
         connections=Connections(store="", prometheus=""),
         intervals=Intervals(sweep=timedelta(seconds=30)),
-        detection=Detection(),
-        grouping=Grouping(),
-        catalog=Catalog(services={}),
-        signals={},
-        playbooks={},
-        people={},
     )
     store = MemoryStore()
     res = Resources(config=config, store=store, metrics=None, actuators={}, clock=lambda: now)  # type: ignore[arg-type]

@@ -1,88 +1,24 @@
 """What is muted says by what, and is placed when that ends."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
 from quell.incidents.alert import Alert, AlertOutcome
 from quell.incidents.errors import InvalidInput, Refused
-from quell.incidents.inbox import InboxItem, InboxKind
-from quell.incidents.incident import Incident
 from quell.incidents.matcher import parse_matchers
-from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.silence import Silence, SilenceId, SilenceState, check_silence
 from quell.triage.rules import Inhibition, OpenAfter, Rules
-from tasks.intake import drain_inbox
-from tasks.resources import Resources
 from tasks.silences import add_silence, end_silence
+from tests.triage_desk import T0, Desk
 
 pytestmark = pytest.mark.unit
 
-T0 = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-CALLS = {
-    "storefront": ("checkout", "catalog"),
-    "checkout": ("payment",),
-    "payment": (),
-    "catalog": (),
-    "warehouse": ("catalog",),
-    "alone": (),
-}
-SHOP = Catalog(
-    services={
-        name: Service(
-            name=name, team="shop", depends_on=needs, is_user_facing=name == "storefront",
-            instances=(Instance(name=f"{name}-1", service=name), Instance(name=f"{name}-2", service=name)),
-        )
-        for name, needs in CALLS.items()
-    }
-)  # fmt: skip
-
-
-@dataclass
-class Desk:
-    rules: Rules = field(default_factory=Rules)
-    store: MemoryStore = field(default_factory=MemoryStore)
-    now: datetime = T0 + timedelta(hours=1)
-    sent: int = 0
-
-    @property
-    def res(self) -> Resources:
-        config = Config(
-            folder=Path(),
-            connections=Connections(store="", prometheus=""),
-            intervals=Intervals(),
-            detection=Detection(),
-            grouping=Grouping(),
-            catalog=SHOP,
-            signals={},
-            playbooks={},
-            people={},
-            rules=self.rules,
-        )
-        return Resources(config=config, store=self.store, metrics=None, actuators={}, clock=lambda: self.now)  # type: ignore[arg-type]
-
-    def send(self, payload: dict[str, Any], kind: InboxKind = InboxKind.ALERT) -> None:
-        self.sent += 1
-        id = f"item-{self.sent}" if kind is InboxKind.ALERT else str(payload["id"])
-        self.store.receive([InboxItem(id=id, kind=kind, source="test", payload=payload, received_at=self.now)])
-
-    def drain(self) -> None:
-        drain_inbox(self.res)
-
-    def alerts(self) -> list[Alert]:
-        with self.store.reading() as tx:
-            return tx.alerts.find()
-
-    def incidents(self) -> dict[str, Incident]:
-        with self.store.reading() as tx:
-            return {incident.id: incident for incident in tx.incidents.find()}
+NOW = T0 + HOUR
 
 
 def fire(desk: Desk, name: str = "Errors", *, resolved: bool = False, **labels: str) -> Alert:
@@ -103,7 +39,7 @@ def of(desk: Desk, name: str, labels: Mapping[str, str]) -> Alert:
 
 
 def test_a_silenced_alert_says_by_whom_and_is_placed_when_the_silence_ends() -> None:
-    desk = Desk()
+    desk = Desk(now=NOW)
     silence = add_silence(desk.res, 'service=~"check.*"', ends_at=desk.now + HOUR, by="dora", comment="disk")
     muted = fire(desk, service="checkout")
     assert (muted.outcome, muted.rule) == (AlertOutcome.MUTED, "silence SIL-1")
@@ -123,7 +59,7 @@ def test_a_silenced_alert_says_by_whom_and_is_placed_when_the_silence_ends() -> 
 
 
 def test_an_expired_silence_lets_go_at_once_and_resolved_always_passes() -> None:
-    desk = Desk()
+    desk = Desk(now=NOW)
     add_silence(desk.res, "service=checkout", ends_at=desk.now + HOUR, by="dora", comment="disk")
     fire(desk, service="checkout", instance="checkout-1")
     fire(desk, service="checkout", instance="checkout-2")
@@ -169,7 +105,7 @@ INHIBIT = Rules(
 
 
 def test_a_firing_source_inhibits_only_what_has_the_same_labels() -> None:
-    desk = Desk(rules=INHIBIT)
+    desk = Desk(now=NOW, rules=INHIBIT)
     source = fire(desk, "NodeDown", service="alone", zone="a")
     muted = fire(desk, service="warehouse", zone="a")
     assert (muted.outcome, muted.rule, muted.rule_at) == (AlertOutcome.MUTED, "inhibition node down", "routing.yaml:7")
@@ -178,7 +114,7 @@ def test_a_firing_source_inhibits_only_what_has_the_same_labels() -> None:
 
 
 def test_a_resolved_source_no_longer_inhibits_and_lets_go_what_it_held() -> None:
-    desk = Desk(rules=INHIBIT)
+    desk = Desk(now=NOW, rules=INHIBIT)
     fire(desk, "NodeDown", service="alone", zone="a")
     fire(desk, service="warehouse", zone="a")
     fire(desk, "NodeDown", service="alone", zone="a", resolved=True)
@@ -188,7 +124,7 @@ def test_a_resolved_source_no_longer_inhibits_and_lets_go_what_it_held() -> None
 
 def test_a_source_lets_go_of_everything_however_many_it_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.triage.MOST_FREED", 2)
-    desk = Desk(rules=INHIBIT)
+    desk = Desk(now=NOW, rules=INHIBIT)
     fire(desk, "NodeDown", service="alone", zone="a")
     for n in range(7):
         fire(desk, service="warehouse", zone="a", disk=str(n))
@@ -197,14 +133,14 @@ def test_a_source_lets_go_of_everything_however_many_it_held(monkeypatch: pytest
 
 
 def test_a_muted_source_does_not_inhibit() -> None:
-    desk = Desk(rules=INHIBIT)
+    desk = Desk(now=NOW, rules=INHIBIT)
     add_silence(desk.res, "alertname=NodeDown", ends_at=desk.now + HOUR, by="dora", comment="known")
     assert fire(desk, "NodeDown", service="alone", zone="a").outcome is AlertOutcome.MUTED
     assert fire(desk, service="warehouse", zone="a").outcome is AlertOutcome.OPENED
 
 
 def test_source_and_target_in_one_batch_do_not_depend_on_their_order() -> None:
-    desk = Desk(rules=INHIBIT)
+    desk = Desk(now=NOW, rules=INHIBIT)
     for name, service, minute in (("Errors", "warehouse", 40), ("NodeDown", "alone", 50)):
         desk.send(
             {
@@ -218,7 +154,7 @@ def test_source_and_target_in_one_batch_do_not_depend_on_their_order() -> None:
 
 def test_an_alert_that_waits_is_opened_by_the_clock_alone() -> None:
     late = OpenAfter(name="late", matchers=parse_matchers("alertname=Errors"), lasting=timedelta(minutes=15))
-    desk = Desk(rules=Rules(open_after=(late,)))
+    desk = Desk(now=NOW, rules=Rules(open_after=(late,)))
     assert fire(desk, service="alone").outcome is AlertOutcome.WAITING
     desk.now += timedelta(minutes=5)
     desk.drain()
@@ -229,11 +165,11 @@ def test_an_alert_that_waits_is_opened_by_the_clock_alone() -> None:
 
 def test_an_incident_of_the_present_is_not_joined_by_what_began_after_it_was_resolved() -> None:
     """A resolved incident never silently absorbs: it reopens, or a new one opens."""
-    desk = Desk()
+    desk = Desk(now=NOW)
     fire(desk, service="checkout")
     fire(desk, service="checkout", resolved=True)
     desk.now += timedelta(minutes=10)
     desk.drain()
     desk.send({"labels": {"alertname": "Slow", "service": "checkout"}, "startsAt": desk.now.isoformat()})
     desk.drain()
-    assert {i.id: str(i.state) for i in desk.incidents().values()} == {"INC-1": "resolved", "INC-2": "triaged"}
+    assert {i.id: str(i.state) for i in desk.incidents()} == {"INC-1": "resolved", "INC-2": "triaged"}

@@ -6,9 +6,8 @@ incident, and which of two overlapping episodes of one label set counts as the d
 is not part of it. The clock stands still: what time does (quiet, thresholds that pass) is decided by the clock alone.
 """
 
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,39 +15,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
-from quell.incidents.alert import Alert, AlertOutcome, AlertStatus
-from quell.incidents.inbox import InboxItem, InboxKind
-from quell.incidents.incident import Incident, IncidentState, move_incident
+from quell.incidents.alert import AlertOutcome, AlertStatus
+from quell.incidents.inbox import InboxKind
+from quell.incidents.incident import IncidentState, move_incident
 from quell.incidents.matcher import parse_matchers
-from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.timeline import verify_chain
 from quell.triage.kinship import Kinship
 from quell.triage.rules import OpenAfter, Rules
-from tasks.intake import drain_inbox
-from tasks.resources import Resources
+from tests.triage_desk import SHOP, T0, Desk
 
 pytestmark = pytest.mark.unit
 
-T0 = datetime(2026, 11, 23, 12, tzinfo=UTC)
-CALLS = {
-    "storefront": ("checkout", "catalog"),
-    "checkout": ("payment",),
-    "payment": (),
-    "catalog": (),
-    "warehouse": ("catalog",),
-    "alone": (),
-}
-SHOP = Catalog(
-    services={
-        name: Service(
-            name=name, team="shop", depends_on=needs, is_user_facing=name == "storefront",
-            instances=(Instance(name=f"{name}-1", service=name), Instance(name=f"{name}-2", service=name)),
-        )
-        for name, needs in CALLS.items()
-    }
-)  # fmt: skip
+NOW = T0 + timedelta(hours=1)
 THRESHOLD = Rules(
     open_after=(
         OpenAfter(
@@ -60,46 +38,6 @@ THRESHOLD = Rules(
         ),
     )
 )
-
-
-@dataclass
-class Desk:
-    rules: Rules = field(default_factory=Rules)
-    store: MemoryStore = field(default_factory=MemoryStore)
-    now: datetime = T0 + timedelta(hours=1)
-    sent: int = 0
-
-    @property
-    def res(self) -> Resources:
-        config = Config(
-            folder=Path(),
-            connections=Connections(store="", prometheus=""),
-            intervals=Intervals(),
-            detection=Detection(),
-            grouping=Grouping(),
-            catalog=SHOP,
-            signals={},
-            playbooks={},
-            people={},
-            rules=self.rules,
-        )
-        return Resources(config=config, store=self.store, metrics=None, actuators={}, clock=lambda: self.now)  # type: ignore[arg-type]
-
-    def send(self, payload: dict[str, Any], kind: InboxKind = InboxKind.ALERT) -> None:
-        self.sent += 1
-        id = f"item-{self.sent}" if kind is InboxKind.ALERT else str(payload["id"])
-        self.store.receive([InboxItem(id=id, kind=kind, source="test", payload=payload, received_at=self.now)])
-
-    def drain(self) -> None:
-        drain_inbox(self.res)
-
-    def alerts(self) -> list[Alert]:
-        with self.store.reading() as tx:
-            return tx.alerts.find()
-
-    def incidents(self) -> dict[str, Incident]:
-        with self.store.reading() as tx:
-            return {incident.id: incident for incident in tx.incidents.find()}
 
 
 def payload(name: str, where: tuple[str, str], start: int, end: int | None, status: str) -> dict[str, Any]:
@@ -114,7 +52,7 @@ def payload(name: str, where: tuple[str, str], start: int, end: int | None, stat
     return body
 
 
-PLACES = [(service, f"{service}-{n}") for service in CALLS for n in (1, 2)] + [("", "host-1"), ("", "host-2")]
+PLACES = [(service, f"{service}-{n}") for service in SHOP.services for n in (1, 2)] + [("", "host-1"), ("", "host-2")]
 NOTICES = st.builds(
     payload,
     st.sampled_from(["Errors", "Slow"]),
@@ -128,7 +66,7 @@ CHANGES = st.builds(
         "id": f"{service}{minute}{commit}", "kind": "deploy", "service": service, "summary": "s", "commit": commit,
         "at": (T0 + timedelta(minutes=minute)).isoformat(),
     },
-    st.sampled_from(list(CALLS)), st.integers(0, 50), st.sampled_from(["abc1234", "def5678"]),
+    st.sampled_from(list(SHOP.services)), st.integers(0, 50), st.sampled_from(["abc1234", "def5678"]),
 )  # fmt: skip
 
 
@@ -147,14 +85,14 @@ def test_order_repetition_and_batches_change_nothing_in_the_outcome(
     notices: list[dict[str, Any]], changes: list[dict[str, Any]], has_threshold: bool, data: st.DataObject
 ) -> None:
     rules = THRESHOLD if has_threshold else Rules()
-    once, shuffled = Desk(rules=rules), Desk(rules=rules)
+    once, shuffled = Desk(now=NOW, rules=rules), Desk(now=NOW, rules=rules)
     mixed = [(c, InboxKind.CHANGE) for c in changes] + [(n, InboxKind.ALERT) for n in notices]
     for body, kind in mixed:
-        once.send(body, kind)
+        once.send(body, kind, id=body.get("id"))
     once.drain()
     again = data.draw(st.lists(st.sampled_from(mixed), max_size=4))
     for body, kind in data.draw(st.permutations([*mixed, *again])):
-        shuffled.send(body, kind)
+        shuffled.send(body, kind, id=body.get("id"))
         if data.draw(st.booleans()):
             shuffled.drain()
     shuffled.drain()
@@ -166,7 +104,7 @@ class Shop(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.desk = Desk(rules=THRESHOLD)
+        self.desk = Desk(now=NOW, rules=THRESHOLD)
         self.sent: set[tuple[str, str]] = set()
 
     @rule(notice=NOTICES, is_drained=st.booleans())
@@ -178,7 +116,7 @@ class Shop(RuleBasedStateMachine):
 
     @rule(change=CHANGES)
     def change(self, change: dict[str, Any]) -> None:
-        self.desk.send(change, InboxKind.CHANGE)
+        self.desk.send(change, InboxKind.CHANGE, id=change["id"])
 
     @rule(minutes=st.integers(1, 40))
     def wait(self, minutes: int) -> None:
@@ -196,7 +134,7 @@ class Shop(RuleBasedStateMachine):
     @invariant()
     def every_alert_has_exactly_one_outcome_and_its_reason(self) -> None:
         self.desk.drain()
-        alerts, incidents = self.desk.alerts(), self.desk.incidents()
+        alerts, incidents = self.desk.alerts(), {incident.id: incident for incident in self.desk.incidents()}
         assert len(alerts) == len(self.sent)
         for alert in alerts:
             assert alert.outcome is not None and alert.outcome_reason and alert.rule
@@ -224,7 +162,7 @@ TestShop.settings = settings(deadline=None, max_examples=40, stateful_step_count
 
 def test_relation_of_alerts_is_symmetric() -> None:
     """The grouping is the closure of a symmetric relation: that is why order does not matter."""
-    desk = Desk()
+    desk = Desk(now=NOW)
     for where in PLACES:
         desk.send(payload("Errors", where, 1, None, "firing"))
     desk.drain()

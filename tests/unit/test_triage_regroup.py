@@ -1,86 +1,43 @@
 """People merge and split incidents: everything moves, both timelines say so, nothing undoes it behind their back."""
 
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
-from quell.incidents.alert import Alert, AlertOutcome
+from quell.incidents.alert import AlertOutcome
 from quell.incidents.errors import InvalidInput, QuellError, Refused
 from quell.incidents.inbox import InboxItem, InboxKind
-from quell.incidents.incident import INCIDENT_TRANSITIONS, Incident, IncidentState
+from quell.incidents.incident import INCIDENT_TRANSITIONS, IncidentState
 from quell.incidents.mitigation import BlastRadius, Mitigation, MitigationId, MitigationState, Plan
-from quell.incidents.service import Catalog, Service
-from quell.incidents.timeline import verify_chain
 from tasks.intake import drain_inbox
 from tasks.regroup import merge_incidents, split_incident
-from tasks.resources import Resources
+from tests.triage_desk import T0, Desk, catalog, service
 
 pytestmark = pytest.mark.unit
 
-T0 = datetime(2026, 11, 23, 12, tzinfo=UTC)
-CATALOG = Catalog(services={name: Service(name=name, team="shop") for name in ("checkout", "warehouse")})
+APART = catalog(service("checkout", 0), service("warehouse", 0))
 
 
-@dataclass
-class Desk:
-    store: MemoryStore = field(default_factory=MemoryStore)
-    now: datetime = T0 + timedelta(minutes=1)
-    sent: int = 0
+def fire(desk: Desk, name: str, service: str, at: int = 0) -> list[str]:
+    start = (T0 + timedelta(seconds=at)).isoformat()
+    return deliver(desk, {"labels": {"alertname": name, "service": service}, "startsAt": start})
 
-    @property
-    def res(self) -> Resources:
-        config = Config(
-            folder=Path(),
-            connections=Connections(store="", prometheus=""),
-            intervals=Intervals(),
-            detection=Detection(),
-            grouping=Grouping(),
-            catalog=CATALOG,
-            signals={},
-            playbooks={},
-            people={},
-        )
-        return Resources(config=config, store=self.store, metrics=None, actuators={}, clock=lambda: self.now)  # type: ignore[arg-type]
 
-    def send(self, payload: dict[str, Any], kind: InboxKind = InboxKind.ALERT) -> list[str]:
-        self.sent += 1
-        item = InboxItem(id=f"item-{self.sent}", kind=kind, source="test", payload=payload, received_at=self.now)
-        self.store.receive([item])
-        return drain_inbox(self.res)
-
-    def fire(self, name: str, service: str, at: int = 0) -> list[str]:
-        start = (T0 + timedelta(seconds=at)).isoformat()
-        return self.send({"labels": {"alertname": name, "service": service}, "startsAt": start})
-
-    def incident(self, id: str) -> Incident:
-        with self.store.reading() as tx:
-            found = tx.incidents.get(id)
-        assert found is not None
-        return found
-
-    def alerts(self, incident: str) -> list[Alert]:
-        with self.store.reading() as tx:
-            return tx.alerts.find({"incident": incident}, order="starts_at")
-
-    def kinds(self, id: str) -> list[str]:
-        with self.store.reading() as tx:
-            assert verify_chain(tx.timeline.entries()) == []
-            return [entry.kind for entry in tx.timeline.of(id)]
+def deliver(desk: Desk, payload: dict[str, Any], kind: InboxKind = InboxKind.ALERT) -> list[str]:
+    desk.send(payload, kind)
+    return desk.drain()
 
 
 @pytest.fixture
 def desk() -> Desk:
     """INC-1 of checkout with two alerts, INC-2 of warehouse with one and a report."""
-    desk = Desk()
-    desk.fire("Errors", "checkout")
-    desk.fire("Slow", "checkout", at=5)
-    desk.fire("Errors", "warehouse", at=10)
-    desk.send({"text": "parcel is lost", "service": "warehouse"}, InboxKind.REPORT)
+    desk = Desk(APART)
+    fire(desk, "Errors", "checkout")
+    fire(desk, "Slow", "checkout", at=5)
+    fire(desk, "Errors", "warehouse", at=10)
+    deliver(desk, {"text": "parcel is lost", "service": "warehouse"}, InboxKind.REPORT)
     return desk
 
 
@@ -107,13 +64,13 @@ def test_everything_of_the_other_moves_and_both_timelines_say_so(desk: Desk) -> 
 def test_a_merged_incident_never_lives_again_and_news_of_its_alerts_reach_the_other(desk: Desk) -> None:
     merge_incidents(desk.res, "INC-1", "INC-2", "dora", "one broken disk")
     assert INCIDENT_TRANSITIONS[IncidentState.MERGED] == frozenset()
-    assert desk.fire("Slow", "warehouse", at=40) == ["INC-1"]
+    assert fire(desk, "Slow", "warehouse", at=40) == ["INC-1"]
     desk.now += timedelta(minutes=1)
     over = {
         "labels": {"alertname": "Errors", "service": "warehouse"}, "status": "resolved",
         "startsAt": (T0 + timedelta(seconds=10)).isoformat(), "endsAt": desk.now.isoformat(),
     }  # fmt: skip
-    assert desk.send(over) == ["INC-1"]
+    assert deliver(desk, over) == ["INC-1"]
     tally = desk.incident("INC-1").tally
     assert tally is not None and (tally.alerts, tally.firing) == (4, 3)
     assert desk.incident("INC-2").state is IncidentState.MERGED
@@ -163,7 +120,7 @@ def test_split_alerts_get_an_incident_of_their_own(desk: Desk) -> None:
 
 def test_what_a_person_split_is_not_joined_again_by_what_comes_next(desk: Desk) -> None:
     split_incident(desk.res, "INC-1", [desk.alerts("INC-1")[0].id], "dora", "two troubles")
-    desk.fire("Third", "checkout", at=50)
+    fire(desk, "Third", "checkout", at=50)
     assert {desk.incident(id).state for id in ("INC-1", "INC-3")} == {IncidentState.TRIAGED}
     merge_incidents(desk.res, "INC-1", "INC-3", "eve", "one after all")
     assert len(desk.alerts("INC-1")) == 3
@@ -177,8 +134,8 @@ def test_a_split_that_leaves_nothing_is_refused(desk: Desk) -> None:
 
 
 def test_incidents_that_an_alert_connects_become_one_by_themselves_unless_somebody_works_on_both(desk: Desk) -> None:
-    catalog = {"shop": Service(name="shop", team="t", depends_on=("checkout", "warehouse")), **CATALOG.services}
-    res = replace(desk.res, config=replace(desk.res.config, catalog=Catalog(services=catalog)))
+    shop = catalog(service("shop", 0, "checkout", "warehouse"), *APART.services.values())
+    res = replace(desk.res, config=replace(desk.res.config, catalog=shop))
     start = {"labels": {"alertname": "Errors", "service": "shop"}, "startsAt": T0.isoformat()}
     item = InboxItem(id="shop", kind=InboxKind.ALERT, source="test", payload=start, received_at=desk.now)
     with desk.store.writing() as tx:
