@@ -9,7 +9,6 @@ import json
 import random
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 from sqlalchemy import text
 
-from deployments.gateway import GatewayServer
+from deployments.gateway import serving
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
@@ -106,14 +104,8 @@ def serve(store: SqlStore) -> Iterator[str]:
         raise NotImplementedError
 
     deps = GatewayDeps(store=store, config=config, clock=lambda: datetime.now(UTC), decide=decide, run_url=str)
-    server = GatewayServer(uvicorn.Config(create_app(deps), port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with serving(create_app(deps)) as url:
+        yield url
 
 
 def ask(client: httpx.Client, path: str, times: int) -> dict[str, float]:

@@ -1,13 +1,19 @@
 """The gateway as a process: `python -m deployments.gateway` serves what the configuration in QUELL_CONFIG says."""
 
 import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
+from quell.incidents.errors import Unavailable
 from tasks.acts import act
 from tasks.anomalies import label, series_of
 from tasks.approval import decide
@@ -27,6 +33,31 @@ class GatewayServer(uvicorn.Server):
         if isinstance(app, FastAPI):
             app.state.live.close()
         await super().shutdown(sockets)
+
+
+@contextmanager
+def serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
+    """The application over real HTTP on this machine while the block lasts, in a thread; yields its address.
+
+    It ends before its patience with open requests does, or raises Unavailable: streams must not hold up its end.
+    """
+    config = uvicorn.Config(
+        app, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=STOP_WITHIN_SECONDS
+    )
+    server = GatewayServer(config)
+    thread = threading.Thread(target=server.run, name="gateway", daemon=True)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise Unavailable(f"the gateway does not start on port {port}")
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(STOP_WITHIN_SECONDS - 1)
+    if thread.is_alive():
+        raise Unavailable(f"the gateway does not end within {STOP_WITHIN_SECONDS - 1} s")
 
 
 def build_app(res: Resources) -> FastAPI:

@@ -1,8 +1,6 @@
 """The anomaly page in a real browser: pictures load, one click labels, the next reader sees it, and it fits a phone."""
 
 import os
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,10 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from deployments.gateway import build_app
+from deployments.gateway import build_app, serving
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections
 from quell.detection.review import begin, review_candidates
@@ -116,15 +113,8 @@ def find_anomalies(res: Resources) -> None:
 def shop() -> Iterator[tuple[str, Resources]]:
     res = resources()
     find_anomalies(res)
-    server = uvicorn.Server(uvicorn.Config(build_app(res), port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", res
-    server.should_exit = True
-    thread.join(10)
+    with serving(build_app(res)) as url:
+        yield url, res
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The incident page in a real browser: it tells the story, fits a phone, loads nothing from elsewhere, and decides."""
 
 import os
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -11,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from deployments.gateway import GatewayServer
+from deployments.gateway import serving
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
@@ -242,18 +239,11 @@ def gateway() -> Iterator[Shop]:
         run_url=lambda run: f"http://127.0.0.1:1/runs/flow-run/{run}",
         series_for=error_ratio,
     )
-    server = GatewayServer(uvicorn.Config(create_app(deps), port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    shop.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    tell_the_story(shop)
-    plan_isolation(shop)
-    yield shop
-    server.should_exit = True
-    thread.join(10)
+    with serving(create_app(deps)) as url:
+        shop.url = url
+        tell_the_story(shop)
+        plan_isolation(shop)
+        yield shop
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,15 @@
 """The form for users' reports in a real browser: by keyboard alone, on a phone, without scripts, light and dark."""
 
 import os
-import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-import uvicorn
 from playwright.sync_api import Page, sync_playwright
 
+from deployments.gateway import serving
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
@@ -42,15 +40,8 @@ def url(store: MemoryStore) -> Iterator[str]:
         raise AssertionError("nobody decides here")
 
     deps = GatewayDeps(store=store, config=config, clock=lambda: NOW, decide=decide, run_url=lambda run: run)
-    server = uvicorn.Server(uvicorn.Config(create_app(deps), port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with serving(create_app(deps)) as url:
+        yield url
 
 
 def focused(page: Page) -> str:

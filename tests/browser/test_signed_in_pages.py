@@ -1,8 +1,6 @@
 """Pages with people who sign in, in a real browser: sessions, roles, waits, forged forms, live news, many alerts."""
 
 import os
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -11,11 +9,10 @@ from typing import Any, cast
 
 import httpx
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from pyotp.totp import TOTP
 
-from deployments.gateway import GatewayServer, build_app
+from deployments.gateway import build_app, serving
 from quell.adapters.password import hash_password
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections
@@ -108,22 +105,14 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     )
     metrics = cast(MetricSource, NoMetrics())
     res = Resources(config=config, store=made.store, metrics=metrics, actuators={}, clock=lambda: made.now)
-    server = GatewayServer(uvicorn.Config(build_app(res), port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    made.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    with made.store.writing() as tx:
-        tx.next_number("INC")
-        tx.incidents.put(incident())
-        tx.alerts.put(alert(1, zone="<script>document.title='owned'</script>"))
-        tx.timeline.append(Event(incident="INC-1", at=T0, kind="incident opened", by="quell", text="it began"))
-    yield made
-    server.should_exit = True
-    thread.join(4)
-    assert not thread.is_alive(), "open streams must not hold up the end of the process"
+    with serving(build_app(res)) as url:
+        made.url = url
+        with made.store.writing() as tx:
+            tx.next_number("INC")
+            tx.incidents.put(incident())
+            tx.alerts.put(alert(1, zone="<script>document.title='owned'</script>"))
+            tx.timeline.append(Event(incident="INC-1", at=T0, kind="incident opened", by="quell", text="it began"))
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from deployments.gateway import serving
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
@@ -97,12 +96,8 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     running = Gateway(res, free_port())
     deps = GatewayDeps(store=store, config=config, clock=clock, decide=None, run_url=str)  # type: ignore[arg-type]
     app = running.gate(create_app(deps))
-    server = uvicorn.Server(uvicorn.Config(app, port=running.port, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield running
-    server.should_exit = True
-    thread.join(10)
+    with serving(app, port=running.port):
+        yield running
     store.close()
 
 

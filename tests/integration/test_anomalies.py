@@ -1,7 +1,5 @@
 """Anomalies from the sweep to a person's label, and what the label does to the next fit and the next limits."""
 
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,10 +9,9 @@ from typing import Any, cast
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from pyotp.totp import TOTP
 
-from deployments.gateway import build_app
+from deployments.gateway import build_app, serving
 from quell.config.config import Config, Connections, Detection, Intervals
 from quell.detection.baseline import Baseline
 from quell.detection.fleet import judge_fleet
@@ -256,17 +253,8 @@ def test_the_review_lists_what_waits_with_links(res: Resources) -> None:
 def page(res: Resources) -> Iterator[httpx.Client]:
     sweep_through_the_break(res)
     app = build_app(at(res, MENDED))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+    with serving(app) as url, httpx.Client(base_url=url, timeout=20) as client:
         yield client
-    server.should_exit = True
-    thread.join(10)
 
 
 def form(page: httpx.Client, **given: str) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 import json
 import sqlite3
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
+from deployments.gateway import serving
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
@@ -73,17 +71,8 @@ def gateway(tmp_path: Path) -> Iterator[Running]:
         connections=Connections(store="", prometheus=""),
     )
     deps = GatewayDeps(store=store, config=config, clock=lambda: NOW, decide=decide, run_url=lambda run: f"/run/{run}")
-    server = uvicorn.Server(uvicorn.Config(create_app(deps), port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+    with serving(create_app(deps)) as url, httpx.Client(base_url=url, timeout=20) as client:
         yield Running(client, store, database, decisions)
-    server.should_exit = True
-    thread.join(10)
     store.close()
 
 

@@ -3,17 +3,15 @@
 import os
 import re
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 import yaml
 
+from deployments.gateway import serving
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
@@ -64,15 +62,8 @@ def address(store: SqlStore, tmp_path: Path) -> Iterator[str]:
         decide=lambda **_: pytest.fail("no decision here"),
         run_url=lambda run: run,
     )
-    server = uvicorn.Server(uvicorn.Config(create_app(deps), port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with serving(create_app(deps)) as url:
+        yield url
 
 
 def test_every_snippet_sends_what_the_gateway_takes(store: SqlStore, address: str) -> None:

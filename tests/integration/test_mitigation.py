@@ -3,8 +3,6 @@
 import re
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,9 +13,8 @@ import httpx
 import numpy as np
 import pyotp
 import pytest
-import uvicorn
 
-from deployments.gateway import GatewayServer, build_app
+from deployments.gateway import build_app, serving
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.adapters.store.sql import SqlStore
@@ -458,15 +455,8 @@ def test_twenty_plans_at_once_from_four_processes_never_cross_the_floor(world: W
 
 @contextmanager
 def gateway(res: Resources) -> Iterator[str]:
-    server = GatewayServer(uvicorn.Config(build_app(res), port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with serving(build_app(res)) as url:
+        yield url
 
 
 def test_a_release_from_the_page_gives_the_traffic_back_in_the_real_proxy(world: World) -> None:

@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from typer.testing import CliRunner
 
 from deployments.cli.main import app
+from deployments.gateway import serving
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
@@ -70,13 +69,8 @@ def gateway_port(res: Resources) -> Iterator[int]:
         decide=lambda **_: pytest.fail("no decision here"),
         run_url=lambda run: run,
     )
-    server = uvicorn.Server(uvicorn.Config(create_app(deps), port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_until(lambda: server.started, "the gateway serves")
-    yield int(server.servers[0].sockets[0].getsockname()[1])
-    server.should_exit = True
-    thread.join(10)
+    with serving(create_app(deps)) as url:
+        yield int(url.rpartition(":")[2])
 
 
 @contextmanager
