@@ -149,7 +149,9 @@ class Triage:
 
     def place(self, alert: Alert) -> bool:
         """Decide on an alert that is in no incident; whether its outcome is new."""
-        placement = self._decide(alert)
+        return self._carry_out(alert, self._decide(alert))
+
+    def _carry_out(self, alert: Alert, placement: Placement) -> bool:
         same = (alert.outcome, alert.outcome_reason) == (placement.outcome, placement.reason)
         if same and alert.incident is None and placement.incident is None:
             self.ground.put(replace(alert, due_at=placement.due_at, held_by=placement.held_by))
@@ -323,7 +325,7 @@ class Triage:
             for alert in waiting:
                 placement = self._decide(alert)
                 if placement.outcome is not AlertOutcome.WAITING:
-                    has_news |= self.place(alert)
+                    has_news |= self._carry_out(alert, placement)
 
     # ---- reports ------------------------------------------------------------------------------------------------
 

@@ -87,14 +87,13 @@ def take_alerts(
     payloads: Sequence[object], *, source: str, received_at: datetime, sent_at: datetime | None = None
 ) -> Batch:
     """The readable alerts in as few items as need be; the others are named with their fault."""
-    dated: list[object] = []
-    startless: list[object] = []
+    dated: list[str] = []
+    startless: list[str] = []
     rejected: list[Rejected] = []
     for index, payload in enumerate(payloads):
         try:
             parse_alert(payload, source=source, received_at=received_at)
-            _check_storable(payload)
-            (dated if has_start(payload) else startless).append(payload)
+            (dated if has_start(payload) else startless).append(_text_of(payload))
         except InvalidInput as error:
             part = Unreadable(form=Form.PLAIN, body=json.dumps(payload).encode())
             rejected.append(Rejected(index=index, error=str(error), part=part))
@@ -105,19 +104,19 @@ def take_alerts(
     return Batch(items=tuple(items), taken=len(dated) + len(startless), rejected=tuple(rejected))
 
 
-def _check_storable(payload: object) -> None:
-    """JSON can say what no text in UTF-8 and no database can hold: half of a character, a number without end."""
+def _text_of(alert: object) -> str:
+    """The alert as JSON. It can say what no UTF-8 and no database can hold: half a character, a number without end."""
     try:
-        msgspec.json.encode(payload)
+        return msgspec.json.encode(alert).decode()
     except (UnicodeError, OverflowError, RecursionError) as error:
         raise InvalidInput(
             f"alert holds what cannot be stored ({error}): send valid Unicode and plain numbers"
         ) from error
 
 
-def _texts(alerts: list[object]) -> Iterator[str]:
+def _texts(alerts: list[str]) -> Iterator[str]:
     for start in range(0, len(alerts), MOST_IN_ONE_ITEM):
-        yield msgspec.json.encode(alerts[start : start + MOST_IN_ONE_ITEM]).decode()
+        yield f"[{','.join(alerts[start : start + MOST_IN_ONE_ITEM])}]"
 
 
 def _delivery(alerts: str, source: str, received_at: datetime, moment: str) -> Delivery:

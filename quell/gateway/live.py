@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,6 +25,15 @@ class _Watcher:
     changed: set[str] = field(default_factory=set[str])
 
 
+async def _comes(news: asyncio.Event) -> bool:
+    """Whether there are news before a proxy would take the stream for dead."""
+    try:
+        await asyncio.wait_for(news.wait(), HEARTBEAT.total_seconds())
+    except TimeoutError:
+        return False
+    return True
+
+
 class Live:
     """Streams of one process. The store is looked at only while somebody watches, however many they are."""
 
@@ -32,6 +42,7 @@ class Live:
         self._most = most
         self._watchers: set[_Watcher] = set()
         self._task: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()  # one look at a time
         self._is_closed = False
         self._written = -1
         self._updated: dict[str, datetime] = {}
@@ -55,28 +66,32 @@ class Live:
         """Server-sent events, from now on. Raises Unavailable when as many are open as this process serves."""
         if self._is_closed or len(self._watchers) >= self._most:
             raise Unavailable(f"{len(self._watchers)} pages are live, the limit is {self._most}: this one asks instead")
-        watcher = _Watcher(incident)
-        self._watchers.add(watcher)
-        try:
-            if self._task is None or self._task.done():
-                await asyncio.to_thread(self._look)
-                self._task = asyncio.create_task(self._watch())
-        except QuellError:
-            self._watchers.discard(watcher)
-            raise
-        return self._tell(watcher, since, is_welcome)
+        async with self._looking:
+            if not self._is_watching:
+                await asyncio.to_thread(self._look)  # what was before is no news; the store answers or says why not
+        return self._tell(_Watcher(incident), since, is_welcome)
+
+    @property
+    def _is_watching(self) -> bool:
+        return self._task is not None and not self._task.done()
 
     async def _tell(self, watcher: _Watcher, since: int | None, is_welcome: Callable[[], bool]) -> AsyncIterator[str]:
+        # Only here: a stream whose page went away before its first word never comes to its end either.
+        self._watchers.add(watcher)
+        if not self._is_watching:
+            self._task = asyncio.create_task(self._watch())
         try:
             yield "retry: 2000\n: hello\n\n"
             if since is not None and since != self._written:
                 yield self._event({watcher.incident})
+            checked_at = time.monotonic()
             while not self._is_closed:
-                try:
-                    await asyncio.wait_for(watcher.news.wait(), HEARTBEAT.total_seconds())
-                except TimeoutError:
+                is_silent = not await _comes(watcher.news)
+                if time.monotonic() - checked_at >= HEARTBEAT.total_seconds():  # also where news never pause
                     if not await asyncio.to_thread(is_welcome):
                         return
+                    checked_at = time.monotonic()
+                if is_silent:
                     yield ": still here\n\n"
                     continue
                 watcher.news.clear()
@@ -94,7 +109,8 @@ class Live:
         while self._watchers and not self._is_closed:
             pause = LOOK_EVERY
             try:
-                changed = await asyncio.to_thread(self._look)
+                async with self._looking:
+                    changed = await asyncio.to_thread(self._look)
             except QuellError:
                 changed, pause = set[str](), AFTER_TROUBLE
             if changed:

@@ -21,14 +21,16 @@ class QuarantineRoom:
     largest: int = LARGEST_HELD
 
     def choose(self, items: Iterable[tuple[InboxItem, int]]) -> list[InboxItem]:
-        """Those of the items (each with the size of what was sent) that there is room for. Raises Unavailable."""
-        wanted = list(items)
-        small = [item for item, size in wanted if size <= self.largest]
-        kept = small[: max(0, self.most - self._held())] if small else []
+        """Those new ones (each with the size of what was sent) that there is room for. Raises Unavailable.
+
+        A repetition of what is here already needs no room and counts for nothing.
+        """
+        wanted = {item.id: (item, size) for item, size in items}
+        with self.store.reading() as tx:
+            for known in tx.inbox.find({"id": tuple(wanted)}):
+                del wanted[known.id]
+            room = max(0, self.most - tx.inbox.count({"quarantine": Quarantine.HELD})) if wanted else 0
+        kept = [item for item, size in wanted.values() if size <= self.largest][:room]
         self.measures.quarantined.labels("held").inc(len(kept))
         self.measures.quarantined.labels("dropped").inc(len(wanted) - len(kept))
         return kept
-
-    def _held(self) -> int:
-        with self.store.reading() as tx:
-            return tx.inbox.count({"quarantine": Quarantine.HELD})

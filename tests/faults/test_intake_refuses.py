@@ -2,7 +2,6 @@
 
 import sqlite3
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,15 +21,13 @@ from quell.incidents.inbox import InboxItem, InboxKind
 
 pytestmark = pytest.mark.fault
 ALERTMANAGER_CUTS_AT = 10  # seconds
+CAP_SYS_ADMIN = 21  # its bit, in capabilities(7)
 
 
 def _may_mount() -> bool:
-    """Whether this machine lets us make a small disk; root in a container is not always allowed to."""
-    with tempfile.TemporaryDirectory() as folder:
-        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=False, capture_output=True).returncode:
-            return False
-        subprocess.run(["umount", folder], check=True)
-        return True
+    """Whether this process may make a small disk; root in a container is not always allowed to."""
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return bool(int(status["CapEff"], 16) >> CAP_SYS_ADMIN & 1)
 
 
 @pytest.fixture

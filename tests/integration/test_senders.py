@@ -205,6 +205,9 @@ def test_a_full_quarantine_drops_and_counts(store: SqlStore) -> None:
     assert [item.id for item in kept] == ["1", "2"]
     store.receive(kept)
     assert room.choose([(_held("5"), 5)]) == []
+    assert (
+        room.choose([(_held("1"), 5), (_held("2"), 5)]) == []
+    )  # sent again: here already, so neither held nor dropped
     counted = {name: measures.quarantined.labels(name)._value.get() for name in ("held", "dropped")}
     assert counted == {"held": 2, "dropped": 3}
 

@@ -62,5 +62,6 @@ def test_beyond_the_limit_a_stream_is_refused_and_one_that_ends_makes_room() -> 
         await first.aclose()  # type: ignore[attr-defined]
         assert live.streams == 0
         await (await live.stream("INC-1", None, lambda: True)).aclose()  # type: ignore[attr-defined]
+        assert live.streams == 0, "a page that left before the first word must not keep a place for ever"
 
     asyncio.run(asyncio.wait_for(run(), 5))
