@@ -49,6 +49,13 @@ TEXTS = [
     'service=~"[[:alpha:]]"',
     'service=~"(?i)CHECKOUT"',
     r"service=~\d",
+    r'service=~"\bcheck.*"',
+    r'service=~"\pL+"',
+    r'service=~"(c)\1"',
+    'service=~"(a+)+"',
+    'service=~"(?:a{100}){100}"',
+    'service=~"(?P<x>checkout)"',
+    'service=~"check[[:digit:]out]+"',
     "service=~checkout|payment",
 ]
 VALUES = [

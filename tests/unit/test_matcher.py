@@ -95,3 +95,10 @@ def test_any_text_is_read_or_refused_and_what_is_read_reads_back_the_same(text: 
     assert parse_matchers(format_matchers(found)) == found
     for matcher in found:
         assert matcher.matches({matcher.name: "abc"}) in (True, False)
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*b", "(.*a){20}"])
+def test_no_expression_takes_longer_than_the_text_is_long(pattern: str) -> None:
+    """In an engine that tries again and again, the first of these takes longer than the sun shines."""
+    (matcher,) = parse_matchers(f'label=~"{pattern}"')
+    assert not matcher.matches({"label": "a" * 5000 + "!"})
