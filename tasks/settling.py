@@ -105,7 +105,7 @@ def _settle_incident(tx: Transaction, triage: Triage, incident: Incident, res: R
     if not why:
         triage.touch(case)
         return False
-    triage.tell_rest(case)
+    triage.teller.tell_rest(case)
     ended, move = move_incident(case.incident, IncidentState.RESOLVED, now=now, by=BY, why=why)
     case.incident = ended
     tx.incidents.put(ended)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from quell.config.config import Config
-from quell.incidents.alert import Alert, AlertOutcome, AlertStatus, Ruling, rule_alert
+from quell.incidents.alert import Alert, AlertOutcome, Ruling, rule_alert
 from quell.incidents.change import Change
 from quell.incidents.incident import (
     Incident,
@@ -22,14 +22,15 @@ from quell.ports import Transaction
 from quell.triage.impact import title_of
 from quell.triage.kinship import CHANGE_KEY, SERVICE_KEY
 from quell.triage.linking import ONSET_SLACK
-from quell.triage.muting import Mute, find_mute, inhibition_hold
 from quell.triage.placement import Candidate, Placement, place_alert, place_report
 from quell.triage.relation import Relation
-from quell.triage.telling import called, gathered_lines, is_told_at_once, next_look, with_gathered
+from quell.triage.telling import called, next_look
 from tasks.assessment import BY, Assessment
 from tasks.bridging import join_related
 from tasks.ground import Case, Ground, new_id
+from tasks.holds import Holds
 from tasks.report_desk import ReportDesk, alert_of
+from tasks.teller import Teller
 
 MOST_FREED = 1000  # alerts read at once when a mute ends
 
@@ -45,22 +46,17 @@ class Triage:
         self.assessment = Assessment(tx, config, now)
         self._reports = ReportDesk(tx, config, now)
         self._has_waiting_reports = False
-        self._silences = [s for s in tx.silences.find(after=("ends_at", now)) if s.starts_at <= now < s.ends_at]
+        self.teller = Teller(self.assessment, now)
+        self._holds = Holds(tx, config, self.ground, now)
         self._touched: dict[IncidentId, None] = {}
-        self._freed: dict[str, None] = {}
         self._has_new_waiting = False
-        self._batch: dict[str, Alert] = {}
 
     # ---- what came in -------------------------------------------------------------------------------------------
 
     def take_alerts(self, alerts: Iterable[Alert]) -> None:
         """Take a batch; what inhibits others is noticed first, so that the order inside a batch does not matter."""
         news = list(alerts)
-        self._batch |= {alert.id: alert for alert in news}
-        self.ground.survey(news, self._inhibition_keys)
-        for alert in news:
-            if alert.status is AlertStatus.FIRING and self._mute(alert) is None:
-                self.ground.step_alert(alert, self._source_keys(alert))
+        self._holds.notice(news)
         for alert in news:
             self.take_alert(alert)
 
@@ -78,13 +74,13 @@ class Triage:
         is_over = known.status is not alert.status
         case = self.ground.case(alert.incident) if alert.incident else None
         self.ground.put(replace(alert, due_at=None, held_by=None) if is_over else alert)
-        if is_over and any(self._source_keys(alert)):
-            self._stop_inhibiting(alert)
+        if is_over:
+            self._holds.end(alert)
         if case is None:
             return
         case.incident = replace(case.incident, tally=case.tally.changed(known, alert))
         if is_over:
-            self._tell(case, "alert resolved", f"{called(alert)} is resolved", alert, by=alert.source)
+            self.teller.tell(case, "alert resolved", f"{called(alert)} is resolved", alert, by=alert.source)
         if known.annotations != alert.annotations or is_over:
             if alert.outcome is not AlertOutcome.DUPLICATE:
                 case.news[alert.id] = alert
@@ -161,7 +157,7 @@ class Triage:
             case = self.ground.case(placement.incident)
         decided = self._ruled(alert, placement, case)
         self.ground.put(decided)
-        self._watch_inhibition(decided)
+        self._holds.watch(decided)
         if case is None:
             self._has_new_waiting |= decided.outcome is AlertOutcome.WAITING
             self._note(decided)
@@ -182,7 +178,7 @@ class Triage:
             window=grouping.window,
             reopen=grouping.reopen,
             now=self._now,
-            mute=self._mute(alert),
+            mute=self._holds.mute(alert),
         )
 
     def _ruled(self, alert: Alert, placement: Placement, case: Case | None) -> Alert:
@@ -217,21 +213,13 @@ class Triage:
         case.incident = remember_keywords(case.incident, alert.labels)
         is_told_before = placement.is_flapping and any(a.is_flapping for a in self.ground.episodes(alert))
         if alert.outcome is not AlertOutcome.OPENED and not is_told_before:
-            self._tell(case, f"alert {alert.outcome}", f"{called(alert)}: {placement.reason}", alert)
+            self.teller.tell(case, f"alert {alert.outcome}", f"{called(alert)}: {placement.reason}", alert)
         self.touch(case)
 
     def _note(self, alert: Alert) -> None:
         text = f"{called(alert)} opens nothing: {alert.outcome_reason}"
         kind = f"alert {alert.outcome}"
         self._tx.timeline.append(Event(incident=None, at=self._now, kind=kind, by=BY, text=text, subject=alert.id))
-
-    def _tell(self, case: Case, kind: str, text: str, alert: Alert, *, by: str = BY) -> None:
-        """On the timeline at once, or in a storm counted and told together."""
-        if is_told_at_once(case.tally, self._now):
-            self.assessment.say(case, kind, text, subject=alert.id, by=by)
-            case.incident = replace(case.incident, tally=replace(case.tally, told_at=self._now))
-        else:
-            case.incident = replace(case.incident, tally=with_gathered(case.tally, kind, text))
 
     def _open(self, alert: Alert, reason: str) -> Case:
         catalog = self._config.catalog
@@ -259,52 +247,17 @@ class Triage:
 
     # ---- what is held back --------------------------------------------------------------------------------------
 
-    def _mute(self, alert: Alert) -> Mute | None:
-        return find_mute(
-            alert,
-            self.ground.kinship.labels_of(alert),
-            silences=self._silences,
-            maintenance=self._config.maintenance,
-            inhibit=self._config.rules.inhibit,
-            sources=self._sources,
-            now=self._now,
-        )
-
-    def _sources(self, key: str) -> list[Alert]:
-        found = (self.ground.alert(owner) or self._batch.get(owner) for owner in self.ground.owners(key))
-        firing = [a for a in found if a is not None and a.status is AlertStatus.FIRING]
-        return [alert for alert in firing if alert.outcome is not AlertOutcome.MUTED]
-
-    def _source_keys(self, alert: Alert) -> list[str]:
-        labels = self.ground.kinship.labels_of(alert)
-        return [rule.key(labels) for rule in self._config.rules.inhibit if rule.is_source(labels)]
-
-    def _inhibition_keys(self, alert: Alert) -> list[str]:
-        labels = self.ground.kinship.labels_of(alert)
-        return [rule.key(labels) for rule in self._config.rules.inhibit]
-
-    def _watch_inhibition(self, alert: Alert) -> None:
-        keys = self._source_keys(alert)
-        if keys and alert.status is AlertStatus.FIRING and alert.outcome is not AlertOutcome.MUTED:
-            self.ground.step_alert(alert, keys)
-        elif keys:
-            self._stop_inhibiting(alert)
-
-    def _stop_inhibiting(self, alert: Alert) -> None:
-        self.ground.lift(alert.id)
-        self._freed[inhibition_hold(alert.id)] = None
-
     def free(self, hold: str) -> bool:
         """Place what a hold kept back and still fires; whether that was all of it."""
         held = self.ground.held_by(hold, limit=MOST_FREED)
-        self.ground.survey(held, self._inhibition_keys)
+        self.ground.survey(held, self._holds.keys)
         for alert in held:
             self.place(alert)
         return len(held) < MOST_FREED
 
     def _free(self) -> None:
-        while self._freed:
-            hold = self._freed.popitem()[0]
+        while self._holds.freed:
+            hold = self._holds.freed.popitem()[0]
             while not self.free(hold):
                 self.ground.flush()  # what was placed is held no longer: the next part comes into sight
 
@@ -320,7 +273,7 @@ class Triage:
         """What waits joins an incident that has grown, or opens one where enough came together."""
         while has_news:
             waiting = self.ground.waiting()
-            self.ground.survey(waiting, self._inhibition_keys)
+            self.ground.survey(waiting, self._holds.keys)
             has_news = False
             for alert in waiting:
                 placement = self._decide(alert)
@@ -377,20 +330,9 @@ class Triage:
             why = f"first suspect {best.node}, score {best.score:.2f}" if best else "nothing stands out: look yourself"
             case.incident, move = move_incident(case.incident, IncidentState.TRIAGED, now=self._now, by=BY, why=why)
             self._tx.timeline.append(event_of(move))
-        self._tell_gathered(case)
+        self.teller.tell_what_is_due(case)
         due_at = next_look(case.incident)
         self._tx.incidents.put(replace(case.incident, updated_at=self._now, due_at=due_at))
-
-    def _tell_gathered(self, case: Case) -> None:
-        if is_told_at_once(replace(case.tally, gathered={}), self._now):
-            self.tell_rest(case)
-
-    def tell_rest(self, case: Case) -> None:
-        """Put what was gathered on the timeline."""
-        if case.tally.gathered:
-            for kind, text in gathered_lines(case.tally, self._now):
-                self.assessment.say(case, kind, text)
-            case.incident = replace(case.incident, tally=replace(case.tally, gathered={}, sample="", told_at=self._now))
 
     def _case(self, id: str) -> Case:
         case = self.ground.case(id)
