@@ -91,12 +91,12 @@ def _pool(timeout: timedelta) -> dict[str, Any]:
 
 
 @contextmanager
-def begin_writing(engine: Engine, lock: int | None = WRITER_LOCK) -> Generator[Connection]:
-    """A transaction that writes. SQLite has one writer always, PostgreSQL where a `lock` is named."""
-    with _answering(engine), engine.connect() as connection:
+def begin_writing(engine: Engine, lock: int = WRITER_LOCK) -> Generator[Connection]:
+    """A transaction that writes, alone: SQLite has one writer always, PostgreSQL gives it the named lock."""
+    with answering(engine), engine.connect() as connection:
         connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         with connection.begin():
-            if lock is not None and engine.dialect.name == "postgresql":
+            if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
             yield connection
 
@@ -104,7 +104,7 @@ def begin_writing(engine: Engine, lock: int | None = WRITER_LOCK) -> Generator[C
 @contextmanager
 def begin_reading(engine: Engine) -> Generator[Connection]:
     """A transaction that sees one moment, from its first look on, and never waits for writers."""
-    with _answering(engine), engine.connect() as connection:
+    with answering(engine), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with connection.begin():
@@ -112,16 +112,22 @@ def begin_reading(engine: Engine) -> Generator[Connection]:
 
 
 @contextmanager
-def _answering(engine: Engine) -> Generator[None]:
+def answering(engine: Engine) -> Generator[None]:
     """Say Unavailable, and what to do, where the database does not answer; a wrong statement stays what it is."""
     try:
         yield
     except (DataError, IntegrityError, ProgrammingError):
         raise
     except (DBAPIError, PoolTimeoutError) as error:
-        reason = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()[0]
-        where = engine.url.render_as_string(hide_password=True)
-        raise Unavailable(
-            f"store {where} does not answer: {reason}; check that it runs, has room on its disk "
-            "and is not held by a stopped process, then try again"
-        ) from error
+        reason = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        raise no_answer(engine, reason) from reason
+
+
+def no_answer(engine: Engine, reason: BaseException) -> Unavailable:
+    """What to say where the database does not answer; `reason` is the driver's own error."""
+    where = engine.url.render_as_string(hide_password=True)
+    first = str(reason).strip().splitlines()[0]
+    return Unavailable(
+        f"store {where} does not answer: {first}; check that it runs, has room on its disk "
+        "and is not held by a stopped process, then try again"
+    )

@@ -1,9 +1,9 @@
 """The store in SQLite or PostgreSQL."""
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, text
@@ -11,10 +11,11 @@ from sqlalchemy.engine import Row
 
 from quell.adapters.store.codec import clean_event, decode_evidence, encode_evidence, encode_received
 from quell.adapters.store.database import begin_reading, begin_writing, open_engine
+from quell.adapters.store.inbox_writer import InboxWriter
 from quell.adapters.store.lock import WriterLock
 from quell.adapters.store.migrate import bring_to_head
 from quell.adapters.store.records import SqlRecords
-from quell.adapters.store.schema import SEQUENCES, TABLES, TIMELINE
+from quell.adapters.store.schema import SEQUENCES, TIMELINE
 from quell.adapters.store.transaction import Desk, refuse_writing
 from quell.incidents.errors import Unavailable
 from quell.incidents.inbox import Received
@@ -35,6 +36,7 @@ class SqlStore:
         self._engine = open_engine(url, timeout)
         self._is_postgresql = self._engine.dialect.name == "postgresql"
         self._writer = WriterLock(timeout)
+        self._inbox = InboxWriter(self._engine)
         try:
             bring_to_head(self._engine)
         except BaseException:
@@ -59,6 +61,7 @@ class SqlStore:
         raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:
+        self._inbox.close()
         self._engine.dispose()
 
     @contextmanager
@@ -72,16 +75,10 @@ class SqlStore:
             yield _SqlTransaction(connection, is_writing=False)
 
     def _receive(self, rows: list[dict[str, Any]]) -> int:
-        with ExitStack() as stack:
-            if not self._is_postgresql:  # SQLite has one writer anyway: stand in line rather than poll
-                stack.enter_context(self._writer.held())
-            connection = stack.enter_context(begin_writing(self._engine, lock=None))
-            # The driver's own executemany: this is the gateway's busiest statement.
-            if self._is_postgresql:
-                values = [tuple(row[name] for name in _INBOX) for row in rows]
-                return connection.exec_driver_sql(_RECEIVE.format(", ".join(["%s"] * len(_INBOX))), values).rowcount
-            values = [tuple(_in_sqlite(row[name]) for name in _INBOX) for row in rows]
-            return connection.exec_driver_sql(_RECEIVE.format(", ".join("?" * len(_INBOX))), values).rowcount
+        if self._is_postgresql:
+            return self._inbox.insert(rows)
+        with self._writer.held():  # SQLite has one writer anyway: stand in line rather than poll
+            return self._inbox.insert(rows)
 
 
 class _SqlTransaction(Desk):
@@ -167,14 +164,6 @@ def _entry(row: Row[Any]) -> TimelineEntry:
     return TimelineEntry(**values)
 
 
-_INBOX = tuple(column.name for column in TABLES["inbox"].columns if column.name != "seq")
-_RECEIVE = f"INSERT INTO inbox ({', '.join(_INBOX)}) VALUES ({{}}) ON CONFLICT (id) DO NOTHING"
-
-
-def _in_sqlite(value: Any) -> Any:
-    return value.isoformat(timespec="microseconds") if isinstance(value, datetime) else value
-
-
 _COUNT_UP = text(
     "INSERT INTO sequences (prefix, value) VALUES (:prefix, 1) "
     "ON CONFLICT (prefix) DO UPDATE SET value = sequences.value + 1 RETURNING value"
@@ -186,4 +175,4 @@ def _count_up(connection: Connection, prefix: str) -> int:
 
 
 def _is_deadlock(error: Unavailable) -> bool:
-    return getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == "40P01"
+    return getattr(error.__cause__, "sqlstate", None) == "40P01"
