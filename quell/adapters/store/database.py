@@ -17,6 +17,7 @@ from quell.incidents.errors import InvalidInput, Unavailable
 WRITER_LOCK = 7_235_419_001  # advisory lock of PostgreSQL: whoever holds it writes the record
 MIGRATION_LOCK = 7_235_419_002
 _BEGIN = "quell_begin"  # execution option of a connection to SQLite: how its transactions begin
+_CHECKPOINT_AFTER = 4000  # pages of 4 KiB in the log: pages that many rows touch are copied less often
 _STOPPED_WRITER = timedelta(minutes=1)  # PostgreSQL ends a transaction that does nothing for so long
 
 
@@ -48,6 +49,7 @@ def _open_sqlite(url: URL, timeout: timedelta) -> Engine:
         connection.isolation_level = None  # Python's driver begins no transaction by itself; `begin` below does
         _use_wal(connection, timeout)
         connection.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before it returns
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_AFTER}")
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine, "begin")
