@@ -1,15 +1,15 @@
 """Changes of status beside 10,000 open alerts, each through the real path on a real database.
 
-`python -m benchmarks.status_change [--store URL] [--alerts N] [--rounds N] [--json]`
+`python -m benchmarks.status_change [--store sqlite|postgresql] [--alerts N] [--rounds N] [--json]`
 
-Two shapes: all alerts in one incident, and as many incidents as there are services (100 alerts each). Each figure is
-the time from the inbox to the commit: what a person, or the next alert, has to wait for.
+Three shapes: all alerts in one incident, an incident for each 100 alerts, and one for each alert. Each figure is the
+time from the inbox to the commit: what a person, or the next alert, has to wait for.
 """
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.postgres import throwaway_postgres
 from benchmarks.report import parser, print_json, print_table
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
@@ -27,15 +28,18 @@ from tasks.intake import drain_inbox
 from tasks.resources import Resources
 from tasks.silences import add_silence, end_silence
 
-PER_SERVICE = 100
+BEFORE_DRAIN = 500  # alerts
+SHAPES = {"one incident": (100, True), "an incident per service": (100, False), "an incident per alert": (1, False)}
 
 
 class Desk:
     """A store with a clock, and what the benchmark sends."""
 
-    def __init__(self, url: str, services: int, *, are_related: bool) -> None:
+    def __init__(self, url: str, services: int, per_service: int, *, are_related: bool) -> None:
         self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+        self.fill_seconds = 0.0
         self.sent = 0
+        self.per_service = per_service
         names = [f"service-{n}" for n in range(services)]
         needs = ("service-0",) if are_related else ()
         catalog = Catalog(
@@ -45,7 +49,7 @@ class Desk:
                     team="t",
                     depends_on=() if name == "service-0" else needs,
                     is_user_facing=True,
-                    instances=tuple(Instance(name=f"{name}-{n}", service=name) for n in range(PER_SERVICE)),
+                    instances=tuple(Instance(name=f"{name}-{n}", service=name) for n in range(per_service)),
                 )
                 for name in names
             }
@@ -86,20 +90,24 @@ class Desk:
 
 
 @contextmanager
-def filled(url: str | None, alerts: int, *, are_related: bool) -> Iterator[Desk]:
-    with tempfile.TemporaryDirectory(prefix="quell-status-") as folder:
-        services = alerts // PER_SERVICE
-        desk = Desk(url or f"sqlite:///{folder}/record.db", services, are_related=are_related)
+def filled(store: str, alerts: int, per_service: int, *, are_related: bool) -> Iterator[Desk]:
+    with ExitStack() as stack:
+        if store == "postgresql":
+            url = stack.enter_context(throwaway_postgres(durable=True))
+        else:
+            url = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory(prefix='quell-status-'))}/record.db"
+        services = alerts // per_service
+        desk = Desk(url, services, per_service, are_related=are_related)
+        stack.callback(desk.store.close)
         start = desk.now
         began = time.perf_counter()
         for service in range(services):
-            desk.send(*(desk.alert(service, n, at=start) for n in range(PER_SERVICE)))
-            if service % 5 == 4:
+            desk.send(*(desk.alert(service, n, at=start) for n in range(per_service)))
+            if (service + 1) * per_service % BEFORE_DRAIN == 0:
                 desk.drain()
         desk.drain()
-        desk.fill_seconds = time.perf_counter() - began  # type: ignore[attr-defined]
+        desk.fill_seconds = time.perf_counter() - began
         yield desk
-        desk.store.close()
 
 
 def measure(desk: Desk, rounds: int) -> dict[str, list[float]]:
@@ -114,7 +122,7 @@ def measure(desk: Desk, rounds: int) -> dict[str, list[float]]:
         seconds.setdefault(name, []).append((time.perf_counter() - began) * 1000)
 
     for n in range(rounds):
-        service, instance = n * 7 % services, n * 13 % PER_SERVICE
+        service, instance = n * 7 % services, n * 13 % desk.per_service
         desk.now += timedelta(seconds=5)
         desk.send(desk.alert(service, instance, at=start, is_over=True))
         timed("resolve", desk.drain)
@@ -145,26 +153,25 @@ def _silence(desk: Desk, n: int) -> None:
     desk.drain()
 
 
-def run(url: str | None, alerts: int, rounds: int) -> dict[str, Any]:
-    figures: dict[str, Any] = {"alerts": alerts}
-    for name, are_related in (("one incident", True), ("an incident per service", False)):
-        with filled(url, alerts, are_related=are_related) as desk:
+def run(store: str, alerts: int, rounds: int) -> dict[str, Any]:
+    figures: dict[str, Any] = {"store": store, "alerts": alerts, "shapes": {}}
+    for name, (per_service, are_related) in SHAPES.items():
+        with filled(store, alerts, per_service, are_related=are_related) as desk:
             with desk.store.reading() as tx:
                 incidents = tx.incidents.count()
             found = measure(desk, rounds)
-            figures[name] = {
+            figures["shapes"][name] = {
                 "incidents": incidents,
-                "fill_alerts_per_second": alerts / desk.fill_seconds,  # type: ignore[attr-defined]
+                "fill_alerts_per_second": alerts / desk.fill_seconds,
                 "p95_ms": {what: float(np.percentile(ms, 95)) for what, ms in found.items()},
                 "median_ms": {what: float(np.median(ms)) for what, ms in found.items()},
             }
-        url = None if url is None else url
     return figures
 
 
 def main() -> None:
     asked = parser(__doc__)
-    asked.add_argument("--store", metavar="URL", help="an empty database; default: SQLite in a temporary folder")
+    asked.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite", help="a throwaway database of it")
     asked.add_argument("--alerts", type=int, default=10_000)
     asked.add_argument("--rounds", type=int, default=40)
     options = asked.parse_args()
@@ -172,11 +179,9 @@ def main() -> None:
     if options.json:
         print_json(figures)
         return
-    shapes = [name for name in figures if name != "alerts"]
-    for name in shapes:
-        shape = figures[name]
+    for name, shape in figures["shapes"].items():
         rows = [(what, shape["median_ms"][what], p95) for what, p95 in shape["p95_ms"].items()]
-        title = f"{figures['alerts']} open alerts, {name} ({shape['incidents']})"
+        title = f"{options.store}: {figures['alerts']} open alerts, {name} ({shape['incidents']})"
         print_table(f"{title}: ms", ("change", "median", "p95"), rows)
         print(f"filled at {shape['fill_alerts_per_second']:.0f} alerts/s\n")
 
