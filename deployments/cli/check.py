@@ -229,7 +229,7 @@ def _validate(repository: "ConfigRepository") -> str:
 
 def check_secrets(config: "Config") -> Iterator[Finding]:
     """Whether every secret that is given by reference can be read; its content is never shown."""
-    from quell.config.value import read_reference
+    from quell.config.value import is_reference, read_reference
     from quell.incidents.errors import InvalidInput
 
     references = [
@@ -237,6 +237,12 @@ def check_secrets(config: "Config") -> Iterator[Finding]:
         for person in config.people.values()
         for reference in (person.totp_secret, person.password_hash)
         if reference and not reference.startswith("$")
+    ]
+    references += [
+        (f"sources.{source.name}", reference)
+        for source in (config.sources or {}).values()
+        for reference in (*source.tokens, source.signing_secret)
+        if reference and is_reference(reference)
     ]
     for receiver in config.notifying.receivers.values():
         references += [(f"receivers.{receiver.name}.urls", reference) for reference in receiver.urls]

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from deployments.demo.recorded import EVENTS, LEVERS
+from deployments.sandbox.credentials import credentials
 from deployments.sandbox.deploy import announce, exchange
 from deployments.sandbox.layout import find_base_port
 from deployments.sandbox.repository import last_commit
@@ -99,7 +100,9 @@ def perform(tape: Tape, res: Resources, sandbox: Sandbox) -> None:
     sandbox.inject("bad-config", instance=INSTANCE)
     time.sleep(1)
     for text in REPORTS:
-        exchange("POST", f"{door}/api/v1/reports", {"text": text, "service": "checkout", "reporter": "a customer"})
+        report = {"text": text, "service": "checkout", "reporter": "a customer"}
+        desk = credentials(sandbox.layout.secrets, "support-desk")
+        exchange("POST", f"{door}/api/v1/reports", report, headers=desk)
     time.sleep(_UNTIL_DRAINED_SECONDS)
     before = haproxy.read_state(ISOLATE)
     haproxy.apply(ISOLATE)

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from pyotp import random_base32
-
 from deployments.demo.account import Account, StepMissing
 from deployments.demo.recorded import RecordedHAProxy, RecordedMetrics, Recording, inbox_items
-from deployments.sandbox.files import PEOPLE, render_config
+from deployments.sandbox.credentials import write_secrets
+from deployments.sandbox.files import render_config
 from deployments.sandbox.layout import Layout
 from quell.adapters.store.sql import SqlStore
 from quell.config.load import load_config
@@ -113,8 +112,7 @@ class ReplayAccount(Account):
 
 
 def _write_files(layout: Layout) -> None:
-    for folder in (layout.config, layout.secrets, layout.haproxy / "maps"):
+    for folder in (layout.config, layout.haproxy / "maps"):
         folder.mkdir(parents=True, exist_ok=True)
-    for person in PEOPLE:
-        (layout.secrets / f"{person}.totp").write_text(random_base32() + "\n")
+    write_secrets(layout.secrets)
     render_config(layout)

@@ -12,6 +12,7 @@ from pyotp.totp import TOTP
 from deployments.demo.account import Account, StepMissing
 from deployments.demo.scorecard import Scorecard
 from deployments.demo.witness import Witness
+from deployments.sandbox.credentials import credentials
 from quell.incidents.incident import Incident
 from quell.incidents.mitigation import MitigationState
 from tasks.runs import resume_run, resumed_at, run_state, run_url, start_run
@@ -239,6 +240,8 @@ class Story:
         self.account.say("Your turn: open the link, press Resume, and approve; or refuse, and watch what happens.")
         secret = (self.secrets / f"{APPROVER}.totp").read_text().strip()
         self.account.say(f"You are {APPROVER}. One-time code now: {self._code(APPROVER)} (secret {secret})")
+        password = (self.secrets / f"{APPROVER}.password").read_text().strip()
+        self.account.say(f"On the incident's page: sign in as {APPROVER} with password {password}")
         self.account.say(f"Or: quell approve {mitigation} --person {APPROVER} --code CODE")
 
     def _code(self, person: str) -> str:
@@ -255,7 +258,8 @@ class Story:
 
     def _report(self, text: str) -> None:
         body = {"text": text, "service": "checkout", "reporter": "a customer"}
-        httpx.post(f"{self.witness.config.gateway_url}/api/v1/reports", json=body, timeout=10).raise_for_status()
+        url = f"{self.witness.config.gateway_url}/api/v1/reports"
+        httpx.post(url, json=body, headers=credentials(self.secrets, "support-desk"), timeout=10).raise_for_status()
 
     def _finished(self, what: str, run: str, *, within: float) -> None:
         def state() -> str | None:

@@ -8,9 +8,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deployments.sandbox.credentials import credentials
 from deployments.sandbox.layout import Layout
 from deployments.sandbox.repository import Commit, last_commit
 from quell.incidents.errors import InvalidInput, QuellError, Unavailable
@@ -19,11 +21,17 @@ _TIMEOUT_SECONDS = 5.0
 _ANNOUNCEMENTS = 3
 
 
-def exchange(method: str, url: str, body: object = None, timeout_seconds: float = _TIMEOUT_SECONDS) -> dict[str, Any]:
+def exchange(
+    method: str,
+    url: str,
+    body: object = None,
+    timeout_seconds: float = _TIMEOUT_SECONDS,
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Send JSON, get JSON. Raises InvalidInput on 4xx (the text is the server's) and Unavailable otherwise."""
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, data=data, method=method, headers=headers)
+    said = {"Content-Type": "application/json", **(headers or {})}
+    request = urllib.request.Request(url, data=data, method=method, headers=said)
     try:
         with urllib.request.urlopen(request, timeout=timeout_seconds) as reply:
             return json.loads(reply.read() or b"{}")
@@ -62,9 +70,10 @@ def change_event(layout: Layout, instance: str, commit: Commit) -> dict[str, Any
 
 def announce(layout: Layout, instance: str, commit: Commit) -> None:
     """Tell the gateway, trying a few times while it cannot be reached. Raises QuellError."""
+    url, event = f"{layout.gateway_url}/api/v1/changes", change_event(layout, instance, commit)
     for attempt in range(1, _ANNOUNCEMENTS + 1):
         try:
-            exchange("POST", f"{layout.gateway_url}/api/v1/changes", change_event(layout, instance, commit))
+            exchange("POST", url, event, headers=credentials(layout.secrets, "pipeline"))
         except Unavailable:
             if attempt == _ANNOUNCEMENTS:
                 raise

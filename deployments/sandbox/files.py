@@ -6,12 +6,11 @@ from datetime import datetime
 from pathlib import Path
 
 import jinja2
-import pyotp
 
+from deployments.sandbox.credentials import write_secrets
 from deployments.sandbox.layout import DEFAULT_BASE_PORT, REPLICAS, Layout
 from deployments.sandbox.repository import create_repository
 
-PEOPLE = ("alice", "bob", "carol")
 _EXAMPLE = Path(__file__).resolve().parents[1] / "config.example"
 _OWN = ("config", "shop-config", "haproxy", "prometheus", "alertmanager", "secrets", "logs", "run", "quell")
 _PORT = re.compile(rf"(?<![\w.-]){DEFAULT_BASE_PORT // 100}(\d\d)(?![\w.])")
@@ -37,7 +36,7 @@ def write_files(layout: Layout, *, now: datetime) -> None:
     for name in (*_OWN, "haproxy/maps", "prometheus/rules"):
         (layout.folder / name).mkdir(parents=True, exist_ok=True)
     _write_maps(layout)
-    _write_secrets(layout.secrets)
+    write_secrets(layout.secrets)
     if not (layout.repository / ".git").exists():
         shutil.rmtree(layout.repository)
         create_repository(layout, _render("haproxy.cfg.j2", layout), now=now)
@@ -52,6 +51,7 @@ def _render(template: str, layout: Layout) -> str:
     return _templates.get_template(template).render(
         folder=layout.folder,
         haproxy=layout.haproxy,
+        secrets=layout.secrets,
         gateway_url=layout.gateway_url,
         port=dict(layout.ports()),
         services={service: layout.of_service(service) for service in REPLICAS},
@@ -64,15 +64,6 @@ def _write_maps(layout: Layout) -> None:
         file = layout.haproxy / name
         if not file.exists():
             file.write_text(text)
-
-
-def _write_secrets(folder: Path) -> None:
-    folder.chmod(0o700)
-    for person in PEOPLE:
-        file = folder / f"{person}.totp"
-        if not file.exists():
-            file.touch(mode=0o600)
-            file.write_text(pyotp.random_base32() + "\n")
 
 
 def render_config(layout: Layout) -> None:

@@ -157,9 +157,17 @@ def test_the_configuration_is_rendered_for_this_sandbox(sandbox: Sandbox) -> Non
 
 def test_secrets_are_readable_by_the_owner_only(sandbox: Sandbox) -> None:
     files = sorted(sandbox.layout.secrets.iterdir())
-    assert [file.name for file in files] == ["alice.totp", "bob.totp", "carol.totp"]
+    people = [
+        f"{person}.{kind}" for person in ("alice", "bob", "carol") for kind in ("password", "password-hash", "totp")
+    ]
+    senders = [
+        f"{sender}.{kind}"
+        for sender in ("alertmanager", "pipeline", "support-desk")
+        for kind in ("token", "token-hash")
+    ]
+    assert [file.name for file in files] == sorted(people + senders)
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
-    assert len({file.read_text() for file in files}) == 3
+    assert len({file.read_text() for file in files}) == len(files)
 
 
 def test_a_share_of_errors_in_one_instance_shows_there_and_clears(sandbox: Sandbox) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments.sandbox.credentials import credentials
+
 pytestmark = pytest.mark.scenario
 
 
@@ -63,7 +65,9 @@ def test_a_killed_responder_comes_back_and_answers_what_came_in_meanwhile(runnin
         "annotations": {"summary": "the disk of catalog-1 is nearly full"},
     }
     url = f"{running_quell.config.gateway_url}/api/v1/alerts"
-    assert httpx.post(url, json=[alert], timeout=10).is_success
+    assert httpx.post(url, json=[alert], timeout=10).status_code == 401, "the shop's senders have tokens"
+    headers = credentials(running_quell.sandbox.layout.secrets, "alertmanager")
+    assert httpx.post(url, json=[alert], headers=headers, timeout=10).is_success
 
     def answered() -> Any:
         with running_quell.store.reading() as tx:
