@@ -15,21 +15,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from benchmarks.intake_ledger import Ledger, settle_and_judge
 from benchmarks.report import print_json, print_table
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
-from quell.incidents.alert import AlertOutcome
-from quell.incidents.inbox import Quarantine
-from quell.incidents.incident import Incident
 from quell.incidents.service import Catalog, Instance, Service
-from quell.incidents.timeline import verify_chain
 
 SERVICES = 20
 SENDERS = 4
@@ -37,19 +33,6 @@ SHORTEST_LIFE, LONGEST_LIFE = 0.15, 0.9  # seconds until a process is killed, fr
 ANSWER_WITHIN = 10.0
 NOTHING: Any = None  # draining asks for no metrics
 _WEBHOOK, _CHANGES, _REPORTS = "/api/v1/alerts/alertmanager", "/api/v1/changes", "/api/v1/reports"
-
-
-@dataclass(kw_only=True)
-class Ledger:
-    """What the senders know: what was acknowledged, and how often they had to send again."""
-
-    alerts: set[str] = field(default_factory=set[str])
-    changes: set[str] = field(default_factory=set[str])
-    reports: set[str] = field(default_factory=set[str])
-    resent: int = 0
-    kills: dict[str, int] = field(default_factory=lambda: {"gateway": 0, "drainer": 0})
-    faults: list[str] = field(default_factory=list[str])
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 # ---- the processes that die ---------------------------------------------------------------------------------------
@@ -131,7 +114,7 @@ def torture(store: str, *, kills: int, seed: int) -> tuple[Ledger, list[str]]:
     for thread in senders:
         thread.join()
     try:
-        return ledger, [*ledger.faults, *_settle_and_judge(store, ledger)]
+        return ledger, [*ledger.faults, *settle_and_judge(store, ledger)]
     finally:
         for process in last:
             process.kill()
@@ -209,81 +192,18 @@ def hash_of(name: str) -> int:
 def _until_taken(client: httpx.Client, path: str, body: dict[str, Any], ledger: Ledger) -> bool:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not ledger.faults:
-        try:
+        with suppress(httpx.TransportError):  # it was killed: nothing was acknowledged
             answer = client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
             if answer.is_success:
                 return True
             if answer.status_code not in (429, 503):
                 ledger.faults.append(f"{path} answered {answer.status_code}: {answer.text[:200]}")
                 return False
-        except httpx.TransportError:
-            pass  # it was killed: nothing was acknowledged
         with ledger.lock:
             ledger.resent += 1
         time.sleep(0.02)
     ledger.faults.append(f"{path} was not taken within a minute")
     return False
-
-
-# ---- the judgement ------------------------------------------------------------------------------------------------
-
-
-def _settle_and_judge(url: str, ledger: Ledger) -> list[str]:
-    store = SqlStore(url)
-    try:
-        if not _drained(store):
-            return ["the inbox was not drained within two minutes"]
-        return _judge(store, ledger)
-    finally:
-        store.close()
-
-
-def _drained(store: SqlStore) -> bool:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with store.reading() as tx:
-            if tx.inbox.count({"processed_at": None}) == 0:
-                return True
-        time.sleep(0.2)
-    return False
-
-
-def _judge(store: SqlStore, ledger: Ledger) -> list[str]:
-    with store.reading() as tx:
-        alerts = tx.alerts.find()
-        incidents = {incident.id: incident for incident in tx.incidents.find()}
-        changes, reports = {c.id for c in tx.changes.find()}, {r.id for r in tx.reports.find()}
-        held = tx.inbox.count({"quarantine": Quarantine.HELD})
-        broken = [f"the timeline is broken: {fault}" for fault in verify_chain(tx.timeline.entries())]
-    found = [alert.labels["check"] for alert in alerts if "check" in alert.labels]
-    for what, sent, stored in (
-        ("alerts", ledger.alerts, set(found)),
-        ("changes", ledger.changes, changes),
-        ("reports", ledger.reports, reports),
-    ):
-        if lost := sent - stored:
-            broken.append(f"{len(lost)} acknowledged {what} are lost, such as {min(lost)}")
-    if len(found) != len(set(found)):
-        broken.append(f"{len(found) - len(set(found))} alerts are in the store twice")
-    if undecided := [alert.id for alert in alerts if alert.outcome is None]:
-        broken.append(f"{len(undecided)} alerts have no outcome")
-    if held:
-        broken.append(f"{held} items are in quarantine, though all can be read")
-    return broken + _miscounted(incidents, [(a.incident, a.outcome) for a in alerts])
-
-
-def _miscounted(incidents: dict[Any, Incident], placed: list[tuple[str | None, AlertOutcome | None]]) -> list[str]:
-    """An alert that was placed twice, or half, shows in what its incident has counted."""
-    broken: list[str] = []
-    for incident in incidents.values():
-        holds = sum(1 for id, _ in placed if id == incident.id)
-        counted = incident.tally.alerts if incident.tally else 0
-        if holds != counted:
-            broken.append(f"{incident.id} counts {counted} alerts and holds {holds}")
-    openers = sum(1 for _, outcome in placed if outcome is AlertOutcome.OPENED)
-    if openers != len(incidents):
-        broken.append(f"{openers} alerts opened {len(incidents)} incidents")
-    return broken
 
 
 def _free_port() -> int:

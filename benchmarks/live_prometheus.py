@@ -6,7 +6,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,11 +98,9 @@ def live_prometheus(folder: Path) -> Generator[LivePrometheus]:
 def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
+        with suppress(httpx.TransportError):
             if httpx.get(f"{url}/-/ready", trust_env=False).is_success:
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.05)
     raise Unavailable(f"prometheus at {url} is not ready after {_READY_SECONDS} s: {log.read_text()[-500:]}")
 

@@ -48,11 +48,10 @@ def decide(
     found = res.config.people.get(person)
     with res.store.writing() as tx:
         now = res.clock()
-        question = question_about(res, tx, subject)
         is_fresh = given_at is not None and now - _LONGEST_WAY <= given_at <= now
         step = code_step(found, code, given_at if given_at and is_fresh else now) if found else None
         verdict = check(
-            question,
+            question_about(res, tx, subject),
             plan_hash=plan_hash,
             person=found,
             name=person,
@@ -62,12 +61,7 @@ def decide(
             failed_codes=_failed_codes(res, tx, subject, person),
             now=now,
         )
-        incident = _incident_of(tx, subject)
-        if isinstance(verdict, Refusal):
-            evidence = {"rule": verdict.rule, "channel": channel, "person": person}
-            text = f"{given} by {person or 'nobody'}: {verdict.sentence}"
-            tx.timeline.append(_event(incident, subject, _REJECTED, QUELL, text, now, evidence))
-        else:
+        if not isinstance(verdict, Refusal):
             decision = Decision(
                 id=f"{subject}/{plan_hash[:16]}",
                 subject=subject,
@@ -79,14 +73,23 @@ def decide(
                 at=now,
                 code_step=step,
             )
-            _store(tx, decision, incident)
+            _store(tx, decision, _incident_of(tx, subject))
             return decision
+        _tell_rejected(tx, subject, given, person, channel, verdict, now)
     raise Refused(
         f"{given} of {subject} was not accepted: {verdict.sentence}",
         rule=verdict.rule,
         value=verdict.value,
         limit=verdict.limit,
     )
+
+
+def _tell_rejected(
+    tx: Transaction, subject: str, answer: Answer, person: str, channel: str, verdict: Refusal, now: datetime
+) -> None:
+    evidence = {"rule": verdict.rule, "channel": channel, "person": person}
+    text = f"{answer} by {person or 'nobody'}: {verdict.sentence}"
+    tx.timeline.append(_event(_incident_of(tx, subject), subject, _REJECTED, QUELL, text, now, evidence))
 
 
 def question_about(res: Resources, tx: Transaction, subject: str) -> Question:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -158,11 +159,9 @@ class Sandbox:
             if self._supervisor is None or self._supervisor.poll() is not None:
                 log = (self.layout.logs / "supervisor.log").read_text(errors="replace").strip()
                 raise Unavailable(f"sandbox did not start: {log.splitlines()[-1] if log else 'no output'}")
-            try:
+            with suppress(QuellError):
                 if self.state()["ready"]:
                     return
-            except QuellError:
-                pass
             time.sleep(0.05)
         raise Unavailable(f"sandbox was not ready within {_UP_SECONDS:.0f} s; see {self.layout.logs}")
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +127,10 @@ class Supervisor:
             child = self._children.get(name)
             if child is not None and child.poll() is not None:
                 raise Unavailable(f"{name} ended with {child.returncode}: {_last_line(self.layout.logs / name)}")
-            try:
+            with suppress(OSError):
                 if (await client.request("GET", path, timeout_seconds=1)).status == 200:
                     client.close()
                     return
-            except OSError:
-                pass
             await asyncio.sleep(0.05)
         raise Unavailable(f"{name} did not answer within {_READY_SECONDS:.0f} s; see {self.layout.logs}/{name}.log")
 

@@ -4,7 +4,7 @@ import logging
 import re
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -68,11 +68,9 @@ def mask(text: str, url: str, contact: str | None = None) -> str:
 def _parts(url: str) -> set[str]:
     rest = url.split("://", 1)[-1]
     pieces = {url, rest, *re.split(r"[/?&=:@,;#+\s]+", rest)}
-    try:
+    with suppress(ValueError):
         parts = urlsplit(url)
         pieces |= {parts.netloc, parts.path, parts.query, parts.hostname or "", parts.password or ""}
-    except ValueError:
-        pass
     pieces |= {unquote(piece) for piece in pieces}
     return {piece for piece in pieces if len(piece) >= _SHORTEST_SECRET}
 

@@ -9,12 +9,12 @@ from pydantic import BaseModel
 
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
 from quell.config.notification_schema import NotificationsFile, build_notifying
+from quell.config.playbook_schema import PlaybookFile, StepModel
 from quell.config.schema import (
     ConnectionsModel,
     MaintenanceModel,
     OpenAfterModel,
     PeopleFile,
-    PlaybookFile,
     QuellFile,
     ReportLimitsModel,
     RepositoryModel,
@@ -25,7 +25,6 @@ from quell.config.schema import (
     SignalsFile,
     SourceModel,
     SourcesFile,
-    StepModel,
     WeeklyModel,
 )
 from quell.config.source import Source

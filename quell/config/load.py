@@ -8,8 +8,9 @@ from quell.config.check import Sources, check_sources
 from quell.config.config import Config
 from quell.config.notification_schema import NotificationsFile
 from quell.config.parse import parse
+from quell.config.playbook_schema import PlaybookFile
 from quell.config.problem import ConfigError, Problem, did_you_mean
-from quell.config.schema import PeopleFile, PlaybookFile, QuellFile, RoutingFile, ServicesFile, SignalsFile, SourcesFile
+from quell.config.schema import PeopleFile, QuellFile, RoutingFile, ServicesFile, SignalsFile, SourcesFile
 from quell.config.source import Source, read_toml, read_yaml
 from quell.config.value import is_reference, read_reference
 from quell.incidents.errors import InvalidInput
