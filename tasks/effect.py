@@ -13,7 +13,7 @@ from quell.incidents.mitigation import HOLDING_STATES, PENDING_STATES, Mitigatio
 from quell.ports import Transaction
 from quell.response.approval import is_valid
 from quell.response.guardrail import check_kill_switch
-from quell.response.refusal import Refusal
+from quell.response.refusal import Answer, Refusal
 from tasks.approval import question_about
 from tasks.automation import automation_enabled
 from tasks.lease import Hold, hold
@@ -73,7 +73,7 @@ def _begin(res: Resources, lease: Hold, id: str) -> Mitigation:
         mitigation = get_mitigation(tx, id)
         if mitigation.state not in (*PENDING_STATES, MitigationState.APPLYING):
             return mitigation
-        answer = ask_guardrails(res, tx, draft, now=now, own=mitigation) if draft else _not_configured(mitigation)
+        answer = _ask_again(res, tx, draft, mitigation, now) if draft else _not_configured(mitigation)
         if not isinstance(answer, Refusal):
             return _approved(res, tx, mitigation, now)
         if mitigation.state is not MitigationState.APPLYING:
@@ -89,6 +89,12 @@ def _draft_again(res: Resources, mitigation: Mitigation) -> Draft | None:
         return None
     live = live_capacity(res, service, [step.actuator for step in mitigation.plan.steps])
     return Draft(playbook=playbook, service=service, plan=mitigation.plan, live=live)
+
+
+def _ask_again(res: Resources, tx: Transaction, draft: Draft, mitigation: Mitigation, now: datetime) -> Answer:
+    """What a person approved counts as asked for by a person."""
+    by = mitigation.approved_by or mitigation.requested_by
+    return ask_guardrails(res, tx, draft, now=now, requested_by=by, own=mitigation)
 
 
 def _not_configured(mitigation: Mitigation) -> Refusal:

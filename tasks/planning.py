@@ -3,17 +3,18 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from quell.incidents.alert import Alert
 from quell.incidents.errors import InvalidInput, Refused
 from quell.incidents.incident import Incident, IncidentState
-from quell.incidents.labels import format_labels
+from quell.incidents.labels import SERVICE, format_labels
+from quell.incidents.maintenance import find_maintenance
 from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState, Plan, plan_hash
 from quell.incidents.service import Service
 from quell.incidents.timeline import Event
 from quell.ports import Actuator, Transaction
-from quell.response.guardrail import check
+from quell.response.guardrail import Situation, check
 from quell.response.plan import make_plan
 from quell.response.playbook import Playbook
 from quell.response.refusal import Allowed, Answer, Refusal
@@ -22,6 +23,8 @@ from tasks.automation import automation_enabled
 from tasks.record import ACTIVE_STATES, QUELL, acknowledge, get_incident, move, move_incident_if_possible
 from tasks.resources import Resources
 
+_HOUR = timedelta(hours=1)
+_UNTOUCHED = (MitigationState.REFUSED, MitigationState.EXPIRED)
 _PLANNABLE = (IncidentState.TRIAGED, IncidentState.CONTAINED, IncidentState.MITIGATING)
 
 
@@ -134,7 +137,7 @@ def store_plan(
     """Write the intent, or why it is refused: guardrails and intent are one transaction over all processes."""
     with res.store.writing() as tx:
         now = res.clock()
-        answer = ask_guardrails(res, tx, draft, now=now)
+        answer = ask_guardrails(res, tx, draft, now=now, requested_by=requested_by)
         if isinstance(answer, Refusal):
             event = _event(draft.plan.incident, now, f"{draft.plan.playbook} on {draft.plan.target}: {answer.sentence}")
             tx.timeline.append(event)
@@ -143,23 +146,32 @@ def store_plan(
 
 
 def ask_guardrails(
-    res: Resources, tx: Transaction, draft: Draft, *, now: datetime, own: Mitigation | None = None
+    res: Resources,
+    tx: Transaction,
+    draft: Draft,
+    *,
+    now: datetime,
+    requested_by: str,
+    own: Mitigation | None = None,
 ) -> Answer:
     """Ask every guardrail about the plan inside a transaction; `own` is the mitigation that the plan already is."""
     others = [m for m in tx.mitigations.find({"state": ACTIVE_STATES}) if own is None or m.id != own.id]
+    recent = tx.mitigations.find(after=("created_at", now - _HOUR))
     same = tx.mitigations.find({"target": draft.plan.target, "state": MitigationState.UNDONE})
     ended = [m.ended_at for m in same if m.ended_at is not None]
-    return check(
-        draft.plan,
-        draft.playbook.limits,
+    situation = Situation(
         service=draft.service,
         catalog=res.config.catalog,
         live=draft.live,
         automation_enabled=automation_enabled(tx),
         active=others,
+        recent=[m for m in recent if (own is None or m.id != own.id) and m.state not in _UNTOUCHED],
         last_ended_at=max(ended, default=None),
+        frozen=find_maintenance(res.config.freezes, {SERVICE: draft.service.name}, now=now),
+        is_automatic=requested_by == QUELL,
         now=now,
     )
+    return check(draft.plan, draft.playbook.limits, res.config.fleet_limits, situation)
 
 
 def live_capacity(res: Resources, service: Service, actuators: Sequence[str]) -> Mapping[str, float]:

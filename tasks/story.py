@@ -67,7 +67,7 @@ def show_dry_run(res: Resources, request: MitigationRequest) -> None:
         request.reason,
     )
     with res.store.reading() as tx:
-        answer = ask_guardrails(res, tx, draft, now=res.clock())
+        answer = ask_guardrails(res, tx, draft, now=res.clock(), requested_by=request.requested_by or "dry run")
     verdict = f"refused by {answer.sentence}" if isinstance(answer, Refusal) else f"allowed: {answer.reason}"
     log().info("dry run: %s on %s would be %s", request.playbook, draft.plan.target, verdict)
     link = incident_link(res.config, draft.plan.incident)

@@ -78,7 +78,7 @@ def preview(
 
     draft = draft_manual(res, playbook, service, target, incident, by, reason or "a preview")
     with res.store.reading() as tx:
-        return draft.plan, ask_guardrails(res, tx, draft, now=res.clock())
+        return draft.plan, ask_guardrails(res, tx, draft, now=res.clock(), requested_by=by)
 
 
 def _said(answer: "Answer") -> str:

@@ -34,7 +34,7 @@ from quell.incidents.maintenance import Maintenance, Weekly
 from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import DIRECTION_OF_KIND, Signal
 from quell.incidents.slo import Slo
-from quell.response.playbook import ApprovalPolicy, Limits, Playbook, RecoveryRule, StepTemplate
+from quell.response.playbook import ApprovalPolicy, FleetLimits, Limits, Playbook, RecoveryRule, StepTemplate
 from quell.triage.rules import Flapping, Inhibition, OpenAfter, Rules
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -59,9 +59,9 @@ def build_config(
         intervals=Intervals(**_given(quell.intervals)),
         detection=Detection(**_given(quell.detection)),
         grouping=Grouping(**_given(routing.grouping)),
-        maintenance=tuple(
-            _maintenance(model, _where(routing_source, "maintenance", n)) for n, model in enumerate(routing.maintenance)
-        ),
+        maintenance=_windows(routing.maintenance, routing_source, "maintenance"),
+        freezes=_windows(routing.freeze, routing_source, "freeze"),
+        fleet_limits=FleetLimits(**_given(quell.response)),
         rules=_rules(routing, routing_source),
         catalog=Catalog(services={name: _service(name, body) for name, body in services.services.items()}),
         signals={name: _signal(name, body) for name, body in signals.signals.items()},
@@ -149,6 +149,10 @@ def _open_after(model: OpenAfterModel, where: str) -> OpenAfter:
 def _where(source: Source, *path: str | int) -> str:
     """File and line of a rule, as `quell why` names it."""
     return f"{Path(source.file).name}:{source.line(path)}"
+
+
+def _windows(models: list[MaintenanceModel], source: Source, key: str) -> tuple[Maintenance, ...]:
+    return tuple(_maintenance(model, _where(source, key, n)) for n, model in enumerate(models))
 
 
 def _maintenance(model: MaintenanceModel, where: str) -> Maintenance:

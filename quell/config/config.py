@@ -11,7 +11,7 @@ from quell.incidents.event_source import EventSource, ReportLimits
 from quell.incidents.maintenance import Maintenance
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
-from quell.response.playbook import Playbook
+from quell.response.playbook import FleetLimits, Playbook
 from quell.triage.notification_route import Notifying
 from quell.triage.rules import Rules
 
@@ -82,6 +82,8 @@ class Config:
     sources: Mapping[str, EventSource] | None = None  # None: no sources.yaml, so only this machine may send events
     report_limits: ReportLimits = field(default_factory=ReportLimits)
     notifying: Notifying = field(default_factory=Notifying)
+    freezes: tuple[Maintenance, ...] = ()  # windows in which Quell does nothing by itself
+    fleet_limits: FleetLimits = field(default_factory=FleetLimits)
     pages: PagesAccess | None = None  # who may read the pages; None: see `reading_needs_sign_in`
 
     @property

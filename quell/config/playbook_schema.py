@@ -35,6 +35,7 @@ class ApprovalModel(Model):
 class LimitsModel(Model):
     capacity_floor: Share | None = None
     cooldown: Duration | None = None
+    per_hour: Annotated[int, Field(ge=1)] | None = None
 
 
 class PlaybookFile(Model):

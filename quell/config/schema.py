@@ -67,12 +67,19 @@ class GatewayModel(Model):
     pages: PagesAccess | None = None
 
 
+class ResponseModel(Model):
+    most_active: Annotated[int, Field(ge=1)] | None = None
+    per_hour: Annotated[int, Field(ge=1)] | None = None
+    evidence_kinds: Annotated[int, Field(ge=1, le=5)] | None = None
+
+
 class QuellFile(Model):
     """quell.toml"""
 
     connections: ConnectionsModel
     intervals: IntervalsModel = IntervalsModel()
     detection: DetectionModel = DetectionModel()
+    response: ResponseModel = ResponseModel()
     gateway: GatewayModel = GatewayModel()
 
 
@@ -194,7 +201,7 @@ class MaintenanceModel(Model):
     @model_validator(mode="after")
     def _has_one_time(self) -> Self:
         if not self.match:
-            raise wrong("match is empty, which would mute everything: name a service, an instance or an alert")
+            raise wrong('match is empty, which would hold everywhere: write {service=~".+"} where that is meant')
         if (self.weekly is None) == (self.start is None) or (self.start is None) != (self.until is None):
             raise wrong("needs either from and until, or weekly")
         if self.start is not None and self.until is not None and self.until <= self.start:
@@ -210,6 +217,7 @@ class RoutingFile(Model):
     inhibit: list[InhibitModel] = []
     flapping: FlappingModel = FlappingModel()
     maintenance: list[MaintenanceModel] = []
+    freeze: list[MaintenanceModel] = []
 
 
 class PersonModel(Model):

@@ -1,40 +1,54 @@
 """Guardrails: the rules that a plan must pass in the transaction that writes its intent, and again before it acts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
+from quell.incidents.maintenance import Maintenance
 from quell.incidents.mitigation import Mitigation, Plan
 from quell.incidents.service import Catalog, Service
 from quell.response.plan import capacity, share_caps
-from quell.response.playbook import Limits
+from quell.response.playbook import FleetLimits, Limits
 from quell.response.refusal import Allowed, Answer, Refusal
 
+_LOOK = "look for what brings the trouble back before more is done"
 
-def check(
-    plan: Plan,
-    limits: Limits,
-    *,
-    service: Service,
-    catalog: Catalog,
-    live: Mapping[str, float],
-    automation_enabled: bool,
-    active: Sequence[Mitigation],
-    last_ended_at: datetime | None,
-    now: datetime,
-) -> Answer:
-    """Whether the plan may go on: allowed, or the first rule that objects, with value and limit.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What the guardrails look at.
 
     `live` is server -> share of its full weight serving now (missing: not serving). `active` are the mitigations,
     other than this one, that are planned, waiting or in force; what they take counts as already taken, so that
-    plans made at the same moment cannot cross the floor together. `last_ended_at` is when a mitigation of the same
-    target last put the world back.
+    plans made at the same moment cannot cross the floor together. `recent` are those other than this one that were
+    planned in the last hour, over all services. `last_ended_at` is when a mitigation of the same target last put the
+    world back. `frozen` is the freeze window that is on for this service, and when it ends. `is_automatic`: no person
+    asked for it.
     """
+
+    service: Service
+    catalog: Catalog
+    live: Mapping[str, float]
+    automation_enabled: bool
+    active: Sequence[Mitigation] = ()
+    recent: Sequence[Mitigation] = ()
+    last_ended_at: datetime | None = None
+    frozen: tuple[Maintenance, datetime] | None = None
+    is_automatic: bool = True
+    now: datetime
+
+
+def check(plan: Plan, limits: Limits, fleet: FleetLimits, situation: Situation) -> Answer:
+    """Whether the plan may go on: allowed, or the first rule that objects, with value and limit."""
+    s = situation
     return (
-        check_kill_switch(automation_enabled)
-        or _one_per_target(plan, active)
-        or _cooldown(plan, limits, last_ended_at, now)
-        or _capacity(plan, limits, service, catalog, live, active)
-        or Allowed(reason=_summary(plan, limits, service, live, active))
+        check_kill_switch(s.automation_enabled)
+        or _freeze(s)
+        or _one_per_target(plan, s.active)
+        or _cooldown(plan, limits, s.last_ended_at, s.now)
+        or _budgets(plan, limits, fleet, s)
+        or _capacity(plan, limits, s.service, s.catalog, s.live, s.active)
+        or Allowed(reason=_summary(plan, limits, s.service, s.live, s.active))
     )
 
 
@@ -43,6 +57,19 @@ def check_kill_switch(automation_enabled: bool) -> Refusal | None:
         return None
     return Refusal(
         rule="kill switch", value="automation is off", limit="on", advice="switch it on with `quell automation on`"
+    )
+
+
+def _freeze(situation: Situation) -> Refusal | None:
+    """In a freeze window Quell does nothing by itself; what a person asks for goes on."""
+    if situation.frozen is None or not situation.is_automatic:
+        return None
+    window, until = situation.frozen
+    return Refusal(
+        rule="freeze window",
+        value=f"{window.name} is on{f' ({window.reason})' if window.reason else ''}",
+        limit=f"nothing automatic until {until:%Y-%m-%d %H:%M} UTC",
+        advice="let a person ask for it: quell mitigate, or the mitigate form",
     )
 
 
@@ -70,6 +97,26 @@ def _cooldown(plan: Plan, limits: Limits, last_ended_at: datetime | None, now: d
         limit=f"{limits.cooldown.total_seconds():.0f} s",
         advice="wait, or look for what brings the trouble back",
     )
+
+
+def _budgets(plan: Plan, limits: Limits, fleet: FleetLimits, situation: Situation) -> Refusal | None:
+    """What acts too often is not understood: each budget stops it until a person has looked."""
+    if len(situation.active) >= fleet.most_active:
+        ids = ", ".join(m.id for m in situation.active[:5])
+        return Refusal(
+            rule="fleet-wide cap",
+            value=f"{len(situation.active)} mitigations are active: {ids}",
+            limit=f"{fleet.most_active} at once",
+            advice="release some first",
+        )
+    if len(situation.recent) >= fleet.per_hour:
+        value = f"{len(situation.recent)} in the last hour, over all services"
+        return Refusal(rule="hourly budget of the fleet", value=value, limit=str(fleet.per_hour), advice=_LOOK)
+    same = [m for m in situation.recent if (m.playbook, m.service) == (plan.playbook, situation.service.name)]
+    if len(same) >= limits.per_hour:
+        value = f"{plan.playbook} was planned {len(same)} times for {situation.service.name} in the last hour"
+        return Refusal(rule="hourly budget of the playbook", value=value, limit=str(limits.per_hour), advice=_LOOK)
+    return None
 
 
 def _capacity(

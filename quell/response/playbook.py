@@ -51,10 +51,27 @@ class ApprovalPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Never leave the service below `capacity_floor` of its full capacity; wait `cooldown` between runs on a target."""
+    """Never leave the service below `capacity_floor` of its full capacity; wait `cooldown` between runs on a target.
+
+    `per_hour` is how often the playbook may be planned for one service in any hour.
+    """
 
     capacity_floor: float = 0.5
     cooldown: timedelta = timedelta(minutes=5)
+    per_hour: int = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetLimits:
+    """What holds over all playbooks and services together.
+
+    `most_active` mitigations at once and `per_hour` planned in any hour; what Quell does by itself needs at least
+    `evidence_kinds` independent kinds of evidence, and otherwise asks a person.
+    """
+
+    most_active: int = 5
+    per_hour: int = 20
+    evidence_kinds: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

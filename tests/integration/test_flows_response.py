@@ -98,14 +98,16 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for name, secret in secrets.items():
         (tmp_path / f"{name}.totp").write_text(secret)
     config = load_config(EXAMPLE)
-    people = {n: replace(p, totp_secret=f"file:{tmp_path / n}.totp") for n, p in config.people.items()}
+    people = {
+        n: replace(p, totp_secret=f"file:{tmp_path / n}.totp", password_hash="") for n, p in config.people.items()
+    }
     book = config.playbooks["isolate-bad-instance"]
     quick = replace(book, recovery=replace(book.recovery, hold=timedelta(seconds=5), deadline=timedelta(seconds=8)))
     with TrialProxy(tmp_path / "proxy") as proxy:
         actuator = HAProxyActuator(socket=proxy.socket, maps=proxy.maps, state_file=proxy.state_file)
         signal = UsersSignal()
         res = Resources(
-            config=replace(config, people=people, playbooks={quick.name: quick}),
+            config=replace(config, sources=None, people=people, playbooks={quick.name: quick}),
             store=MemoryStore(),
             metrics=signal,
             actuators={"haproxy": actuator},

@@ -141,13 +141,15 @@ def world(tmp_path: Path) -> Iterator[World]:
     for name, secret in secrets.items():
         (tmp_path / f"{name}.totp").write_text(secret)
     config = load_config(EXAMPLE)
-    people = {n: replace(p, totp_secret=f"file:{tmp_path / n}.totp") for n, p in config.people.items()}
+    people = {
+        n: replace(p, totp_secret=f"file:{tmp_path / n}.totp", password_hash="") for n, p in config.people.items()
+    }
     store = SqlStore(f"sqlite:///{tmp_path / 'quell.db'}")
     with TrialProxy(tmp_path / "proxy") as proxy:
         actuator = Breakable(socket=proxy.socket, maps=proxy.maps, state_file=proxy.state_file)
         clock, signal = Clock(), UsersSignal()
         res = Resources(
-            config=replace(config, people=people),
+            config=replace(config, sources=None, people=people),
             store=store,
             metrics=signal,
             actuators={"haproxy": actuator},
