@@ -291,3 +291,7 @@ class Actuator(Protocol):
     def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:
         """target -> share of its full weight that serves now (0 = drained or down, 1 = fully up)."""
         ...
+
+    def witness(self, step: Step) -> str:
+        """What the actuator itself sees now that speaks for the step, in one sentence; empty when it sees nothing."""
+        ...

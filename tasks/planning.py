@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from quell.incidents.alert import Alert
@@ -14,12 +14,15 @@ from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState
 from quell.incidents.service import Service
 from quell.incidents.timeline import Event
 from quell.ports import Actuator, Transaction
+from quell.response.autonomy import Level
 from quell.response.guardrail import Situation, check
-from quell.response.plan import make_plan
+from quell.response.plan import make_plan, with_doubts
 from quell.response.playbook import Playbook
 from quell.response.refusal import Allowed, Answer, Refusal
+from quell.response.story import step_text
 from quell.response.target import NoChoice, Target, choose, named_target
 from tasks.automation import automation_enabled
+from tasks.doubts import Ground, ground_of
 from tasks.record import ACTIVE_STATES, QUELL, acknowledge, get_incident, move, move_incident_if_possible
 from tasks.resources import Resources
 
@@ -36,6 +39,7 @@ class Draft:
     service: Service
     plan: Plan
     live: Mapping[str, float]
+    answers: str = ""
 
 
 def plan_for_incident(res: Resources, incident_id: str) -> Mitigation | None:
@@ -60,6 +64,13 @@ def plan_for_incident(res: Resources, incident_id: str) -> Mitigation | None:
         *(f"change: {summary}" for summary in summaries[:5]),
     )
     draft = draft_plan(res, found.playbook, found.target, incident.id, evidence)
+    ground = ground_of(res, found.playbook, draft.plan, incident, alerts)
+    if ground.standing.level in (Level.OBSERVE, Level.SUGGEST):
+        _say_what_would_be_done(res, draft, ground)
+        return None
+    spoken = f"it rests on {', '.join(ground.kinds) or 'nothing'}"
+    plan = replace(draft.plan, evidence=(*draft.plan.evidence, spoken))
+    draft = replace(draft, plan=with_doubts(plan, ground.doubts, found.playbook.approval), answers=ground.answers)
     stored = store_plan(res, draft, requested_by=QUELL, why=f"{found.playbook.name} answers {incident.id}")
     return stored if isinstance(stored, Mitigation) else None
 
@@ -212,6 +223,7 @@ def _write_plan(
         service=draft.service.name,
         target=plan.target,
         requested_by=requested_by,
+        answers=draft.answers,
         created_at=now,
         updated_at=now,
         approval_deadline=now + draft.playbook.approval.deadline if plan.needs_approval else None,
@@ -229,6 +241,22 @@ def _write_plan(
     if not plan.needs_approval:
         return mitigation
     return move(tx, mitigation, MitigationState.AWAITING_APPROVAL, now=now, by=requested_by, why=plan.approval_reason)
+
+
+def _say_what_would_be_done(res: Resources, draft: Draft, ground: Ground) -> None:
+    """On the lower rungs nothing is done: the plan is told, and when suggesting, how to carry it out."""
+    plan = draft.plan
+    level, reason = ground.standing.level, ground.standing.reason
+    text = f"{plan.playbook} would do: {'; '.join(step_text(step) for step in plan.steps)}; {reason}"
+    if level is Level.SUGGEST:
+        target = plan.target.partition(":")[2]
+        text += (
+            f"; to do it: quell mitigate {plan.playbook} --service {draft.service.name} --target {target} "
+            f"--incident {plan.incident} --apply"
+        )
+    with res.store.writing() as tx:
+        kind = "plan suggested" if level is Level.SUGGEST else "plan observed"
+        tx.timeline.append(_event(plan.incident, res.clock(), text, kind=kind))
 
 
 def _in_words(alert: Alert) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from quell.incidents.chart import signal_chart, svg_data_url
 from quell.incidents.errors import QuellError
+from quell.incidents.incident import Incident
 from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Signal
@@ -63,8 +64,23 @@ def _look(res: Resources, mitigation: Mitigation, applied_at: datetime, now: dat
         reason = f"playbook {mitigation.playbook} or its recovery signal is not configured any more"
         return Judgement(recovery=Recovery.INCONCLUSIVE, reason=reason)
     matrix = _fetch(res, signal, applied_at - _LOOK_BACK, now)
-    limit = _limit(res, mitigation, playbook, signal)
+    with res.store.reading() as tx:
+        incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
+    onset = incident.onset_at if incident else mitigation.created_at
+    limit = _limit(res, onset, playbook, signal)
     return judge(playbook.recovery, matrix, limit=limit, step=signal.step, applied_at=applied_at, now=now)
+
+
+def is_outside(res: Resources, playbook: Playbook, incident: Incident) -> bool:
+    """Whether the users' signal by which the playbook is judged is outside its limit now."""
+    signal = res.config.signals.get(playbook.recovery.signal)
+    if signal is None:
+        return False
+    now = res.clock()
+    limit = _limit(res, incident.onset_at, playbook, signal)
+    recent = worst_series(_fetch(res, signal, now - _LOOK_BACK, now))
+    known = recent[np.isfinite(recent)]
+    return limit is not None and len(known) > 0 and bool(known[-1] > limit)
 
 
 def _fetch(res: Resources, signal: Signal, start: datetime, now: datetime) -> SeriesMatrix:
@@ -76,17 +92,15 @@ def _fetch(res: Resources, signal: Signal, start: datetime, now: datetime) -> Se
         return SeriesMatrix(timestamps=np.empty(0), values=np.empty((0, 0)), labels=())
 
 
-def _limit(res: Resources, mitigation: Mitigation, playbook: Playbook, signal: Signal) -> float | None:
+def _limit(res: Resources, onset: datetime, playbook: Playbook, signal: Signal) -> float | None:
     """The playbook's own limit, else the active threshold, else what the hour before the trouble stayed below."""
     if playbook.recovery.below is not None:
         return playbook.recovery.below
     with res.store.reading() as tx:
         active = tx.thresholds.find({"signal": signal.name, "state": ThresholdState.ACTIVE})
-        incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
     upper = next((version.upper for version in active if version.upper is not None), None)
     if upper is not None:
         return upper
-    onset = incident.onset_at if incident else mitigation.created_at
     history = worst_series(_fetch(res, signal, onset - _HISTORY, onset - signal.step))
     known = history[np.isfinite(history)]
     return float(np.quantile(known, 0.99)) + signal.min_effect if len(known) >= _HISTORY_SAMPLES else None

@@ -123,6 +123,9 @@ class RecordedHAProxy:
     def verify_undone(self, step: Step, state_before: Mapping[str, str]) -> bool:
         return dict(self.read_state(step)) == dict(state_before)
 
+    def witness(self, step: Step) -> str:  # noqa: ARG002 - the actuators' signature
+        return ""  # how often HAProxy admitted each client was not recorded
+
     def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:
         index = self._index(self._clock())
         return {target: float(self._column(target)[index]) for target in service_targets}

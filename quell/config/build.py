@@ -34,6 +34,7 @@ from quell.incidents.maintenance import Maintenance, Weekly
 from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import DIRECTION_OF_KIND, Signal
 from quell.incidents.slo import Slo
+from quell.response.autonomy import Autonomy
 from quell.response.playbook import ApprovalPolicy, FleetLimits, Limits, Playbook, RecoveryRule, StepTemplate
 from quell.triage.rules import Flapping, Inhibition, OpenAfter, Rules
 
@@ -61,7 +62,8 @@ def build_config(
         grouping=Grouping(**_given(routing.grouping)),
         maintenance=_windows(routing.maintenance, routing_source, "maintenance"),
         freezes=_windows(routing.freeze, routing_source, "freeze"),
-        fleet_limits=FleetLimits(**_given(quell.response)),
+        fleet_limits=FleetLimits(**_given(quell.response, without=("environment",))),
+        environment=quell.response.environment,
         rules=_rules(routing, routing_source),
         catalog=Catalog(services={name: _service(name, body) for name, body in services.services.items()}),
         signals={name: _signal(name, body) for name, body in signals.signals.items()},
@@ -194,12 +196,13 @@ def _report_limits(model: ReportLimitsModel) -> ReportLimits:
 
 def _playbook(model: PlaybookFile) -> Playbook:
     return Playbook(
-        **_given(model, without=("match", "steps", "recovery", "approval", "limits")),
+        **_given(model, without=("match", "steps", "recovery", "approval", "limits", "autonomy")),
         matchers=model.match,
         steps=tuple(_step(step) for step in model.steps),
         recovery=RecoveryRule(**_given(model.recovery)),
         approval=ApprovalPolicy(**_given(model.approval)),
         limits=Limits(**_given(model.limits)),
+        autonomy=Autonomy(**_given(model.autonomy)),
     )
 
 

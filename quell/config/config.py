@@ -84,6 +84,7 @@ class Config:
     notifying: Notifying = field(default_factory=Notifying)
     freezes: tuple[Maintenance, ...] = ()  # windows in which Quell does nothing by itself
     fleet_limits: FleetLimits = field(default_factory=FleetLimits)
+    environment: str = ""  # production, staging, ...: playbooks may do less in some
     pages: PagesAccess | None = None  # who may read the pages; None: see `reading_needs_sign_in`
 
     @property

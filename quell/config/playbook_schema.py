@@ -6,6 +6,7 @@ from pydantic import Field
 
 from quell.config.schema import Model, Share, Text
 from quell.config.value import Duration, Matchers, Params, PositiveDuration
+from quell.response.autonomy import Level
 
 
 class StepModel(Model):
@@ -38,6 +39,12 @@ class LimitsModel(Model):
     per_hour: Annotated[int, Field(ge=1)] | None = None
 
 
+class AutonomyModel(Model):
+    level: Level | None = None
+    environments: dict[Text, Level] = Field(default={})
+    successes: Annotated[int, Field(ge=0, le=100)] | None = None
+
+
 class PlaybookFile(Model):
     """playbooks/NAME.yaml"""
 
@@ -51,5 +58,6 @@ class PlaybookFile(Model):
     recovery: RecoveryModel
     approval: ApprovalModel = ApprovalModel()
     limits: LimitsModel = LimitsModel()
+    autonomy: AutonomyModel = AutonomyModel()
     expires_after: PositiveDuration | None = None
     runbook: str = ""

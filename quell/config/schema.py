@@ -68,6 +68,7 @@ class GatewayModel(Model):
 
 
 class ResponseModel(Model):
+    environment: str = ""
     most_active: Annotated[int, Field(ge=1)] | None = None
     per_hour: Annotated[int, Field(ge=1)] | None = None
     evidence_kinds: Annotated[int, Field(ge=1, le=5)] | None = None

@@ -130,7 +130,9 @@ class Mitigation:
     judged_at: datetime | None = None
     expires_at: datetime | None = None
     ended_at: datetime | None = None
+    recovery: Recovery | None = None  # what the judgement was, also after the undo
     recovery_reason: str = ""
+    answers: str = ""  # the name of the alert that it answers; empty where a person asked for it
     flow_run: str | None = None
 
     @property
@@ -164,7 +166,7 @@ def move_mitigation(
         case MitigationState.APPLIED:
             changed = replace(changed, applied_at=now, expires_at=now + mitigation.plan.expires_after)
         case MitigationState.EFFECTIVE | MitigationState.INEFFECTIVE | MitigationState.INCONCLUSIVE:
-            changed = replace(changed, judged_at=now, recovery_reason=why)
+            changed = replace(changed, judged_at=now, recovery=Recovery(to.value), recovery_reason=why)
         case MitigationState.UNDONE | MitigationState.REFUSED | MitigationState.EXPIRED:
             changed = replace(changed, ended_at=now)
         case _:

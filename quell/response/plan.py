@@ -1,6 +1,7 @@
 """A plan: the playbook's steps with every name filled in, and what they would take away."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import BlastRadius, Plan, Step
@@ -41,6 +42,14 @@ def make_plan(
         approval_reason=reason,
         expires_after=playbook.expires_after,
     )
+
+
+def with_doubts(plan: Plan, doubts: Sequence[str], policy: ApprovalPolicy) -> Plan:
+    """The plan, for which a person must be asked where there are doubts, whatever the policy says."""
+    if not doubts or plan.needs_approval:
+        return plan
+    reason = f"{'; '.join(doubts)}: a person with role {' or '.join(policy.roles)} must agree"
+    return replace(plan, needs_approval=True, approval_reason=reason)
 
 
 def blast_radius(service: Service, steps: Sequence[Step], live: Mapping[str, float]) -> BlastRadius:

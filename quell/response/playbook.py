@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from quell.incidents.matcher import Matcher
+from quell.response.autonomy import Autonomy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,5 +89,6 @@ class Playbook:
     recovery: RecoveryRule
     approval: ApprovalPolicy = ApprovalPolicy()
     limits: Limits = Limits()
+    autonomy: Autonomy = field(default_factory=Autonomy)
     expires_after: timedelta = timedelta(hours=1)
     runbook: str = ""

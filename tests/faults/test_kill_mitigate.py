@@ -18,6 +18,7 @@ from quell.incidents.errors import Conflict
 from quell.incidents.journal import JournalState
 from quell.incidents.mitigation import Mitigation, MitigationState, Step
 from quell.incidents.timeline import verify_chain
+from quell.response.autonomy import Autonomy
 from quell.response.playbook import ApprovalPolicy
 from tasks.automation import set_automation
 from tasks.effect import apply_mitigation, undo_mitigation
@@ -124,7 +125,11 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     config = load_config(EXAMPLE)
-    isolate = replace(config.playbooks["isolate-bad-instance"], approval=ApprovalPolicy(above_capacity_share=1.0))
+    isolate = replace(
+        config.playbooks["isolate-bad-instance"],
+        approval=ApprovalPolicy(above_capacity_share=1.0),
+        autonomy=Autonomy(successes=0),
+    )
     config = replace(config, playbooks={isolate.name: isolate})
     url = f"sqlite:///{tmp_path / 'quell.db'}"
     store = SqlStore(url)

@@ -29,7 +29,8 @@ from quell.incidents.incident import Incident, IncidentId, IncidentState, Severi
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.suspect import Suspect
-from quell.response.playbook import ApprovalPolicy
+from quell.response.autonomy import Autonomy
+from quell.response.playbook import ApprovalPolicy, FleetLimits
 from tasks.approval import decide
 from tasks.forms import MitigationRequest, ReleaseRequest
 from tasks.resources import Resources, utc_now
@@ -88,8 +89,9 @@ class World:
     def automatic(self) -> None:
         """Let the playbook act without asking."""
         book = self.res.config.playbooks["isolate-bad-instance"]
-        free = replace(book, approval=ApprovalPolicy(above_capacity_share=1.0))
-        self.res = replace(self.res, config=replace(self.res.config, playbooks={free.name: free}))
+        free = replace(book, approval=ApprovalPolicy(above_capacity_share=1.0), autonomy=Autonomy(successes=0))
+        trusting = replace(self.res.config, playbooks={free.name: free}, fleet_limits=FleetLimits(evidence_kinds=0))
+        self.res = replace(self.res, config=trusting)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The HAProxy actuator against a real HAProxy."""
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -174,3 +175,24 @@ def test_a_haproxy_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
 def test_every_action_has_a_sentence_for_operators(actuator: HAProxyActuator) -> None:
     assert set(actuator.actions()) == {"isolate", "weight", "throttle", "throttle_all"}
     assert all(len(text) > 20 for text in actuator.actions().values())
+
+
+def test_haproxy_itself_bears_witness_against_a_client_that_it_admits_too_often(
+    proxy: TrialProxy, actuator: HAProxyActuator
+) -> None:
+    assert actuator.witness(THROTTLE) == "", "nothing was seen of the client"
+    _admitted(proxy, "Mobile", seconds=0.2, offered_per_second=50)
+    assert actuator.witness(THROTTLE) == "", "ten a second are below the limit"
+    _admitted(proxy, "Mobile", seconds=1.5, offered_per_second=100)
+    assert "of mobile, the limit would be 20" in actuator.witness(THROTTLE)
+
+
+def test_haproxy_itself_bears_witness_against_a_server_that_its_checks_find_down(
+    proxy: TrialProxy, actuator: HAProxyActuator
+) -> None:
+    assert actuator.witness(ISOLATE) == ""
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(proxy.socket)
+        admin.sendall(b"set server be_checkout/checkout-2 health down\n")
+        admin.recv(1000)
+    assert actuator.witness(ISOLATE) == "HAProxy's own checks find be_checkout/checkout-2 down"

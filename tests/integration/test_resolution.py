@@ -91,6 +91,9 @@ class Balancer:
     def verify_undone(self, step: Step, state_before: Mapping[str, str]) -> bool:
         return self.states[step.target] == dict(state_before)
 
+    def witness(self, step: Step) -> str:
+        return ""
+
     def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:
         return {t: float(self.states[t]["admin_state"] == "ready") for t in service_targets}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from quell.adapters.actuators.haproxy_files import read_file, read_map, write_map, write_state
-from quell.adapters.actuators.haproxy_runtime import RuntimeClient, ServerState, parse_servers
+from quell.adapters.actuators.haproxy_runtime import RUNNING, RuntimeClient, ServerState, parse_servers
 from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import Step
 
@@ -69,6 +69,9 @@ class HAProxyActuator:
         servers = self._client.servers()
         return {target: _known(servers, target).serving_share for target in service_targets}
 
+    def witness(self, step: Step) -> str:
+        return self._lever(step).witness(step)
+
     def _lever(self, step: Step) -> "_Lever":
         lever = self._levers.get(step.action)
         if lever is None:
@@ -84,6 +87,7 @@ class _Lever(Protocol):
     def verify(self, step: Step) -> bool: ...
     def undo(self, step: Step, state_before: State) -> None: ...
     def verify_undone(self, step: Step, state_before: State) -> bool: ...
+    def witness(self, step: Step) -> str: ...
 
 
 class _ServerLever:
@@ -104,6 +108,11 @@ class _ServerLever:
 
     def verify_undone(self, step: Step, state_before: State) -> bool:
         return self._in_force(step, state_before)
+
+    def witness(self, step: Step) -> str:
+        """A server that HAProxy's own checks find down."""
+        found = self._server(step)
+        return "" if found.operational == RUNNING else f"HAProxy's own checks find {step.target} down"
 
     def _server(self, step: Step) -> ServerState:
         return _known(self._client.servers(), step.target)
@@ -198,6 +207,9 @@ class _MapLever:
     def verify_undone(self, step: Step, state_before: State) -> bool:
         return self._reads(self.key(step), state_before.get("value"))
 
+    def witness(self, step: Step) -> str:  # noqa: ARG002 - the levers' signature
+        return ""
+
     def _set(self, key: str, value: str) -> None:
         verb = "set" if key in self._entries() else "add"  # `set map` on a missing key answers "entry not found."
         self._client.order(verb, "map", self._id(), key, value)
@@ -241,6 +253,13 @@ class _Throttle(_MapLever):
 
     def describe_undo(self, step: Step) -> str:
         return f"put the limit of client {self.key(step)} back to what it was before, or take it away"
+
+    def witness(self, step: Step) -> str:
+        """A client that HAProxy itself admits more often than the limit would."""
+        limit, rate = _whole(step, self.parameter, 1, 1_000_000), self._client.rate_of(self.key(step))
+        if rate is None or rate <= limit:
+            return ""
+        return f"HAProxy admits {rate} requests a second of {self.key(step)}, the limit would be {limit}"
 
 
 class _ThrottleAll(_MapLever):

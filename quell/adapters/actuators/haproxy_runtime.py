@@ -13,6 +13,8 @@ FORCED_MAINT, FORCED_DRAIN = 0x01, 0x08  # bits of srv_admin_state, HAProxy mana
 RUNNING = "2"
 _ADDRESS = re.compile(r"(?P<host>[^/:]+|\[[^/]+\]):(?P<port>\d+)")
 _WORD = re.compile(r"[A-Za-z0-9_.:#/@+\-]+")
+_TABLE = re.compile(r"# table: (?P<name>[^,\s]+), type: (?P<type>\w+)")
+_RATE = re.compile(r"gpc0_rate\(\d+\)=(?P<rate>\d+)")
 _READ_BYTES = 65536
 
 
@@ -89,6 +91,17 @@ class RuntimeClient:
         """Key -> value of one map, as it is in force now."""
         lines = [line.split(None, 2) for line in self.ask("show", "map", map_id).splitlines()]
         return {parts[1]: parts[2] if len(parts) > 2 else "" for parts in lines if len(parts) > 1}
+
+    def rate_of(self, key: str) -> int | None:
+        """How many requests in its table's period HAProxy counts for a key; None where it counts none."""
+        for line in self.ask("show", "table").splitlines():
+            found = _TABLE.match(line)
+            if found is None or found["type"] != "string":
+                continue
+            counted = _RATE.search(self.ask("show", "table", found["name"], "key", key))
+            if counted is not None:
+                return int(counted["rate"])
+        return None
 
     def _connect(self) -> socket.socket:
         tcp = _ADDRESS.fullmatch(self.address)

@@ -1,0 +1,76 @@
+"""Doubts: why Quell must not act on an incident by itself, from the evidence and from the playbook's record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quell.incidents.alert import Alert, AlertStatus
+from quell.incidents.errors import QuellError
+from quell.incidents.incident import Incident
+from quell.incidents.labels import ALERTNAME
+from quell.incidents.matcher import matches_all
+from quell.incidents.mitigation import Mitigation, Plan
+from quell.ports import Transaction
+from quell.response.autonomy import Level, Standing, standing_of
+from quell.response.evidence import EvidenceKind, doubt_of, kinds_of
+from quell.response.playbook import Playbook
+from tasks.recovery import is_outside
+from tasks.resources import Resources
+
+_MOST_PAST = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What speaks for a plan: the kind of alert, the kinds of evidence, and the playbook's standing on it."""
+
+    answers: str
+    kinds: tuple[EvidenceKind, ...]
+    standing: Standing
+    needed: int
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Empty when Quell may act by itself."""
+        earned = () if self.standing.level is Level.AUTOMATIC else (self.standing.reason,)
+        doubt = doubt_of(self.kinds, self.needed)
+        return (*earned, *((doubt,) if doubt else ()))
+
+
+def ground_of(res: Resources, playbook: Playbook, plan: Plan, incident: Incident, alerts: Sequence[Alert]) -> Ground:
+    """Look at everything that speaks for the plan; a source that does not answer speaks for nothing."""
+    answers = alert_kind(playbook, incident, alerts)
+    with res.store.reading() as tx:
+        reports = tx.reports.count({"incident": incident.id}, at_most=1)
+        standing = standing_of(playbook.autonomy, res.config.environment, past_of(tx, playbook.name, answers))
+    kinds = kinds_of(
+        {alert.source for alert in alerts if alert.status is AlertStatus.FIRING},
+        reports=reports,
+        accused_change=incident.accused_change,
+        is_signal_outside=is_outside(res, playbook, incident),
+        witness=_witness(res, plan),
+    )
+    return Ground(answers=answers, kinds=kinds, standing=standing, needed=res.config.fleet_limits.evidence_kinds)
+
+
+def alert_kind(playbook: Playbook, incident: Incident, alerts: Sequence[Alert]) -> str:
+    """The name of the alert that the playbook answers: of those that match it, the one that fires first."""
+    matching = [a for a in alerts if matches_all(playbook.matchers, {"service": incident.service, **a.labels})]
+    first = min(matching, key=lambda alert: (alert.starts_at, alert.id), default=None)
+    return first.labels[ALERTNAME] if first else ""
+
+
+def past_of(tx: Transaction, playbook: str, answers: str) -> list[Mitigation]:
+    """The playbook's mitigations of one kind of alert, the newest first."""
+    found = tx.mitigations.find({"playbook": playbook}, order="created_at", descending=True, limit=_MOST_PAST)
+    return [mitigation for mitigation in found if mitigation.answers == answers]
+
+
+def _witness(res: Resources, plan: Plan) -> str:
+    for step in plan.steps:
+        try:
+            seen = res.actuators[step.actuator].witness(step)
+        except QuellError:
+            continue
+        if seen:
+            return seen
+    return ""

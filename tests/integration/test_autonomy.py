@@ -1,0 +1,156 @@
+"""What Quell does by itself: held back by thin evidence and by the playbook's record, on the real planning path."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from quell.adapters.store.memory import MemoryStore
+from quell.incidents.alert import Alert, AlertId, AlertOutcome, AlertStatus
+from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
+from quell.incidents.labels import Fingerprint
+from quell.incidents.mitigation import Mitigation, MitigationState
+from quell.incidents.suspect import Suspect
+from quell.response.autonomy import Autonomy, Level
+from quell.response.playbook import ApprovalPolicy
+from tasks.effect import apply_mitigation, undo_mitigation
+from tasks.planning import plan_for_incident
+from tasks.record import get_mitigation, move
+from tasks.resources import Resources
+from tests.shop_levers import Levers, UsersSignal, shop_config
+
+pytestmark = pytest.mark.integration
+
+
+class Desk:
+    """A shop whose levers and signals are at hand, with a clock that is set."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+        self.signal = UsersSignal()
+        self.levers = Levers()
+        self.count = 0
+        config = shop_config()
+        book = replace(config.playbooks["isolate-bad-instance"], approval=ApprovalPolicy(above_capacity_share=1.0))
+        self.res = Resources(
+            config=replace(config, playbooks={book.name: book}),
+            store=MemoryStore(),
+            metrics=self.signal,
+            actuators={"haproxy": self.levers},
+            clock=lambda: self.now,
+        )
+
+    def set_autonomy(self, **given: object) -> None:
+        book = self.res.config.playbooks["isolate-bad-instance"]
+        changed = replace(book, autonomy=Autonomy(**given))  # type: ignore[arg-type]
+        self.res = replace(self.res, config=replace(self.res.config, playbooks={book.name: changed}))
+
+    def incident(self, *sources: str) -> str:
+        """A triaged incident of checkout-2, an hour after the last, with an alert from each of these sources."""
+        self.count += 1
+        self.now += timedelta(hours=2)
+        id = IncidentId(f"INC-{self.count}")
+        suspect = Suspect(node="checkout-2", metric="errors", score=0.9, reason="its errors rose first")
+        incident = Incident(
+            id=id,
+            state=IncidentState.TRIAGED,
+            severity=Severity.CRITICAL,
+            title="checkout-2 fails",
+            service="checkout",
+            onset_at=self.now,
+            opened_at=self.now,
+            updated_at=self.now,
+            opened_because="test",
+            opened_by=sources[0],
+            suspects=(suspect,),
+        )
+        labels = {"alertname": "InstanceErrors", "service": "checkout", "instance": "checkout-2"}
+        with self.res.store.writing() as tx:
+            tx.incidents.add(incident)
+            for source in sources:
+                tx.alerts.add(
+                    Alert(
+                        id=AlertId(f"{id}-{source}"),
+                        fingerprint=Fingerprint(f"{id}-{source}"),
+                        status=AlertStatus.FIRING,
+                        labels=labels,
+                        annotations={},
+                        starts_at=self.now,
+                        source=source,
+                        received_at=self.now,
+                        updated_at=self.now,
+                        outcome=AlertOutcome.JOINED,
+                        incident=id,
+                    )
+                )
+        return id
+
+    def planned(self, *sources: str) -> Mitigation:
+        found = plan_for_incident(self.res, self.incident(*sources))
+        assert found is not None
+        return found
+
+    def finish(self, mitigation: Mitigation, as_: MitigationState) -> None:
+        """Carry it out (approved where that is needed), judge it, and put everything back."""
+        with self.res.store.writing() as tx:
+            asked = get_mitigation(tx, mitigation.id)
+            if asked.state is MitigationState.AWAITING_APPROVAL:
+                tx.mitigations.put(replace(asked, plan=replace(asked.plan, needs_approval=False)))
+        apply_mitigation(self.res, mitigation.id)
+        with self.res.store.writing() as tx:
+            move(tx, get_mitigation(tx, mitigation.id), as_, now=self.now, by="quell", why="test")
+        undo_mitigation(self.res, mitigation.id, "quell", "test")
+
+    def told(self, incident: str, kind: str) -> list[str]:
+        with self.res.store.reading() as tx:
+            return [entry.text for entry in tx.timeline.of(incident) if entry.kind == kind]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_one_kind_of_evidence_asks_a_person_and_two_do_not(desk: Desk) -> None:
+    desk.set_autonomy(successes=0)
+    alone = desk.planned("alertmanager")
+    assert alone.state is MitigationState.AWAITING_APPROVAL
+    assert "only an alert rule speaks for it, and 2 independent kinds" in alone.plan.approval_reason
+    desk.finish(alone, MitigationState.EFFECTIVE)
+    both = desk.planned("alertmanager", "sweep")
+    assert both.state is MitigationState.PLANNED
+    assert both.plan.evidence[-1] == "it rests on an alert rule, a baseline's verdict"
+
+
+def test_users_who_are_hurt_now_are_a_second_kind(desk: Desk) -> None:
+    desk.set_autonomy(successes=0)
+    desk.signal.value = 0.3
+    assert desk.planned("alertmanager").state is MitigationState.PLANNED
+
+
+def test_acting_alone_is_earned_three_times_and_lost_once(desk: Desk) -> None:
+    """By itself, without anybody editing a file."""
+    states: list[MitigationState] = []
+    for ends_as in (MitigationState.EFFECTIVE,) * 3 + (MitigationState.INEFFECTIVE, MitigationState.EFFECTIVE):
+        mitigation = desk.planned("alertmanager", "sweep")
+        states.append(mitigation.state)
+        desk.finish(mitigation, ends_as)
+    asked, alone = MitigationState.AWAITING_APPROVAL, MitigationState.PLANNED
+    assert states == [asked, asked, asked, alone, asked]
+    assert "since MIT-4 failed" in mitigation.plan.approval_reason
+
+
+def test_on_the_lower_rungs_nothing_is_stored_and_the_timeline_says_what_would_be_done(desk: Desk) -> None:
+    for level, kind, hint in (
+        (Level.OBSERVE, "plan observed", ""),
+        (Level.SUGGEST, "plan suggested", "quell mitigate"),
+    ):
+        desk.set_autonomy(level=level)
+        incident = desk.incident("alertmanager", "sweep")
+        assert plan_for_incident(desk.res, incident) is None
+        (text,) = desk.told(incident, kind)
+        assert "isolate-bad-instance would do: haproxy: isolate be_checkout/checkout-2" in text
+        assert hint in text
+    with desk.res.store.reading() as tx:
+        assert tx.mitigations.count() == 0
+    assert desk.levers.isolated == set()
