@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from quell.adapters.identity import code_step
-from quell.incidents.decision import Answer, Decision
+from quell.incidents.decision import Answer, Decision, Person
 from quell.incidents.errors import InvalidInput, NotFound, Refused
 from quell.incidents.fix import FixState
 from quell.incidents.mitigation import MitigationState
@@ -13,7 +13,7 @@ from quell.incidents.threshold import ThresholdState
 from quell.incidents.timeline import NO_INCIDENT, Event
 from quell.ports import Transaction
 from quell.response.approval import Question, check
-from quell.response.refusal import Refusal
+from quell.response.refusal import Allowed, Refusal
 from tasks.proof import spent_steps
 from tasks.record import QUELL, acknowledge
 from tasks.resources import Resources
@@ -48,48 +48,62 @@ def decide(
     found = res.config.people.get(person)
     with res.store.writing() as tx:
         now = res.clock()
-        is_fresh = given_at is not None and now - _LONGEST_WAY <= given_at <= now
-        step = code_step(found, code, given_at if given_at and is_fresh else now) if found else None
-        verdict = check(
-            question_about(res, tx, subject),
+        decision = Decision(
+            id=f"{subject}/{plan_hash[:16]}",
+            subject=subject,
             plan_hash=plan_hash,
-            person=found,
-            name=person,
+            person=person,
             answer=given,
-            code_step=step,
-            used_steps=used_code_steps(tx, person),
-            failed_codes=_failed_codes(res, tx, subject, person),
-            now=now,
+            comment=comment,
+            channel=channel,
+            at=now,
+            code_step=_proven_step(found, code, given_at, now),
         )
+        verdict = _verdict(res, tx, decision, found)
         if not isinstance(verdict, Refusal):
-            decision = Decision(
-                id=f"{subject}/{plan_hash[:16]}",
-                subject=subject,
-                plan_hash=plan_hash,
-                person=person,
-                answer=given,
-                comment=comment,
-                channel=channel,
-                at=now,
-                code_step=step,
-            )
             _store(tx, decision, _incident_of(tx, subject))
             return decision
-        _tell_rejected(tx, subject, given, person, channel, verdict, now)
-    raise Refused(
-        f"{given} of {subject} was not accepted: {verdict.sentence}",
+        _tell_rejected(tx, decision, verdict)
+    # outside of the transaction, which would take the line on the timeline back
+    raise _refused(decision, verdict)
+
+
+def _proven_step(person: Person | None, code: str, given_at: datetime | None, now: datetime) -> int | None:
+    """The time step of the code, as of when it was given if that is believable; None when it proves nothing."""
+    if person is None:
+        return None
+    is_fresh = given_at is not None and now - _LONGEST_WAY <= given_at <= now
+    return code_step(person, code, given_at if given_at and is_fresh else now)
+
+
+def _verdict(res: Resources, tx: Transaction, decision: Decision, person: Person | None) -> Allowed | Refusal:
+    return check(
+        question_about(res, tx, decision.subject),
+        plan_hash=decision.plan_hash,
+        person=person,
+        name=decision.person,
+        answer=decision.answer,
+        code_step=decision.code_step,
+        used_steps=used_code_steps(tx, decision.person),
+        failed_codes=_failed_codes(res, tx, decision.subject, decision.person),
+        now=decision.at,
+    )
+
+
+def _tell_rejected(tx: Transaction, decision: Decision, verdict: Refusal) -> None:
+    evidence = {"rule": verdict.rule, "channel": decision.channel, "person": decision.person}
+    text = f"{decision.answer} by {decision.person or 'nobody'}: {verdict.sentence}"
+    incident = _incident_of(tx, decision.subject)
+    tx.timeline.append(_event(incident, decision.subject, _REJECTED, QUELL, text, decision.at, evidence))
+
+
+def _refused(decision: Decision, verdict: Refusal) -> Refused:
+    return Refused(
+        f"{decision.answer} of {decision.subject} was not accepted: {verdict.sentence}",
         rule=verdict.rule,
         value=verdict.value,
         limit=verdict.limit,
     )
-
-
-def _tell_rejected(
-    tx: Transaction, subject: str, answer: Answer, person: str, channel: str, verdict: Refusal, now: datetime
-) -> None:
-    evidence = {"rule": verdict.rule, "channel": channel, "person": person}
-    text = f"{answer} by {person or 'nobody'}: {verdict.sentence}"
-    tx.timeline.append(_event(_incident_of(tx, subject), subject, _REJECTED, QUELL, text, now, evidence))
 
 
 def question_about(res: Resources, tx: Transaction, subject: str) -> Question:

@@ -10,22 +10,19 @@ from pydantic import BaseModel
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
 from quell.config.notification_schema import NotificationsFile, build_notifying
 from quell.config.playbook_schema import PlaybookFile, StepModel
+from quell.config.routing_schema import MaintenanceModel, OpenAfterModel, RoutingFile, WeeklyModel
 from quell.config.schema import (
     ConnectionsModel,
-    MaintenanceModel,
-    OpenAfterModel,
     PeopleFile,
     QuellFile,
     ReportLimitsModel,
     RepositoryModel,
-    RoutingFile,
     ServiceModel,
     ServicesFile,
     SignalModel,
     SignalsFile,
     SourceModel,
     SourcesFile,
-    WeeklyModel,
 )
 from quell.config.source import Source
 from quell.incidents.decision import Person

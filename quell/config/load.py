@@ -10,7 +10,8 @@ from quell.config.notification_schema import NotificationsFile
 from quell.config.parse import parse
 from quell.config.playbook_schema import PlaybookFile
 from quell.config.problem import ConfigError, Problem, did_you_mean
-from quell.config.schema import PeopleFile, QuellFile, RoutingFile, ServicesFile, SignalsFile, SourcesFile
+from quell.config.routing_schema import RoutingFile
+from quell.config.schema import PeopleFile, QuellFile, ServicesFile, SignalsFile, SourcesFile
 from quell.config.source import Source, read_toml, read_yaml
 from quell.config.value import is_reference, read_reference
 from quell.incidents.errors import InvalidInput
