@@ -25,6 +25,7 @@ from quell.gateway.pages import page_routes
 from quell.gateway.quarantine import QuarantineRoom
 from quell.gateway.rate_limit import RateLimit
 from quell.gateway.report_page import report_routes
+from quell.gateway.sender_mark import SenderMark
 from quell.gateway.senders import Senders
 
 DESCRIPTION = """Events come in here and are durable once answered with a 2xx. An error answer is `{"error": text}`;
@@ -86,6 +87,7 @@ def _desk(deps: GatewayDeps, measures: Measures) -> Desk:
         room=QuarantineRoom(store=deps.store, measures=measures),
         measures=measures,
         report_rate=RateLimit(limits.overall, limits.overall),
+        mark=SenderMark(deps.store, deps.clock),
     )
 
 

@@ -17,11 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from quell.gateway.body_limit import LARGEST_BODY, BodyTooLarge, read_body
 from quell.gateway.group_commit import GroupCommit
-from quell.gateway.inbox_items import Batch, Rejected, held_item, take_body
+from quell.gateway.inbox_items import Batch, Rejected, held_item, mark_report, take_body
 from quell.gateway.measures import Measures
 from quell.gateway.problems import headers_of, status_of, words_of
 from quell.gateway.quarantine import QuarantineRoom
 from quell.gateway.rate_limit import RateLimit
+from quell.gateway.sender_mark import SenderMark
 from quell.gateway.senders import Senders
 from quell.incidents.errors import InvalidInput, QuellError
 from quell.incidents.event_source import EventKind
@@ -46,6 +47,7 @@ class Desk:
     room: QuarantineRoom
     measures: Measures
     report_rate: RateLimit
+    mark: SenderMark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,8 @@ class Door:
         except InvalidInput as error:
             await self._hold([_whole(self.form, body, str(error))], source)
             raise
+        if self.kind is EventKind.REPORTS:
+            batch = await asyncio.to_thread(mark_report, batch, desk.mark)
         held = await self._held(batch.rejected, source) if batch.rejected else []
         events = batch.taken + len(held)
         await desk.commit.submit([*batch.items, *held], events=events, size=len(body))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from quell.gateway.fast_alerts import quick_alerts
+from quell.gateway.sender_mark import SenderMark
 from quell.incidents.errors import InvalidInput
 from quell.incidents.inbox import Delivery, InboxItem, InboxKind, Quarantine, Received
 from quell.triage.form import Form, split_alerts
@@ -43,7 +44,11 @@ class ReportIn(BaseModel):
     id: str | None = None
     text: str = Field(max_length=4000)
     service: str | None = Field(None, max_length=200)
-    reporter: str | None = Field(None, max_length=200)
+    reporter: str | None = Field(
+        None,
+        max_length=200,
+        description="who says so: one name is one voice, so give an account rather than a first name",
+    )
     contact: str | None = Field(None, description="an e-mail address to be told at when it is over; needs consent")
     consent: bool | None = Field(None, description="whether the address may be kept until then")
     at: str | None = Field(None, description=f"when it was seen, like {TIME_EXAMPLE}; default: now")
@@ -146,6 +151,15 @@ def take_report(payload: Mapping[str, Any], *, source: str, received_at: datetim
     """The item of one report. Raises InvalidInput."""
     parse_contact(payload)
     return _event(InboxKind.REPORT, parse_report, payload, source, received_at)
+
+
+def mark_report(batch: Batch, mark: SenderMark) -> Batch:
+    """The batch of one report, with the mark of whom its source names as the reporter. Its id stays what was sent."""
+    (item,) = batch.items
+    assert isinstance(item, InboxItem)
+    sender = mark.of_reporter(item.source, str(item.payload.get("reporter", "")))
+    marked = replace(item, payload=dict(item.payload) | {"sender": sender}) if sender else item
+    return replace(batch, items=(marked,))
 
 
 def _event(

@@ -17,7 +17,6 @@ from quell.gateway.problems import headers_of, status_of
 from quell.gateway.rate_limit import RateLimit
 from quell.gateway.rendering import Renderer
 from quell.gateway.safety import check_origin, csrf_token
-from quell.gateway.sender_mark import SenderMark
 from quell.gateway.visitor import Door, Visitor
 from quell.incidents.errors import InvalidInput, NotFound, QuellError, Unavailable
 
@@ -70,7 +69,6 @@ def report_routes(deps: GatewayDeps, door: Door, desk: Desk) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     limits = deps.config.report_limits
     rate = RateLimit(limits.per_address, limits.overall)  # its own, so that a flood here shuts out no other source
-    mark = SenderMark(deps.store, deps.clock)
     page = _Page(deps=deps, door=door, renderer=Renderer(deps))
 
     def check_open() -> None:
@@ -78,7 +76,7 @@ def report_routes(deps: GatewayDeps, door: Door, desk: Desk) -> APIRouter:
             raise NotFound("the form for reports is closed (sources.yaml, reports.form): tell the people on call")
 
     async def store(form: ReportForm, address: str) -> None:
-        sender = await asyncio.to_thread(mark.of, address)
+        sender = await asyncio.to_thread(desk.mark.of, address)
         item = take_report(_said(form) | {"sender": sender}, source=_SOURCE, received_at=deps.clock())
         await desk.commit.submit([item], events=1, size=len(form.text))
         desk.measures.events.labels("report", "taken").inc()

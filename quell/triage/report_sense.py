@@ -5,19 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from quell.incidents.report import Report
+from quell.incidents.report import Report, is_of_address
 from quell.incidents.service import Catalog
 from quell.triage.report_burst import Expectation, ReportHistory, expect, needed_in_flood
 from quell.triage.report_group import group_texts
-from quell.triage.report_text import ServiceWords, gibberish, has_link, normal_form, speaks_of_trouble
+from quell.triage.report_text import ServiceWords, gibberish, has_link, name_of, normal_form, speaks_of_trouble
 
 ALL = "*"  # the history over all services
 LEAST_OF_ALL = 3  # voices that agree on no service have to be more
-# Names that name nobody: two who give them are two.
-_NOBODY = frozenset(
-    {"", "a customer", "customer", "a user", "user", "guest", "anonymous", "anonym", "anonymus", "me", "nobody"}
-)
-_SAME_WORDS_COUNT = 3  # voices that use exactly the same words, where the senders are not known
+_SAME_WORDS_COUNT = 3  # voices that use exactly the same words, where nothing but a name tells them apart
 _LINK_WEIGHT = 0.5
 _SHARE_OF_GROUP = 0.2
 NOTHING = ReportHistory(since=2**40, voices={})
@@ -34,11 +30,11 @@ class Burst:
 
 
 def identity_of(report: Report) -> str:
-    """Who speaks: the sender's mark as the gateway saw it, else the name that was given, else the words themselves."""
+    """Who speaks: the sender's mark as the gateway made it, else the name that was given, else the words themselves."""
     if report.sender:
         return f"sender {report.sender}"
-    name = " ".join(report.reporter.casefold().split())
-    return f"words {normal_form(report.text)}" if name in _NOBODY else f"name {name}"
+    name = name_of(report.reporter)
+    return f"name {name}" if name else f"words {normal_form(report.text)}"
 
 
 def voices_of(reports: Sequence[Report]) -> list[Report]:
@@ -50,7 +46,7 @@ def voices_of(reports: Sequence[Report]) -> list[Report]:
         if who in first or gibberish(report.text):
             continue
         words = normal_form(report.text)
-        if not report.sender and said[words] >= _SAME_WORDS_COUNT:
+        if not is_of_address(report.sender) and said[words] >= _SAME_WORDS_COUNT:
             continue
         said[words] += 1
         first[who] = report

@@ -33,6 +33,10 @@ _TROUBLE = re.compile(
 )
 
 
+# Names that name nobody: two who give them are two.
+_NOBODY = frozenset(
+    {"a customer", "customer", "a user", "user", "guest", "anonymous", "anonym", "anonymus", "me", "nobody"}
+)
 _KEPT = 32_768  # a text is asked by several rules, and again with every batch while it waits
 
 
@@ -45,6 +49,17 @@ def normal_form(text: str) -> str:
     """
     plain = _LINK.sub(" ", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(_DIGITS.sub("0", _NO_WORD.sub(" ", plain)).split())
+
+
+def name_of(reporter: str) -> str:
+    """What all writings of one name share, without case, space and what cannot be seen; empty for a name of nobody.
+
+    >>> name_of(" Zoe\u200b  MARTIN"), name_of("A customer")
+    ('zoe martin', '')
+    """
+    plain = unicodedata.normalize("NFKC", reporter).casefold()
+    name = " ".join("".join(sign for sign in plain if unicodedata.category(sign) != "Cf").split())
+    return "" if name in _NOBODY else name
 
 
 def has_link(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Who may send what: tokens kept as hashes, signatures with a time, and this machine alone where nobody is named."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ from quell.gateway.quarantine import QuarantineRoom
 from quell.gateway.senders import hash_token, sign
 from quell.incidents.event_source import EventKind, EventSource
 from quell.incidents.inbox import InboxItem, InboxKind, Quarantine
+from quell.incidents.report import Report
+from quell.triage.intake import parse_report
+from quell.triage.report_sense import voices_of
 
 pytestmark = pytest.mark.integration
 
@@ -85,6 +89,8 @@ def gateway(store: SqlStore, tmp_path: Path) -> Gateway:
             may_send=frozenset({EventKind.ALERTS}),
             tokens=(hash_token("new token"), hash_token("old token")),
         ),
+        EventSource(name="helpdesk", may_send=frozenset({EventKind.REPORTS}), tokens=(hash_token("of the helpdesk"),)),
+        EventSource(name="app", may_send=frozenset({EventKind.REPORTS}), tokens=(hash_token("of the app"),)),
         EventSource(
             name="pipeline", may_send=frozenset({EventKind.CHANGES}), signing_secret=f"file:{tmp_path}/signing"
         ),
@@ -177,6 +183,48 @@ def test_without_sources_only_this_machine_may_send(store: SqlStore, tmp_path: P
     assert gateway.found({}) == []
     assert gateway.post("/api/v1/alerts", ALERT, client="127.0.0.1").status_code == 200
     assert gateway.post("/api/v1/alerts", ALERT, client="::1").status_code == 200
+
+
+def test_a_flood_from_one_reporter_of_a_source_is_one_voice(gateway: Gateway) -> None:
+    """However the name is written and whatever is said: one person must not be able to open an incident alone."""
+    for number, name in enumerate(["Zoe Martin", "zoe  martin", "ZOE MARTIN", "Zoe\u200b Martin", "Ｚｏｅ Martin"] * 4):
+        said = {"text": f"checkout {'very ' * number}broken", "reporter": name}
+        _report(gateway, "of the helpdesk", said)
+    assert len(_voices(gateway)) == 1
+    assert len(gateway.found({"kind": InboxKind.REPORT})) == 20, "all of them are kept"
+    _report(gateway, "of the helpdesk", {"text": "cannot pay", "reporter": "Ann"})
+    assert len(_voices(gateway)) == 2
+
+
+def test_one_name_at_two_sources_is_two_people(gateway: Gateway) -> None:
+    """A source must not be able to silence another's users by their names."""
+    for token in ("of the helpdesk", "of the app"):
+        _report(gateway, token, {"text": f"cannot pay, says a user {token}", "reporter": "user 17"})
+    assert len(_voices(gateway)) == 2
+
+
+@pytest.mark.parametrize("said", [{}, {"reporter": ""}, {"reporter": "a customer"}])
+def test_a_source_that_names_nobody_speaks_for_many(gateway: Gateway, said: dict[str, str]) -> None:
+    for text in ("cannot pay", "checkout says internal error"):
+        _report(gateway, "of the helpdesk", {"text": text, **said})
+    assert len(_voices(gateway)) == 2
+    assert all("sender" not in item.payload for item in gateway.found({"kind": InboxKind.REPORT}))
+
+
+def test_the_mark_tells_the_source_and_no_name_and_a_repetition_is_the_same_report(gateway: Gateway) -> None:
+    for _ in range(2):
+        _report(gateway, "of the helpdesk", {"text": "cannot pay", "reporter": "zoe@example.org"})
+    (item,) = gateway.found({"kind": InboxKind.REPORT})
+    assert re.fullmatch("helpdesk:[0-9a-f]{16}", item.payload["sender"])
+
+
+def _report(gateway: Gateway, token: str, said: dict[str, str]) -> None:
+    assert gateway.post("/api/v1/reports", orjson.dumps(said), bearer(token)).status_code == 202
+
+
+def _voices(gateway: Gateway) -> list[Report]:
+    items = gateway.found({"kind": InboxKind.REPORT})
+    return voices_of([parse_report(item.payload, id=item.id, received_at=NOW) for item in items])
 
 
 def test_alertmanagers_own_form_keeps_the_valid_part_and_holds_the_rest(gateway: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -95,6 +96,14 @@ def test_one_user_is_one_voice_however_often() -> None:
     same = [Report(id=f"r{n}", text=f"broken {n}", service="storefront", reporter="Eve", at=NOW) for n in range(50)]
     assert bursts(same) == []
     assert len(voices_of(reports(*["the page is broken"] * 500))) == 3  # the same words from names that cost nothing
+
+
+def test_the_same_words_under_invented_names_count_no_more_for_being_passed_on_by_a_source() -> None:
+    """A source vouches for what it passes on, not for the names that people give it."""
+    invented = [replace(r, sender=f"helpdesk:{r.id}") for r in reports(*["the page is broken"] * 500)]
+    assert len(voices_of(invented)) == 3
+    addresses = [replace(r, sender=f"mark{r.id}") for r in reports(*["the page is broken"] * 20)]
+    assert len(voices_of(addresses)) == 20
 
 
 @pytest.mark.parametrize("seed", range(5))
