@@ -47,7 +47,7 @@ def decide(
     given = _answer(answer)
     found = res.config.people.get(person)
     with res.store.writing() as tx:
-        now = res.clock()
+        now, question = res.clock(), question_about(res, tx, subject)
         decision = Decision(
             id=f"{subject}/{plan_hash[:16]}",
             subject=subject,
@@ -59,7 +59,7 @@ def decide(
             at=now,
             code_step=_proven_step(found, code, given_at, now),
         )
-        verdict = _verdict(res, tx, decision, found)
+        verdict = _verdict(res, tx, question, decision, found)
         if not isinstance(verdict, Refusal):
             _store(tx, decision, _incident_of(tx, subject))
             return decision
@@ -76,9 +76,11 @@ def _proven_step(person: Person | None, code: str, given_at: datetime | None, no
     return code_step(person, code, given_at if given_at and is_fresh else now)
 
 
-def _verdict(res: Resources, tx: Transaction, decision: Decision, person: Person | None) -> Allowed | Refusal:
+def _verdict(
+    res: Resources, tx: Transaction, question: Question, decision: Decision, person: Person | None
+) -> Allowed | Refusal:
     return check(
-        question_about(res, tx, decision.subject),
+        question,
         plan_hash=decision.plan_hash,
         person=person,
         name=decision.person,

@@ -1,6 +1,5 @@
 """Planning: from an incident or a person's request to a stored intent, with the guardrails in the same transaction."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from quell.response.story import step_text
 from quell.response.target import NoChoice, Target, choose, named_target
 from tasks.automation import automation_enabled
 from tasks.doubts import Ground, ground_of
+from tasks.playbooks import get_playbook
 from tasks.record import ACTIVE_STATES, QUELL, acknowledge, get_incident, move, move_incident_if_possible
 from tasks.resources import Resources
 
@@ -110,10 +110,7 @@ def draft_manual(
     res: Resources, playbook: str, service: str, target: str, incident: str | None, requested_by: str, reason: str
 ) -> Draft:
     """What `plan_manual` would store, checked against configuration and load balancer, without storing it."""
-    book = res.config.playbooks.get(playbook)
-    if book is None:
-        near = difflib.get_close_matches(playbook, res.config.playbooks, n=1, cutoff=0.0)
-        raise InvalidInput(f"playbook {playbook!r} is not configured; did you mean {near[0] if near else 'none'!r}?")
+    book = get_playbook(res, playbook)
     if not requested_by.strip() or requested_by == QUELL:
         raise InvalidInput(f"requested_by is {requested_by!r}: write your name, it decides who may approve")
     if incident is not None:
@@ -251,7 +248,7 @@ def _say_what_would_be_done(res: Resources, draft: Draft, ground: Ground) -> Non
     if level is Level.SUGGEST:
         target = plan.target.partition(":")[2]
         text += (
-            f"; to do it: quell mitigate {plan.playbook} --service {draft.service.name} --target {target} "
+            f"; to do it: quell mitigate --playbook {plan.playbook} --service {draft.service.name} --target {target} "
             f"--incident {plan.incident} --apply"
         )
     with res.store.writing() as tx:

@@ -17,6 +17,7 @@ from deployments.cli import (
     noise,
     notify,
     people,
+    playbook,
     report,
     score,
     silence,
@@ -57,6 +58,7 @@ app = typer.Typer(
 app.command()(check.check)
 app.add_typer(why.app, name="why")
 app.add_typer(incident.app, name="incident")
+app.add_typer(playbook.app, name="playbook")
 app.command()(mitigation.mitigate)
 app.command()(mitigation.approve)
 app.command()(mitigation.release)

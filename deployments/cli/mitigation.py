@@ -36,9 +36,9 @@ def mitigate(
         plan, answer = preview(
             res, playbook=playbook, service=service, target=target, incident=incident or None, by=who, reason=reason
         )
-        _print_plan(plan)
+        print_plan(plan)
         if not apply:
-            out().print(f"guardrails: {_said(answer)}", markup=False, soft_wrap=True)
+            out().print(f"guardrails: {guardrails_said(answer)}", markup=False, soft_wrap=True)
             out().print("dry run: nothing was changed; add --apply to do it", style="bold")
             return
         if not reason:
@@ -81,7 +81,7 @@ def preview(
         return draft.plan, ask_guardrails(res, tx, draft, now=res.clock(), requested_by=by)
 
 
-def _said(answer: "Answer") -> str:
+def guardrails_said(answer: "Answer") -> str:
     from quell.response.refusal import Allowed
 
     if isinstance(answer, Allowed):
@@ -89,7 +89,7 @@ def _said(answer: "Answer") -> str:
     return f"REFUSED by {answer.sentence}"
 
 
-def _print_plan(plan: "Plan") -> None:
+def print_plan(plan: "Plan") -> None:
     console = out()
     radius = plan.blast_radius
     console.print(f"[bold]{plan.playbook}[/] on", end=" ")
@@ -134,7 +134,7 @@ def approve(
 
 def _print_subject(tx: "Transaction", id: str) -> None:
     if (mitigation := tx.mitigations.get(id)) is not None:
-        _print_plan(mitigation.plan)
+        print_plan(mitigation.plan)
     elif (fix := tx.fixes.get(id)) is not None:
         out().print(fix.diff, markup=False, soft_wrap=True)
     elif (version := tx.thresholds.get(id)) is not None:

@@ -51,6 +51,8 @@ def standing_of(autonomy: Autonomy, environment: str, past: Iterable[Mitigation]
     if allowed is not Level.AUTOMATIC:
         where = f" in {environment}" if environment in autonomy.environments else ""
         return Standing(level=allowed, reason=f"its autonomy{where} is {allowed}", successes=successes, failure=failure)
+    if not needed:
+        return Standing(level=allowed, reason="it is trusted from the start", successes=successes)
     if successes >= needed:
         reason = f"it was effective {successes} times on this kind of alert, {needed} are needed"
         return Standing(level=allowed, reason=reason, successes=successes, failure=failure)

@@ -1,0 +1,121 @@
+"""`quell playbook`: the playbooks, what each may do by itself and why, and what one would do now."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployments.cli.mitigation import guardrails_said, preview, print_plan
+from deployments.cli.record import DEFAULT_FOLDER, ConfigOption, opened
+from deployments.cli.terminal import moment, out, table, whoami
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quell.response.playbook import Playbook
+    from tasks.playbooks import PlaybookRecord
+
+app = typer.Typer(help="Playbooks: what they would do, and what they may do by themselves.", no_args_is_help=True)
+NameArgument = Annotated[str, typer.Argument(help="The playbook's name, as `quell playbook list` shows it.")]
+
+
+@app.command("list")
+def list_all(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+    config: ConfigOption = DEFAULT_FOLDER,
+) -> None:
+    """All playbooks, what each may do by itself for each kind of alert that it answered, and its record."""
+    from tasks.playbooks import playbook_records
+
+    with opened(config) as res:
+        found = playbook_records(res)
+    if as_json:
+        typer.echo(json.dumps([_plain(record) for record in found], ensure_ascii=False))
+        return
+    rows = [
+        (
+            *(record.playbook, record.answers or "none yet", record.standing.level),
+            f"{record.uses} used, {record.effective} effective, {record.failed} failed",
+            moment(record.last_used_at),
+        )
+        for record in found
+    ]
+    columns = ("playbook", "alert", "may", "record", "last used (UTC)")
+    out().print(table("", columns, rows) if rows else "no playbook is configured: see playbooks/ in the configuration")
+
+
+@app.command("show")
+def show(name: NameArgument, config: ConfigOption = DEFAULT_FOLDER) -> None:
+    """One playbook: what it answers, its steps, what recovered means, its limits and its record."""
+    from tasks.playbooks import get_playbook, playbook_records
+
+    with opened(config) as res:
+        book = get_playbook(res, name)
+        records = [record for record in playbook_records(res) if record.playbook == book.name]
+    out().print(table(book.name, ("", ""), _described(book)))
+    rows = [(r.answers or "any", r.standing.level, r.standing.reason) for r in records]
+    out().print(table("what it may do by itself", ("alert", "may", "because"), rows))
+
+
+@app.command("plan")
+def plan(
+    name: NameArgument,
+    service: Annotated[str, typer.Option(help="The service that is in trouble.")],
+    target: Annotated[str, typer.Option(help="Instance or client; not needed for whole services.")] = "",
+    incident: Annotated[str, typer.Option(help="The incident that it belongs to, if any.")] = "",
+    config: ConfigOption = DEFAULT_FOLDER,
+) -> None:
+    """What the playbook would do now, what that takes away, and what the guardrails say. Nothing is changed."""
+    with opened(config) as res:
+        made, answer = preview(
+            res, playbook=name, service=service, target=target, incident=incident or None, by=whoami(), reason=""
+        )
+    print_plan(made)
+    out().print(f"guardrails: {guardrails_said(answer)}", markup=False, soft_wrap=True)
+
+
+@app.command("check")
+def check(config: ConfigOption = DEFAULT_FOLDER) -> None:
+    """Whether the playbooks can be read and name what the configuration has; `quell check --live` asks the levers."""
+    from quell.config.load import read_config
+
+    count = len(read_config(config).playbooks)
+    out().print(f"{count} playbooks are right; quell check --live also asks the levers")
+
+
+def _described(book: "Playbook") -> "Sequence[tuple[str, str]]":
+    from quell.incidents.matcher import format_matchers
+
+    recovery, approval, limits = book.recovery, book.approval, book.limits
+    below = "the baseline's band" if recovery.below is None else f"{recovery.below:g}"
+    asks = "always" if approval.always else f"above {approval.above_capacity_share:.0%} of the live capacity"
+    steps = [f"{step.actuator}: {step.action} {step.target}" for step in book.steps]
+    hold, deadline = recovery.hold.total_seconds(), recovery.deadline.total_seconds()
+    return [
+        ("what", book.description),
+        ("owner", book.owner),
+        ("answers", f"{format_matchers(book.matchers)}, {book.target_kind}, confidence from {book.min_confidence:g}"),
+        ("steps", "; ".join(steps)),
+        ("recovered", f"{recovery.signal} below {below} for {hold:g} s, within {deadline:g} s"),
+        ("asks", f"{asks}: {' or '.join(approval.roles)}"),
+        (
+            "limits",
+            f"leaves {limits.capacity_floor:.0%} of the capacity, {limits.per_hour} an hour for a service, "
+            f"{limits.cooldown.total_seconds():g} s between two on a target",
+        ),
+        ("ends by itself", f"after {book.expires_after.total_seconds() / 60:g} min"),
+        ("runbook", book.runbook or "none"),
+    ]
+
+
+def _plain(record: "PlaybookRecord") -> dict[str, Any]:
+    return {
+        "playbook": record.playbook,
+        "alert": record.answers,
+        "level": record.standing.level,
+        "reason": record.standing.reason,
+        "used": record.uses,
+        "effective": record.effective,
+        "failed": record.failed,
+        "last_used_at": record.last_used_at.isoformat() if record.last_used_at else None,
+    }

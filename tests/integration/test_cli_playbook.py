@@ -1,0 +1,72 @@
+"""`quell playbook`: what each may do by itself, and its record, as a user reads it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deployments.cli.main import app
+from quell.adapters.store.sql import SqlStore
+from quell.incidents.mitigation import MitigationState, Recovery
+from tests.integration.test_autonomy import Desk
+from tests.shop_levers import EXAMPLE
+
+pytestmark = pytest.mark.integration
+NAME = "isolate-bad-instance"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("QUELL_CONFIG", "put back by monkeypatch")
+    monkeypatch.setenv("COLUMNS", "160")
+    copy = Path(shutil.copytree(EXAMPLE, tmp_path / "config"))
+    toml = copy / "quell.toml"
+    toml.write_text(toml.read_text().replace("sqlite:///.quell/sandbox/quell.db", f"sqlite:///{tmp_path}/quell.db"))
+    return copy
+
+
+def quell(folder: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, ["playbook", *words, "--config", str(folder)])
+
+
+def test_the_list_says_what_was_earned(folder: Path, tmp_path: Path) -> None:
+    empty = json.loads(quell(folder, "list", "--json").output)
+    assert {(row["playbook"], row["level"]) for row in empty} == {
+        (NAME, "approve"),
+        ("throttle-noisy-client", "automatic"),
+    }
+    desk = Desk()
+    made = [desk.planned("alertmanager", "sweep")]
+    desk.finish(made[0], MitigationState.EFFECTIVE)
+    with desk.res.store.reading() as tx:
+        past = tx.mitigations.find()
+    assert [m.recovery for m in past] == [Recovery.EFFECTIVE]
+    store = SqlStore(f"sqlite:///{tmp_path}/quell.db")
+    with store.writing() as tx:
+        tx.mitigations.put_all(past)
+    store.close()
+    (row,) = [row for row in json.loads(quell(folder, "list", "--json").output) if row["playbook"] == NAME]
+    assert (row["alert"], row["used"], row["effective"], row["failed"]) == ("InstanceErrors", 1, 1, 0)
+    assert "effective 1 of the 3 times" in row["reason"]
+    shown = quell(folder, "list").output
+    assert "1 used, 1 effective, 0 failed" in " ".join(shown.split())
+
+
+def test_one_playbook_is_described_and_an_unknown_one_names_the_nearest(folder: Path) -> None:
+    said = " ".join(quell(folder, "show", NAME).output.split())
+    for part in ("haproxy: isolate {server}", "shop-error-ratio below 0.02 for 15 s", "6 an hour for a service"):
+        assert part in said
+    wrong = quell(folder, "show", "isolate-bad-instances")
+    assert wrong.exit_code == 1
+    assert f"did you mean '{NAME}'" in wrong.output
+
+
+def test_checking_names_file_and_line_of_what_is_wrong(folder: Path) -> None:
+    assert "2 playbooks are right" in quell(folder, "check").output
+    file = folder / "playbooks" / f"{NAME}.yaml"
+    file.write_text(file.read_text().replace("level: automatic", "level: autmatic"))
+    wrong = quell(folder, "check")
+    assert wrong.exit_code == 1
+    assert f"{NAME}.yaml:" in wrong.output and "automatic" in wrong.output
