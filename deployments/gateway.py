@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from deployments.http_protocol import GatewayProtocol
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
 from quell.incidents.errors import Unavailable
@@ -42,7 +43,12 @@ def serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
     It ends before its patience with open requests does, or raises Unavailable: streams must not hold up its end.
     """
     config = uvicorn.Config(
-        app, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=STOP_WITHIN_SECONDS
+        app,
+        port=port,
+        http=GatewayProtocol,
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
     )
     server = GatewayServer(config)
     thread = threading.Thread(target=server.run, name="gateway", daemon=True)
@@ -85,6 +91,7 @@ def main() -> None:
         build_app(res),
         host=c.gateway_host,
         port=c.gateway_port,
+        http=GatewayProtocol,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=STOP_WITHIN_SECONDS,

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from quell.gateway.listing import read_mark
 from quell.incidents.alert import Alert
-from quell.incidents.errors import InvalidInput
+from quell.incidents.errors import InvalidInput, NotFound
+from quell.incidents.incident import Incident
 from quell.ports import Store, Transaction
 
 PAGE = 50
@@ -71,15 +72,24 @@ def read_groups(tx: Transaction, incident: str) -> AlertGroups:
     return AlertGroups(groups=tuple(groups), alerts=tuple(alerts))
 
 
+def find_incident(tx: Transaction, id: str) -> Incident:
+    """Raises NotFound."""
+    found = tx.incidents.get(id)
+    if found is None:
+        raise NotFound(f"incident {id[:80]} does not exist: see / for those that do")
+    return found
+
+
 def read_alerts(
     store: Store, incident: str, *, service: str | None = None, name: str | None = None, q: str = "", after: str = ""
 ) -> AlertPage:
-    """One page of an incident's alerts, the newest first. Raises InvalidInput."""
+    """One page of an incident's alerts, the newest first. Raises InvalidInput or NotFound."""
     where: dict[str, object] = {"incident": incident}
     where |= {} if service is None else {"service": service or None}
     where |= {} if name is None else {"name": name}
     past = read_mark("after", after)
     with store.reading() as tx:
+        find_incident(tx, incident)
         found = tx.alerts.find(where, containing=q[:200], past=past, order="starts_at", descending=True, limit=PAGE + 1)
         count = tx.alerts.count(where, containing=q[:200], at_most=10_001)
     shown = found[:PAGE]

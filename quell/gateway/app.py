@@ -18,9 +18,10 @@ from quell.gateway.events import event_routes
 from quell.gateway.group_commit import GroupCommit
 from quell.gateway.health import health_routes
 from quell.gateway.incidents import incident_routes
-from quell.gateway.intake import describe_doors, intake_doors
+from quell.gateway.intake import SOURCE_SCHEMES, describe_doors, intake_doors
 from quell.gateway.live import Live
 from quell.gateway.measures import Measures
+from quell.gateway.openapi import record_schemas
 from quell.gateway.pages import page_routes
 from quell.gateway.quarantine import QuarantineRoom
 from quell.gateway.rate_limit import RateLimit
@@ -36,17 +37,20 @@ class Gateway(FastAPI):
     """FastAPI with doors before it: a request to one of their paths passes none of FastAPI's layers."""
 
     doors: Mapping[str, ASGIApp] = {}
+    described_doors: Mapping[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         door = self.doors.get(scope["path"]) if scope["type"] == "http" else None
         await (door or super().__call__)(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        document = super().openapi()
-        document["paths"] = describe_doors() | document["paths"]
-        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
-        schemes["source"] = {"type": "http", "scheme": "bearer", "description": "A token of a source in sources.yaml."}
-        return document
+        if self.openapi_schema is None:
+            document = super().openapi()
+            document["paths"] = {**self.described_doors, **document["paths"]}
+            components: dict[str, Any] = document.setdefault("components", {})
+            components.setdefault("schemas", {}).update(record_schemas())
+            components.setdefault("securitySchemes", {}).update(SOURCE_SCHEMES)
+        return super().openapi()  # which keeps it, and so what was added
 
 
 def create_app(deps: GatewayDeps) -> Gateway:
@@ -61,7 +65,7 @@ def create_app(deps: GatewayDeps) -> Gateway:
     )
     measures = Measures(deps.store, deps.clock)
     desk = _desk(deps, measures)
-    app.doors = intake_doors(desk)
+    app.doors, app.described_doors = intake_doors(desk), describe_doors(deps.config.sources)
     door, live = visitor.Door(deps), Live(deps.store)
     app.include_router(decision_routes(deps))
     app.include_router(incident_routes(deps, door))
@@ -94,9 +98,17 @@ def _desk(deps: GatewayDeps, measures: Measures) -> Desk:
 def _timed(measures: Measures) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
     async def timed(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         start = time.monotonic()
-        response = await call_next(request)
-        route = getattr(request.scope.get("route"), "path", "unknown")
-        measures.request_seconds.labels(route, str(response.status_code)).observe(time.monotonic() - start)
+
+        def observe(status: int) -> None:
+            route = getattr(request.scope.get("route"), "path", "unknown")
+            measures.request_seconds.labels(route, str(status)).observe(time.monotonic() - start)
+
+        try:
+            response = await call_next(request)
+        except Exception:
+            observe(500)  # as the last resort answers
+            raise
+        observe(response.status_code)
         return response
 
     return timed

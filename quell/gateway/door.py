@@ -19,7 +19,7 @@ from quell.gateway.body_limit import LARGEST_BODY, BodyTooLarge, read_body
 from quell.gateway.group_commit import GroupCommit
 from quell.gateway.inbox_items import Batch, Rejected, held_item, mark_report, take_body
 from quell.gateway.measures import Measures
-from quell.gateway.problems import headers_of, status_of, words_of
+from quell.gateway.problems import FAILED, headers_of, status_of, words_of
 from quell.gateway.quarantine import QuarantineRoom
 from quell.gateway.rate_limit import RateLimit
 from quell.gateway.sender_mark import SenderMark
@@ -77,8 +77,9 @@ class Door:
         if answer is None:
             return  # the sender has gone
         self._observe(answer.status, time.monotonic() - start)
-        length = (b"content-length", str(len(answer.body)).encode())
-        headers = [(b"content-type", b"application/json"), length, *answer.headers]
+        headers = [(b"content-length", str(len(answer.body)).encode()), *answer.headers]
+        if answer.body:
+            headers.append((b"content-type", b"application/json"))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -94,7 +95,7 @@ class Door:
             return _problem(status_of(error), str(error), headers_of(error))
         except Exception:  # noqa: BLE001 - the last resort of this address, as FastAPI's own would be
             _log.exception("%s failed", self.path)  # the traceback holds no values of what was sent
-            return _problem(500, "the gateway failed on this request; its log says how: send it again")
+            return _problem(500, FAILED)
 
     async def _take(self, scope: Scope, body: bytes) -> Answer:
         desk, now = self._desk, self._desk.clock()

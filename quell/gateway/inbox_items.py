@@ -5,53 +5,78 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from quell.gateway.fast_alerts import quick_alerts
+from quell.gateway.openapi import NO_NUL, TIME_OR_NONE, Schema
 from quell.gateway.sender_mark import SenderMark
+from quell.incidents.change import ChangeKind
 from quell.incidents.errors import InvalidInput
 from quell.incidents.inbox import Delivery, InboxItem, InboxKind, Quarantine, Received
 from quell.triage.form import Form, split_alerts
-from quell.triage.intake import TIME_EXAMPLE, has_start, parse_alert, parse_change, parse_contact, parse_report
+from quell.triage.intake import (
+    LONGEST_CONTACT,
+    TIME_EXAMPLE,
+    has_start,
+    parse_alert,
+    parse_change,
+    parse_contact,
+    parse_report,
+)
 from quell.triage.unreadable import Unreadable, parse_json
 
 MOST_IN_ONE_ITEM = 256  # a drain takes whole items: this bounds what one transaction has to do
 _LONGEST_ID = 200
 
 
+# For the document: `quell.triage.intake` is what holds senders to it, and answers in its own words.
+_NOT_BLANK: Schema = {"pattern": "^[^\\x00]*[^\\x00\\s][^\\x00]*$"}
+
+_Id = Annotated[
+    str | None, Field(description="printable; without it what is said", json_schema_extra={"maxLength": _LONGEST_ID})
+]
+_Text = Annotated[str, Field(json_schema_extra=_NOT_BLANK)]
+_TextOrNone = Annotated[str | None, Field(json_schema_extra=NO_NUL)]
+_TimeOrNone = Annotated[str | None, Field(json_schema_extra=TIME_OR_NONE)]
+
+
 class ChangeIn(BaseModel):
     """A deploy or a change of configuration. `id` makes repetition harmless; without it the content does."""
 
-    model_config = ConfigDict(extra="forbid")
-    id: str | None = None
-    kind: str = Field("other", description="deploy, config, flag or other")
-    service: str
-    instance: str | None = None
-    at: str | None = Field(None, description=f"when it took effect, like {TIME_EXAMPLE}; default: now")
-    summary: str
-    author: str | None = None
-    commit: str | None = None
-    url: str | None = None
+    model_config = ConfigDict(extra="forbid", strict=True)
+    id: _Id = None
+    kind: str = Field("other", json_schema_extra={"enum": list(ChangeKind)})
+    service: _Text
+    instance: _TextOrNone = None
+    at: _TimeOrNone = Field(None, description=f"when it took effect, like {TIME_EXAMPLE}; default: now")
+    summary: _Text
+    author: _TextOrNone = None
+    commit: _TextOrNone = None
+    url: _TextOrNone = None
 
 
 class ReportIn(BaseModel):
     """A user says that something is wrong."""
 
-    model_config = ConfigDict(extra="forbid")
-    id: str | None = None
-    text: str = Field(max_length=4000)
-    service: str | None = Field(None, max_length=200)
-    reporter: str | None = Field(
+    model_config = ConfigDict(extra="forbid", strict=True)
+    id: _Id = None
+    text: _Text = Field(max_length=4000)
+    service: _TextOrNone = Field(None, max_length=200)
+    reporter: _TextOrNone = Field(
         None,
         max_length=200,
         description="who says so: one name is one voice, so give an account rather than a first name",
     )
-    contact: str | None = Field(None, description="an e-mail address to be told at when it is over; needs consent")
+    contact: _TextOrNone = Field(
+        None,
+        description="an e-mail address to be told at when it is over, printable; needs consent",
+        json_schema_extra=NO_NUL | {"maxLength": LONGEST_CONTACT},
+    )
     consent: bool | None = Field(None, description="whether the address may be kept until then")
-    at: str | None = Field(None, description=f"when it was seen, like {TIME_EXAMPLE}; default: now")
+    at: _TimeOrNone = Field(None, description=f"when it was seen, like {TIME_EXAMPLE}; default: now")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

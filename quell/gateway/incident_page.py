@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, SecretStr
 
-from quell.gateway.alert_groups import GROUPS_SHOWN, read_alerts, read_group
+from quell.gateway.alert_groups import GROUPS_SHOWN, find_incident, read_alerts, read_group
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.main_chart import MainChart
 from quell.gateway.problems import status_of
@@ -19,6 +19,7 @@ from quell.incidents.errors import NotFound, QuellError
 from quell.incidents.incident import INCIDENT_TRANSITIONS, IncidentState
 from quell.response.rights import ActDetails
 
+LAST_NUMBER = 2**63 - 1  # that a database can count to
 AT_FORM = frozenset({"dismiss", "merge", "split"})  # whose form says itself why it was refused
 
 
@@ -68,7 +69,9 @@ def incident_page_routes(deps: GatewayDeps, door: Door) -> APIRouter:
         return page.alerts(request, incident_id, service=service, name=name, q=q, after=after)
 
     @router.get("/incidents/{incident_id}/timeline")
-    def timeline(request: Request, incident_id: str, below: int) -> Response:  # pyright: ignore[reportUnusedFunction]
+    def timeline(  # pyright: ignore[reportUnusedFunction]
+        request: Request, incident_id: str, below: Annotated[int, Query(ge=0, le=LAST_NUMBER)]
+    ) -> Response:
         return page.timeline(request, incident_id, below)
 
     @router.post("/incidents/{incident_id}/decide")
@@ -127,8 +130,11 @@ class IncidentPage:
         )
 
     def alerts(self, request: Request, id: str, **asked: Any) -> Response:
-        found = read_alerts(self._deps.store, id, **asked)
         visitor = self._door.visitor(request)
+        try:
+            found = read_alerts(self._deps.store, id, **asked)
+        except NotFound as error:
+            return self._renderer.show(request, visitor, "problem.html", error=str(error), status=404)
         with self._deps.store.reading() as tx:
             incident = tx.incidents.get(id)
         return self._renderer.show(
@@ -143,9 +149,13 @@ class IncidentPage:
         )
 
     def timeline(self, request: Request, id: str, below: int) -> Response:
-        with self._deps.store.reading() as tx:
-            entries = tx.timeline.of(id, below=below, limit=ENTRIES_SHOWN)
-        return self._renderer.show(request, self._door.visitor(request), "timeline.html", id=id, entries=entries)
+        visitor = self._door.visitor(request)
+        try:
+            with self._deps.store.reading() as tx:
+                entries = tx.timeline.of(find_incident(tx, id).id, below=below, limit=ENTRIES_SHOWN)
+        except NotFound as error:
+            return self._renderer.show(request, visitor, "problem.html", error=str(error), status=404)
+        return self._renderer.show(request, visitor, "timeline.html", id=id, entries=entries)
 
     def decide(self, request: Request, id: str, form: DecideForm) -> Response:
         person, _ = self._door.actor(request, form.person)

@@ -162,9 +162,13 @@ def _bounds(asked: Filter) -> dict[str, Any]:
 def _moment(name: str, text: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(text) if text else None
+        if found is None or found.tzinfo is None:
+            return found and found.replace(tzinfo=UTC)
+        return found.astimezone(UTC)
     except ValueError as error:
         raise InvalidInput(f"{name} is {text[:80]!r}: send a day like 2026-11-23 or a time with an offset") from error
-    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
+    except OverflowError as error:
+        raise InvalidInput(f"{name} is {text[:80]!r}, which is outside the years that exist: send another") from error
 
 
 def _mark(incident: Incident, order: str) -> str:
@@ -179,6 +183,6 @@ def read_mark(name: str, text: str) -> Place | None:
         moment = datetime.fromisoformat(value)
         if not id or moment.tzinfo is None or "\0" in id:
             raise ValueError
-    except ValueError as error:
+        return Place(value=moment.astimezone(UTC), id=id)
+    except (ValueError, OverflowError) as error:
         raise InvalidInput(f"{name} is {text[:80]!r}: send the mark that came with the page before") from error
-    return Place(value=moment, id=id)

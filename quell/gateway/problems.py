@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from quell.gateway.rate_limit import TooMany
 from quell.gateway.senders import NotKnown
@@ -23,6 +24,7 @@ from quell.incidents.errors import (
 from quell.triage.unreadable import NotJson
 
 RETRY_AFTER_SECONDS = 2
+FAILED = "the gateway failed on this request; its log says how: send it again"
 
 
 _STATUS: Mapping[type[QuellError], int] = {
@@ -66,11 +68,34 @@ def answer_problem(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, status_code=status_of(error), headers=headers)
 
 
-def answer_invalid(_request: Request, error: Exception) -> JSONResponse:
+def answer_invalid(request: Request, error: Exception) -> JSONResponse:
     """Field, value and remedy of everything that does not fit; what is secret is not repeated."""
     found: list[Mapping[str, Any]] = list(error.errors()) if isinstance(error, RequestValidationError) else []
+    if any(isinstance(fault.get("input"), bytes) for fault in found):  # FastAPI has not even looked into the body
+        given = request.headers.get("content-type", "missing")
+        text = f"content-type is {given[:80]!r}: send the body as application/json"
+        return JSONResponse({"error": text}, status_code=415)
     is_json = not any(fault["type"] == "json_invalid" for fault in found)
     return JSONResponse({"error": words_of(found)}, status_code=422 if is_json else 400)
+
+
+def answer_http(request: Request, error: Exception) -> JSONResponse:
+    """What the framework refuses by itself: no such path, no such method, a body that is no text."""
+    status, detail, headers = 500, str(error), None
+    if isinstance(error, HTTPException):
+        status, detail, headers = error.status_code, error.detail, error.headers
+    path = request.url.path[:80]
+    words = {
+        400: f"body cannot be read ({detail}): send what its content-type says, in UTF-8",
+        404: f"{path} is not here: see /api/v1/openapi.json, or / for the pages",
+        405: f"{path} takes {(headers or {}).get('Allow', 'other methods')} only",
+    }
+    return JSONResponse({"error": words.get(status, detail)}, status_code=status, headers=headers)
+
+
+def answer_failure(_request: Request, _error: Exception) -> JSONResponse:
+    """The last resort; the server logs the traceback."""
+    return JSONResponse({"error": FAILED}, status_code=500)
 
 
 def words_of(faults: Iterable[Mapping[str, Any]]) -> str:
@@ -86,10 +111,13 @@ def _in_words(fault: Mapping[str, Any]) -> str:
     field = ".".join(path) or "body"
     if fault["type"] == "missing":
         return f"{field} is missing: send it"
-    said = "" if _SECRET_FIELDS & set(path) else f" is {str(fault.get('input'))[:80]!r}"
+    is_secret = not path or _SECRET_FIELDS & set(path)  # a body that is none may hold anything
+    said = "" if is_secret else f" is {str(fault.get('input'))[:80]!r}"
     return f"{field}{said}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
 
 
 def install(app: FastAPI) -> None:
     app.add_exception_handler(QuellError, answer_problem)
     app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.add_exception_handler(HTTPException, answer_http)
+    app.add_exception_handler(Exception, answer_failure)

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from quell.gateway.alert_groups import AlertGroups, read_groups
+from quell.gateway.alert_groups import AlertGroups, find_incident, read_groups
 from quell.incidents.change import Change
 from quell.incidents.decision import Decision
-from quell.incidents.errors import NotFound
 from quell.incidents.fix import Fix
 from quell.incidents.incident import ACTIVE_STATES, Incident, IncidentTimes, incident_times
 from quell.incidents.journal import JournalEntry
@@ -64,9 +63,7 @@ class IncidentView:
 def read_incident(store: Store, incident_id: str) -> IncidentView:
     """What the page shows of one incident, as of one moment; long lists only in part. Raises NotFound."""
     with store.reading() as tx:
-        incident = tx.incidents.get(incident_id)
-        if incident is None:
-            raise NotFound(f"incident {incident_id} does not exist: see / for those that do")
+        incident = find_incident(tx, incident_id)
         where = {"incident": incident_id}
         changes = [change for id in incident.changes if (change := tx.changes.get(id)) is not None]
         return IncidentView(

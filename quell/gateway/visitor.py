@@ -9,12 +9,15 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 
 from quell.adapters.sessions import NOTED_EVERY, find_session, note_visit
 from quell.gateway.deps import GatewayDeps
-from quell.gateway.safety import SAFE_HEADERS, csrf_token, session_token
+from quell.gateway.safety import SAFE_HEADERS, SESSION_COOKIE, csrf_token, session_token
 from quell.incidents.decision import Person
 from quell.incidents.errors import QuellError, Unavailable
 from quell.response.rights import VIEWER
 
 BACKGROUND = "x-quell-refresh"  # a page that refreshes itself is no sign that anybody is there
+
+
+_HOW_TO_SIGN_IN = {"WWW-Authenticate": f'Cookie realm="quell", form-action="/sign-in", cookie-name={SESSION_COOKIE}'}
 
 
 class SignInNeeded(QuellError):
@@ -82,7 +85,7 @@ class Door:
 def _answer(request: Request, error: Exception) -> Response:
     is_page = not request.url.path.startswith("/api/") and not request.url.path.endswith("/events")
     if not is_page or BACKGROUND in request.headers:
-        return JSONResponse({"error": str(error)}, status_code=401)
+        return JSONResponse({"error": str(error)}, status_code=401, headers=_HOW_TO_SIGN_IN)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.method != "GET":
         here = request.headers.get("referer", "/")

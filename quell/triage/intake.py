@@ -13,6 +13,7 @@ from quell.incidents.report import Report
 ZERO_TIME_YEAR = 1  # Alertmanager writes 0001-01-01T00:00:00Z for "no time yet"
 TIME_EXAMPLE = "2026-11-23T07:58:54.725Z"
 _LONGEST_SHOWN = 80
+LONGEST_CONTACT = 254  # of an e-mail address, RFC 5321
 
 
 def split_webhook(payload: object) -> list[object]:
@@ -104,14 +105,11 @@ def parse_contact(payload: object) -> str | None:
     """Where the author of a report wants to be told that it is over; None without an address or without consent."""
     body = _mapping(payload, "report")
     contact = _text(body.get("contact"), "contact").strip()
-    if len(contact) > _LONGEST_CONTACT or not contact.isprintable():
+    if len(contact) > LONGEST_CONTACT or not contact.isprintable():
         raise InvalidInput(
-            f"contact is longer than {_LONGEST_CONTACT} characters or not printable: send an e-mail address"
+            f"contact is longer than {LONGEST_CONTACT} characters or not printable: send an e-mail address"
         )
     return contact if contact and body.get("consent") is True else None
-
-
-_LONGEST_CONTACT = 254  # of an e-mail address, RFC 5321
 
 
 def parse_time(value: object, field: str) -> datetime | None:
@@ -126,7 +124,7 @@ def parse_time(value: object, field: str) -> datetime | None:
     if not isinstance(value, str):
         raise InvalidInput(f"{field} is {_shown(value)}: {remedy}")
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value.replace("z", "Z"))  # RFC 3339 lets senders write either
     except ValueError as error:
         raise InvalidInput(f"{field} is {_shown(value)}: {remedy}") from error
     if moment.year == ZERO_TIME_YEAR:
@@ -157,7 +155,10 @@ def _labels(value: object) -> Labels:
 def _texts(value: object, field: str) -> dict[str, str]:
     if value is None:
         return {}
-    return {name: _text(text, f"{field}.{name}") for name, text in _mapping(value, field).items()}
+    return {
+        _text(name, f"a name in {field}"): _text(text, f"{field}.{name}")
+        for name, text in _mapping(value, field).items()
+    }
 
 
 def _text(value: object, field: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.body_limit import LARGEST_BODY
 from quell.gateway.deps import GatewayDeps
+from quell.gateway.problems import FAILED
 from quell.incidents.decision import Answer, Decision
 from quell.incidents.errors import Refused
 from quell.incidents.inbox import InboxItem
@@ -52,6 +54,8 @@ def gateway(tmp_path: Path) -> Iterator[Running]:
     decisions: list[dict[str, str]] = []
 
     def decide(**given: str) -> Decision:
+        if given["code"] == "fail":
+            raise RuntimeError("a bug")
         if given["code"] != "123456":
             raise Refused("one-time code of alice is wrong: read a new one from the device")
         decisions.append(given)
@@ -127,6 +131,12 @@ def test_of_a_mixed_batch_the_good_alerts_are_kept_and_the_bad_named(gateway: Ru
         (WEBHOOK, b'{"version": "4", "alerts": 7}', 422, "alerts is 7: send a list of alerts"),
         (WEBHOOK, b'{"version": "4", "alerts": [{"labels": {}}]}', 422, "none of 1 alerts can be read"),
         ("/api/v1/alerts", b'{"labels": {"alertname": "a\\u0000"}}', 422, "labels.alertname holds a NUL"),
+        (
+            "/api/v1/alerts",
+            b'{"labels": {"alertname": "a", "b\\ud800": "c"}}',
+            422,
+            "a name in labels holds a NUL or half a character",
+        ),
         ("/api/v1/changes", b'{"service": "checkout"}', 422, "summary is missing: send it"),
         ("/api/v1/changes", b"[", 400, "body is not JSON"),
         (
@@ -246,3 +256,54 @@ def test_a_form_from_elsewhere_decides_nothing(gateway: Running) -> None:
 def test_a_logged_error_never_shows_what_was_sent(gateway: Running, caplog: pytest.LogCaptureFixture) -> None:
     gateway.client.post("/api/v1/decisions", content=json.dumps({"code": "424242"}))
     assert "424242" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "text"),
+    [
+        ("/api/v1/incidents?since=0001-01-01T00:00:00%2B14:00", 422, "outside the years that exist"),
+        ("/api/v1/incidents?until=9999-12-31T23:59:59-14:00", 422, "outside the years that exist"),
+        ("/api/v1/incidents?after=0001-01-01T00:00:00%2B14:00~INC-1", 422, "send the mark that came with"),
+        ("/?since=0001-01-01T00:00:00%2B14:00", 422, "outside the years that exist"),
+        ("/incidents/INC-1/timeline?below=99999999999999999999", 422, "below is '99999999999999999999'"),
+        ("/incidents/%00/timeline?below=7", 422, "holds a character that text in a database cannot have"),
+        ("/incidents/INC-9/timeline?below=7", 404, "incident INC-9 does not exist"),
+        ("/incidents/INC-9/alerts", 404, "incident INC-9 does not exist"),
+        ("/api/v1/incidents/INC-9/alerts", 404, "incident INC-9 does not exist"),
+        ("/api/v1/nothing", 404, "/api/v1/nothing is not here: see /api/v1/openapi.json"),
+        ("/api/v1/decisions", 405, "/api/v1/decisions takes POST only"),
+    ],
+)
+def test_what_nobody_can_show_is_refused_in_words(gateway: Running, address: str, status: int, text: str) -> None:
+    """Times and numbers beyond what calendar and database have were a failure of the gateway, without words."""
+    answer = gateway.client.get(address)
+    assert answer.status_code == status
+    assert text in unescape(answer.text)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status", "text"),
+    [
+        ("text/plain", b'{"code": "424242"}', 415, "content-type is 'text/plain': send the body as application/json"),
+        ("application/json", b'["424242"]', 422, "body: input should be a valid dictionary"),
+        ("application/json", b"\xff424242", 400, "body cannot be read"),
+        ("application/json", b"[" * 100_000, 400, "body cannot be read"),
+    ],
+)
+def test_a_body_that_is_no_decision_is_refused_and_not_repeated(
+    gateway: Running, content_type: str, body: bytes, status: int, text: str
+) -> None:
+    """Who forgets the content type had his one-time code come back in the answer."""
+    answer = gateway.client.post("/api/v1/decisions", content=body, headers={"Content-Type": content_type})
+    assert answer.status_code == status
+    assert text in answer.json()["error"]
+    assert "424242" not in answer.text
+
+
+def test_a_failure_is_answered_in_words_and_counted(gateway: Running) -> None:
+    """Who watches the gateway must see that it fails."""
+    decision = {"subject": "MIT-1", "plan_hash": "a", "person": "alice", "code": "fail", "answer": "approve"}
+    answer = gateway.client.post("/api/v1/decisions", json=decision)
+    assert (answer.status_code, answer.json()["error"]) == (500, FAILED)
+    with httpx.Client(base_url=gateway.client.base_url) as anew:  # the server hangs up after a failure
+        assert 'route="/api/v1/decisions",status="500"} 1.0' in anew.get("/metrics").text

@@ -155,6 +155,7 @@ def test_a_signature_alone_is_enough_where_no_token_is_configured(gateway: Gatew
         (signed(CHANGE, stamp=str(int(STAMP) - 301).encode()), "301 s from now, the limit is 300 s"),
         (signed(CHANGE, stamp=str(int(STAMP) + 301).encode()), "301 s from now, the limit is 300 s"),
         (signed(CHANGE, stamp=b"noon"), "send seconds since 1970"),
+        (signed(CHANGE, stamp=b"999999999999"), "send seconds since 1970"),  # in the year 33658
         (bearer("with signature"), "source both must sign"),
     ],
 )

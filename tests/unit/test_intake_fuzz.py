@@ -26,7 +26,7 @@ TIMES = st.sampled_from(
     [
         "2026-11-23T07:58:54.725Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z", "2026-11-23T07:58:54",
         "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-02-30T00:00:00Z", "1969-12-31T23:59:59Z",
-        "soon",
+        "2026-11-23t07:58:54z", "soon",
     ]
 )  # fmt: skip
 JUNK = st.recursive(
@@ -34,7 +34,9 @@ JUNK = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
     max_leaves=8,
 )
-LABELS = st.one_of(st.dictionaries(st.sampled_from(["alertname", "service", "a", ""]), st.one_of(TEXTS, JUNK)), JUNK)
+LABELS = st.one_of(
+    st.dictionaries(st.sampled_from(["alertname", "service", "a", "", "b\0", "b\ud800"]), st.one_of(TEXTS, JUNK)), JUNK
+)
 ALERT = st.one_of(
     st.fixed_dictionaries(
         {"labels": st.one_of(st.just({"alertname": "Slow", "service": "checkout"}), LABELS)},
