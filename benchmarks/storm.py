@@ -13,16 +13,57 @@ The responder answers each incident with its flow, as in production.
 
 import threading
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
 from benchmarks.report import parser, print_json, print_table
-from benchmarks.storm_processes import CALLERS, WAIT_SECONDS, Quell, running, storm_alert
+from benchmarks.running_quell import WAIT_SECONDS, Quell, WriteConfig, running
 
 PER_REQUEST = 10
+CALLERS = 9  # of the service with the broken disk
 REDELIVERIES = 200
+
+
+def seconds_to_incident(quell: Quell, service: str) -> float:
+    """From before the request to the moment in which a reader sees the incident of this service."""
+    began = time.perf_counter()
+    with httpx.Client(base_url=quell.door, trust_env=False, timeout=30) as client:
+        body = {"version": "4", "alerts": [storm_alert("Errors", service, f"{service}-1")]}
+        client.post("/api/v1/alerts/alertmanager", json=body).raise_for_status()
+    while time.perf_counter() - began < WAIT_SECONDS:
+        with quell.store.reading() as tx:
+            if tx.incidents.count({"service": service}):
+                return time.perf_counter() - began
+        time.sleep(0.01)
+    return float("inf")
+
+
+def write_shop(strangers: int) -> WriteConfig:
+    """A database and who calls it, and services that nobody calls."""
+
+    def write(folder: Path) -> None:
+        lines = ["services:", "  database: {team: t}"]
+        lines += [f"  caller-{n}: {{team: t, depends_on: [database], user_facing: true}}" for n in range(CALLERS)]
+        lines += [f"  {kind}-{n}: {{team: t}}" for kind in ("calm", "stranger") for n in range(strangers)]
+        (folder / "services.yaml").write_text("\n".join([*lines, "  warm-up: {team: t}", ""]))
+        signal = "  errors: {kind: error_ratio, unit: ratio, step: 30s, query: up, user_facing: true}"
+        (folder / "signals.yaml").write_text(f"signals:\n{signal}\n")
+
+    return write
+
+
+def storm_alert(name: str, service: str, instance: str, **more: str) -> dict[str, Any]:
+    return {
+        "status": "firing",
+        "labels": {"alertname": name, "service": service, "instance": instance, "severity": "critical", **more},
+        "annotations": {"summary": f"{name} of {instance}", "value": "0.4", "expected": "0.01"},
+        "startsAt": datetime.now(UTC).isoformat(),
+        "endsAt": "0001-01-01T00:00:00Z",
+    }
 
 
 def storm_alerts(count: int) -> list[list[dict[str, Any]]]:
@@ -39,7 +80,7 @@ def storm_alerts(count: int) -> list[list[dict[str, Any]]]:
 def calm(quell: Quell, count: int) -> list[float]:
     found: list[float] = []
     for n in range(count):
-        found.append(quell.seconds_to_incident(f"calm-{n}"))
+        found.append(seconds_to_incident(quell, f"calm-{n}"))
         time.sleep(0.5)
     return found
 
@@ -52,7 +93,7 @@ def storm(quell: Quell, requests: list[list[dict[str, Any]]], seconds: float) ->
     def strangers() -> None:
         n = 0
         while not stop.wait(1):
-            opened.append(quell.seconds_to_incident(f"stranger-{n}"))
+            opened.append(seconds_to_incident(quell, f"stranger-{n}"))
             n += 1
 
     def look() -> None:
@@ -93,7 +134,7 @@ def storm(quell: Quell, requests: list[list[dict[str, Any]]], seconds: float) ->
 
 
 def run(store: str | None, alerts: int, seconds: float, calm_count: int) -> dict[str, Any]:
-    with running(store, max(calm_count, int(seconds) + 30)) as quell:
+    with running(store, write_shop(max(calm_count, int(seconds) + 30))) as quell:
         quell.post([storm_alert("Errors", "warm-up", "warm-up-1")])
         time.sleep(3)
         calm_seconds = calm(quell, calm_count)

@@ -1,4 +1,4 @@
-"""Quell's own processes for a storm: Prefect server, gateway and responder, and a client to them."""
+"""Quell's own processes for a benchmark: Prefect server, gateway and responder, and a client to them."""
 
 import os
 import socket
@@ -6,9 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,23 @@ from deployments.prefect_server import server_environment, server_program
 from quell.adapters.store.sql import SqlStore
 from tasks.resources import CONFIG_VARIABLE, DATA_VARIABLE
 
-CALLERS = 9  # of the service with the broken disk
 WAIT_SECONDS = 60
+WriteConfig = Callable[[Path], None]  # what it adds to a folder that has connections
 
 
 @contextmanager
-def running(store: str | None, strangers: int) -> Iterator["Quell"]:
-    """Prefect server, gateway and responder, ended by their ids."""
-    with tempfile.TemporaryDirectory(prefix="quell-storm-") as name, ExitStack() as stack:
+def running(store: str | None, write_config: WriteConfig, *, connections: str = "") -> Iterator["Quell"]:
+    """Prefect server, gateway and responder, ended by their ids; `connections` are more lines for quell.toml."""
+    with tempfile.TemporaryDirectory(prefix="quell-bench-") as name, ExitStack() as stack:
         folder, ports = Path(name), [_free_port(), _free_port()]
         config = folder / "config"
         config.mkdir()
         url = store or f"sqlite:///{folder}/record.db"
-        _write_config(config, url, ports, strangers)
+        (config / "quell.toml").write_text(
+            f'[connections]\nstore = "{url}"\nprometheus = "http://127.0.0.1:9"\ngateway_port = {ports[0]}\n'
+            f'prefect_ui = "http://127.0.0.1:{ports[1]}"\n{connections}\n'
+        )
+        write_config(config)
         env = {
             **os.environ,
             **server_environment(ports[1], folder / "prefect"),
@@ -80,19 +83,6 @@ class Quell:
         answer.raise_for_status()
         return time.perf_counter() - began
 
-    def seconds_to_incident(self, service: str) -> float:
-        """From before the request to the moment in which a reader sees the incident of this service."""
-        began = time.perf_counter()
-        with httpx.Client(base_url=self.door, trust_env=False, timeout=30) as client:
-            body = {"version": "4", "alerts": [storm_alert("Errors", service, f"{service}-1")]}
-            client.post("/api/v1/alerts/alertmanager", json=body).raise_for_status()
-        while time.perf_counter() - began < WAIT_SECONDS:
-            with self.store.reading() as tx:
-                if tx.incidents.count({"service": service}):
-                    return time.perf_counter() - began
-            time.sleep(0.01)
-        return float("inf")
-
     def look_at_memory(self) -> dict[str, float]:
         for name, pid in self.pids.items():
             status = Path(f"/proc/{pid}/status").read_text()
@@ -108,29 +98,6 @@ class Quell:
                 "timeline": tx.timeline.written(),
                 "waiting": tx.inbox.count({"processed_at": None}),
             }
-
-
-def storm_alert(name: str, service: str, instance: str, **more: str) -> dict[str, Any]:
-    return {
-        "status": "firing",
-        "labels": {"alertname": name, "service": service, "instance": instance, "severity": "critical", **more},
-        "annotations": {"summary": f"{name} of {instance}", "value": "0.4", "expected": "0.01"},
-        "startsAt": datetime.now(UTC).isoformat(),
-        "endsAt": "0001-01-01T00:00:00Z",
-    }
-
-
-def _write_config(folder: Path, store: str, ports: list[int], strangers: int) -> None:
-    (folder / "quell.toml").write_text(
-        f'[connections]\nstore = "{store}"\nprometheus = "http://127.0.0.1:9"\ngateway_port = {ports[0]}\n'
-        f'prefect_ui = "http://127.0.0.1:{ports[1]}"\n'
-    )
-    lines = ["services:", "  database: {team: t}"]
-    lines += [f"  caller-{n}: {{team: t, depends_on: [database], user_facing: true}}" for n in range(CALLERS)]
-    lines += [f"  {kind}-{n}: {{team: t}}" for kind in ("calm", "stranger") for n in range(strangers)]
-    (folder / "services.yaml").write_text("\n".join([*lines, "  warm-up: {team: t}", ""]))
-    signal = "  errors: {kind: error_ratio, unit: ratio, step: 30s, query: up, user_facing: true}"
-    (folder / "signals.yaml").write_text(f"signals:\n{signal}\n")
 
 
 def _free_port() -> int:
