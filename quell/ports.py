@@ -259,13 +259,20 @@ class MetricSource(Protocol):
 
 
 class Actuator(Protocol):
-    """One kind of lever. Every method is idempotent; a target is known or InvalidInput is raised."""
+    """One kind of lever. Every method is idempotent; a target is known or InvalidInput is raised.
+
+    What cannot be reached now raises Unavailable.
+    """
 
     @property
     def name(self) -> str: ...
 
     def actions(self) -> Mapping[str, str]:
         """action -> one sentence for operators."""
+        ...
+
+    def parameters(self) -> Mapping[str, tuple[str, ...]]:
+        """action -> the parameters that each of its steps must give; the same actions as `actions`."""
         ...
 
     def describe(self, step: Step) -> str:

@@ -38,7 +38,7 @@ def apply_mitigation(res: Resources, mitigation_id: str) -> Mitigation:
             return mitigation
         try:
             for position, step in enumerate(mitigation.plan.steps, start=1):
-                _carry_out(res, lease, mitigation, position, step)
+                _carry_out(res, lease, mitigation, position, replace(step, key=_key(mitigation, position)))
         except Conflict:
             raise
         except Exception as error:  # noqa: BLE001 - whatever went wrong, what was done must be taken back
@@ -117,6 +117,11 @@ def _approved(res: Resources, tx: Transaction, mitigation: Mitigation, now: date
             )
         by, why = decision.person, f"approved by {decision.person} ({decision.channel}): {decision.comment or 'yes'}"
     return move(tx, mitigation, MitigationState.APPLYING, now=now, by=by, why=why)
+
+
+def _key(mitigation: Mitigation, position: int) -> str:
+    """The time is part of it: the numbers of mitigations begin anew with a new store, elsewhere they are remembered."""
+    return f"{mitigation.id}/{position}@{mitigation.created_at:%Y%m%dT%H%M%SZ}"
 
 
 def _carry_out(res: Resources, lease: Hold, mitigation: Mitigation, position: int, step: Step) -> None:

@@ -31,6 +31,9 @@ class Levers:
     def actions(self) -> Mapping[str, str]:
         return {"isolate": "Takes one server out."}
 
+    def parameters(self) -> Mapping[str, tuple[str, ...]]:
+        return {"isolate": ()}
+
     def describe(self, step: Step) -> str:
         return f"drain {step.target}"
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from quell.incidents.service import ConfigRepository, Service
     from quell.incidents.signal import Signal
 
-_MAP_OF_ACTION = {"throttle": "limits.map", "throttle_all": "knobs.map"}
+_MAP_OF_ACTION = {
+    "throttle": "limits.map",
+    "throttle_all": "knobs.map",
+    "shed": "knobs.map",
+    "switch": "backends.map",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +175,7 @@ def check_haproxy(config: "Config") -> Iterator[Finding]:
 
 def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
     folder = config.connections.haproxy_maps
-    steps = [step for playbook in config.playbooks.values() for step in playbook.steps]
+    steps = [step for book in config.playbooks.values() for step in book.steps if step.actuator == "haproxy"]
     for name in sorted({_MAP_OF_ACTION[step.action] for step in steps if step.action in _MAP_OF_ACTION}):
         file = folder / name if folder else None
         if name not in used:

@@ -100,6 +100,9 @@ class RecordedHAProxy:
     def actions(self) -> Mapping[str, str]:
         return {"isolate": "Takes one server out, as recorded.", "throttle": "Limits one client, as recorded."}
 
+    def parameters(self) -> Mapping[str, tuple[str, ...]]:
+        return {"isolate": (), "throttle": ("requests_per_second",)}
+
     def describe(self, step: Step) -> str:
         return f"replay, nothing is sent: the recorded HAProxy shows {step.action} of {step.target}"
 

@@ -12,6 +12,7 @@ from types import TracebackType
 
 BACKEND = "be_checkout"
 SERVERS = ("checkout-1", "checkout-2", "checkout-3")
+GREEN = "be_green"  # the other side of the route `shop`; `be_empty` has a server that is down
 _START_SECONDS = 10.0
 
 # The limiter counts admitted requests only: denied ones never count, so throughput settles at the limit.
@@ -41,9 +42,15 @@ frontend fe
   http-request track-sc1 int(1) table st_global
   http-request deny deny_status 429 if {{ sc1_gpc0_rate,sub(txn.glim) ge 0 }}
   http-request sc-inc-gpc0(1)
-  default_backend be_checkout
+  http-request set-var(txn.shed) str(shed),map_str_int({folder}/maps/knobs.map,0)
+  http-request deny deny_status 503 if {{ rand(1000),sub(txn.shed) lt 0 }}
+  use_backend %[str(shop),map({folder}/maps/backends.map,be_checkout)]
 backend be_checkout
 {servers}
+backend be_green
+  server green-1 127.0.0.1:{green} weight 100
+backend be_empty
+  server empty-1 127.0.0.1:{green} disabled
 """
 
 
@@ -56,7 +63,7 @@ class TrialProxy:
         self.state_file = folder / "server-state"
         self.socket = str(folder / "haproxy.sock")
         self.hits: Counter[str] = Counter()
-        self._backends = [self._backend(name) for name in SERVERS]
+        self._backends = [self._backend(name) for name in (*SERVERS, "green-1")]
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -64,15 +71,17 @@ class TrialProxy:
         self.maps.mkdir(parents=True, exist_ok=True)
         (self.maps / "limits.map").write_text("# client requests_per_second\n")
         (self.maps / "knobs.map").write_text("# knob value\nglobal_rps 1000000\n")
+        (self.maps / "backends.map").write_text("# route backend\nshop be_checkout\n")
         self.state_file.touch()
         for backend in self._backends:
             threading.Thread(target=backend.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         lines = [
             f"  server {name} 127.0.0.1:{backend.server_address[1]} weight 100"
-            for name, backend in zip(SERVERS, self._backends, strict=True)
+            for name, backend in zip(SERVERS, self._backends, strict=False)
         ]
         config = self.folder / "haproxy.cfg"
-        config.write_text(_CONFIG.format(folder=self.folder, port=self.port, servers="\n".join(lines)))
+        green = self._backends[-1].server_address[1]
+        config.write_text(_CONFIG.format(folder=self.folder, port=self.port, servers="\n".join(lines), green=green))
         master = f"{self.folder}/master.sock,mode,600"
         self._process = subprocess.Popen(
             ["haproxy", "-W", "-db", "-f", str(config), "-S", master],

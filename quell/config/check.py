@@ -19,9 +19,12 @@ from quell.incidents.signal import SignalKind
 ACTUATORS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "haproxy": {
         "isolate": (),
+        "maint": (),
         "weight": ("weight",),
         "throttle": ("requests_per_second",),
         "throttle_all": ("requests_per_second",),
+        "shed": ("per_mille",),
+        "switch": ("backend",),
     }
 }
 PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {  # what a step's text may name, by the playbook's target_kind

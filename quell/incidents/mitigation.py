@@ -58,13 +58,17 @@ class Recovery(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One effect: what an actuator shall do to a target. Parameters are plain text and numbers."""
+    """One effect: what an actuator shall do to a target. Parameters are plain text and numbers.
+
+    `key` names this one effect and stays the same however often it is tried; in a plan it is still empty.
+    """
 
     actuator: str
     action: str
     target: str
     params: Mapping[str, str | int | float] = field(default_factory=dict[str, str | int | float])
     timeout: timedelta = timedelta(seconds=10)
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,16 @@ def plan_hash(plan: Plan) -> str:
         "expires_after": plan.expires_after.total_seconds(),
     }
     return hashlib.sha256(json.dumps(effects, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def idempotency_key(step: Step) -> str:
+    """By what those who carry a step out know it again: its key, or without one a hash of what it says.
+
+    >>> idempotency_key(Step(actuator="hook", action="restart", target="api", key="MIT-7/1@20261123T120000Z"))
+    'MIT-7/1@20261123T120000Z'
+    """
+    said = [step.actuator, step.action, step.target, sorted(step.params.items())]
+    return step.key or hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from quell.incidents.service import Service
 from quell.response.playbook import ApprovalPolicy, Playbook, StepTemplate
 from quell.response.target import Target
 
-ISOLATE = "isolate"
+ISOLATING = ("isolate", "maint")
 WEIGHT = "weight"
 
 
@@ -76,7 +76,7 @@ def share_caps(steps: Sequence[Step], service: Service) -> Mapping[str, float]:
     for step in steps:
         if step.target not in full:
             continue
-        if step.action == ISOLATE:
+        if step.action in ISOLATING:
             caps[step.target] = 0.0
         elif step.action == WEIGHT and full[step.target] > 0:
             caps[step.target] = min(float(step.params.get("weight", 0)) / full[step.target], 1.0)

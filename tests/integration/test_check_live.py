@@ -132,4 +132,5 @@ def test_parts_that_do_not_answer_are_one_finding_each(shop: Sandbox, tmp_path: 
 def test_the_actions_that_are_checked_offline_are_the_ones_that_the_actuator_has() -> None:
     actuator = HAProxyActuator(socket="/nowhere", maps=None, state_file=None)
     assert set(ACTUATORS) == {actuator.name}
-    assert set(ACTUATORS["haproxy"]) == set(actuator.actions())
+    assert ACTUATORS["haproxy"] == actuator.parameters()
+    assert list(actuator.parameters()) == list(actuator.actions())

@@ -4,14 +4,15 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from deployments.sandbox.trial_proxy import TrialProxy
+from deployments.sandbox.trial_proxy import GREEN, SERVERS, TrialProxy
 from quell.adapters.actuators.haproxy import HAProxyActuator
-from quell.incidents.errors import InvalidInput, Unavailable
+from quell.incidents.errors import InvalidInput, Refused, Unavailable
 from quell.incidents.mitigation import Step
 
 pytestmark = pytest.mark.integration
@@ -19,6 +20,9 @@ ISOLATE = Step(actuator="haproxy", action="isolate", target="be_checkout/checkou
 THROTTLE = Step(actuator="haproxy", action="throttle", target="client:Mobile", params={"requests_per_second": 20})
 GLOBAL = Step(actuator="haproxy", action="throttle_all", target="global", params={"requests_per_second": 30})
 WEIGHT = Step(actuator="haproxy", action="weight", target="be_checkout/checkout-2", params={"weight": 10})
+MAINT = Step(actuator="haproxy", action="maint", target="be_checkout/checkout-2")
+SHED = Step(actuator="haproxy", action="shed", target="global", params={"per_mille": 300})
+SWITCH = Step(actuator="haproxy", action="switch", target="route:shop", params={"backend": GREEN})
 
 
 @pytest.fixture
@@ -131,7 +135,7 @@ def test_a_reload_keeps_drain_and_limits_and_also_their_undo(proxy: TrialProxy, 
 
 
 def test_everything_is_idempotent(actuator: HAProxyActuator) -> None:
-    for step in (ISOLATE, WEIGHT, THROTTLE, GLOBAL):
+    for step in (ISOLATE, MAINT, WEIGHT, THROTTLE, GLOBAL, SHED, SWITCH):
         before = actuator.read_state(step)
         for _ in range(2):
             actuator.apply(step)
@@ -173,7 +177,7 @@ def test_a_haproxy_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_every_action_has_a_sentence_for_operators(actuator: HAProxyActuator) -> None:
-    assert set(actuator.actions()) == {"isolate", "weight", "throttle", "throttle_all"}
+    assert set(actuator.actions()) == {"isolate", "maint", "weight", "throttle", "throttle_all", "shed", "switch"}
     assert all(len(text) > 20 for text in actuator.actions().values())
 
 
@@ -196,3 +200,59 @@ def test_haproxy_itself_bears_witness_against_a_server_that_its_checks_find_down
         admin.sendall(b"set server be_checkout/checkout-2 health down\n")
         admin.recv(1000)
     assert actuator.witness(ISOLATE) == "HAProxy's own checks find be_checkout/checkout-2 down"
+
+
+def test_shedding_answers_about_its_share_with_503_and_none_after_the_undo(
+    proxy: TrialProxy, actuator: HAProxyActuator
+) -> None:
+    before = actuator.read_state(SHED)
+    actuator.apply(SHED)
+    assert actuator.verify(SHED)
+    shed = sum(proxy.get()[0] == 503 for _ in range(300))
+    assert 60 <= shed <= 120, shed  # 300 of 1000; six standard deviations are 47
+    actuator.undo(SHED, before)
+    assert actuator.verify_undone(SHED, before)
+    assert all(proxy.get()[0] == 200 for _ in range(50))
+
+
+def test_a_switch_moves_a_route_to_the_other_backend_and_back(proxy: TrialProxy, actuator: HAProxyActuator) -> None:
+    before = actuator.read_state(SWITCH)
+    assert before == {"value": "be_checkout"}
+    actuator.apply(SWITCH)
+    assert actuator.verify(SWITCH) and set(_served(proxy, 10)) == {"green-1"}
+    actuator.undo(SWITCH, before)
+    assert actuator.verify_undone(SWITCH, before) and set(_served(proxy)) == set(SERVERS)
+
+
+@pytest.mark.parametrize(
+    ("backend", "error", "says"),
+    [
+        ("be_gren", InvalidInput, "no backend 'be_gren'; it has be_checkout, be_empty, be_green"),
+        ("be_empty", Refused, "be_empty has 1 servers and none takes requests"),
+    ],
+)
+def test_a_route_is_never_switched_to_a_backend_that_would_not_serve_it(
+    proxy: TrialProxy, actuator: HAProxyActuator, backend: str, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        actuator.apply(replace(SWITCH, params={"backend": backend}))
+    assert set(_served(proxy)) == set(SERVERS)
+
+
+def test_a_reload_keeps_everything_that_is_in_force_and_its_undo(proxy: TrialProxy, actuator: HAProxyActuator) -> None:
+    steps = (replace(MAINT, target="be_checkout/checkout-1"), WEIGHT, THROTTLE, GLOBAL, SHED, SWITCH)
+    befores = [(step, actuator.read_state(step)) for step in steps]
+    for step in steps:
+        actuator.apply(step)
+    proxy.reload()
+    assert [step.action for step in steps if not actuator.verify(step)] == []
+    for step, before in befores:
+        actuator.undo(step, before)
+    proxy.reload()
+    assert [step.action for step, before in befores if not actuator.verify_undone(step, before)] == []
+
+
+def test_the_command_that_kills_haproxy_is_never_sent(actuator: HAProxyActuator) -> None:
+    """`set maxconn frontend` on a full frontend makes the watchdog kill HAProxy 2.6 (haproxy/haproxy#2726)."""
+    with pytest.raises(InvalidInput, match="never sent"):
+        actuator._client.ask("set", "maxconn", "frontend", "fe", "100")

@@ -195,6 +195,9 @@ def test_from_plan_to_containment_to_release(world: World) -> None:
     applied = apply_mitigation(world.res, planned.id)
     assert applied.state is MitigationState.APPLIED and applied.approved_by == "alice"
     assert world.is_drained and world.journal() == [JournalState.DONE]
+    with world.res.store.reading() as tx:
+        keys = [entry.step.key for entry in tx.journal.find()]
+    assert keys == [f"MIT-1/1@{planned.created_at:%Y%m%dT%H%M%SZ}"]
     world.signal.at = _bad_until(world.clock.now)
     judged = judge_recovery(world.res, planned.id, sleep=world.clock.sleep)
     assert judged.state is MitigationState.EFFECTIVE

@@ -107,6 +107,11 @@ def test_a_lower_weight_takes_only_its_part() -> None:
     assert plan.blast_radius.capacity_share == pytest.approx(0.2)
 
 
+def test_maintenance_takes_the_whole_instance_like_isolation() -> None:
+    plan = _plan(replace(ISOLATE, steps=(StepTemplate(actuator="haproxy", action="maint", target="{server}"),)))
+    assert plan.blast_radius == _plan().blast_radius and plan.needs_approval
+
+
 def test_throttling_a_client_takes_no_capacity_and_needs_nobody() -> None:
     plan = _plan(THROTTLE, Target(kind="client", name="mobile", service=CHECKOUT))
     assert plan.blast_radius.capacity_share == 0 and not plan.needs_approval

@@ -1,4 +1,4 @@
-"""HAProxy as the lever: isolate a server, shift weight, throttle one client or everybody.
+"""HAProxy as the lever: isolate a server, shift weight, throttle one client or everybody, shed load, switch backends.
 
 Commands take effect on the next request. Every reply text is a failure, every effect is read back, and every change
 and undo is also written to the map file or the server-state file so that a reload keeps it.
@@ -9,11 +9,12 @@ import difflib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from quell.adapters.actuators.haproxy_files import read_file, read_map, write_map, write_state
 from quell.adapters.actuators.haproxy_runtime import RUNNING, RuntimeClient, ServerState, parse_servers
-from quell.incidents.errors import InvalidInput
+from quell.config.config import Config
+from quell.incidents.errors import InvalidInput, Refused
 from quell.incidents.mitigation import Step
 
 State = Mapping[str, str]
@@ -22,8 +23,9 @@ State = Mapping[str, str]
 class HAProxyActuator:
     """The HAProxy that `connections.haproxy_socket` names.
 
-    `maps` is the folder with `limits.map` and `knobs.map`; without it the maps are changed at runtime only and a
-    reload forgets them. `state_file` is HAProxy's `server-state-file`; the same holds. `timeout` bounds one command.
+    `maps` is the folder with `limits.map`, `knobs.map` and `backends.map`; without it the maps are changed at runtime
+    only and a reload forgets them. `state_file` is HAProxy's `server-state-file`; the same holds. `timeout` bounds one
+    command.
     """
 
     name = "haproxy"
@@ -35,13 +37,19 @@ class HAProxyActuator:
         self._client = client
         self._levers: Mapping[str, _Lever] = {
             "isolate": _Isolate(client, state_file),
+            "maint": _Maint(client, state_file),
             "weight": _Weight(client, state_file),
             "throttle": _Throttle(client, maps),
             "throttle_all": _ThrottleAll(client, maps),
+            "shed": _Shed(client, maps),
+            "switch": _Switch(client, maps),
         }
 
     def actions(self) -> Mapping[str, str]:
         return {name: (type(lever).__doc__ or "").splitlines()[0] for name, lever in self._levers.items()}
+
+    def parameters(self) -> Mapping[str, tuple[str, ...]]:
+        return {name: lever.parameters for name, lever in self._levers.items()}
 
     def describe(self, step: Step) -> str:
         return self._lever(step).describe(step)
@@ -79,7 +87,17 @@ class HAProxyActuator:
         return lever
 
 
+def make_haproxy(name: str, settings: Mapping[str, Any], config: Config) -> HAProxyActuator:  # noqa: ARG001
+    """The factory behind the entry point; where HAProxy is stands in quell.toml, with the other connections."""
+    c = config.connections
+    if not c.haproxy_socket:
+        raise InvalidInput("haproxy needs connections.haproxy_socket in quell.toml: the path of its runtime socket")
+    return HAProxyActuator(socket=c.haproxy_socket, maps=c.haproxy_maps, state_file=c.haproxy_state, timeout=c.timeout)
+
+
 class _Lever(Protocol):
+    @property
+    def parameters(self) -> tuple[str, ...]: ...
     def describe(self, step: Step) -> str: ...
     def describe_undo(self, step: Step) -> str: ...
     def read_state(self, step: Step) -> State: ...
@@ -91,7 +109,9 @@ class _Lever(Protocol):
 
 
 class _ServerLever:
-    """What isolate and weight share: the server's administrative state and weight, before and after."""
+    """What isolate, maint and weight share: the server's administrative state and weight, before and after."""
+
+    parameters: tuple[str, ...] = ()
 
     def __init__(self, client: RuntimeClient, state_file: Path | None) -> None:
         self._client = client
@@ -151,11 +171,34 @@ class _Isolate(_ServerLever):
         return self._in_force(step, {"admin_state": "drain"})
 
 
+class _Maint(_ServerLever):
+    """Puts one server (`backend/server`) into maintenance: no new requests, no health checks, sessions move elsewhere.
+
+    For a machine that is about to be worked on. Unlike a drained one it also loses the clients that stick to it.
+    """
+
+    def describe(self, step: Step) -> str:
+        return f"put {step.target} into maintenance: no new requests, no health checks"
+
+    def describe_undo(self, step: Step) -> str:
+        return f"put {step.target} back into the administrative state and weight it had before"
+
+    def apply(self, step: Step) -> None:
+        self._server(step)
+        self._client.order("set", "server", step.target, "state", "maint")
+        self._persist()
+
+    def verify(self, step: Step) -> bool:
+        return self._in_force(step, {"admin_state": "maint"})
+
+
 class _Weight(_ServerLever):
     """Sets the weight of one server (params: weight 0..256), for a canary or a gradual return.
 
     Absolute numbers only: a percentage is a share of the initial weight and stays 0 when that is 0.
     """
+
+    parameters = ("weight",)
 
     def describe(self, step: Step) -> str:
         return f"set the weight of {step.target} to {_whole(step, 'weight', 0, 256)}"
@@ -174,10 +217,11 @@ class _Weight(_ServerLever):
 
 
 class _MapLever:
-    """What the throttles share: one key of one map, at runtime and in its file."""
+    """What the map levers share: one key of one map, at runtime and in its file."""
 
     file: str
-    parameter = "requests_per_second"
+    parameters: tuple[str, ...] = ("requests_per_second",)
+    most = 1_000_000
 
     def __init__(self, client: RuntimeClient, maps: Path | None) -> None:
         self._client = client
@@ -186,15 +230,18 @@ class _MapLever:
     def key(self, step: Step) -> str:
         raise NotImplementedError
 
+    def value(self, step: Step) -> str:
+        return str(_whole(step, self.parameters[0], 1, self.most))
+
     def read_state(self, step: Step) -> State:
         value = self._entries().get(self.key(step))
         return {} if value is None else {"value": value}
 
     def apply(self, step: Step) -> None:
-        self._set(self.key(step), str(_whole(step, self.parameter, 1, 1_000_000)))
+        self._set(self.key(step), self.value(step))
 
     def verify(self, step: Step) -> bool:
-        return self._reads(self.key(step), str(_whole(step, self.parameter, 1, 1_000_000)))
+        return self._reads(self.key(step), self.value(step))
 
     def undo(self, step: Step, state_before: State) -> None:
         if "value" in state_before:
@@ -248,7 +295,7 @@ class _Throttle(_MapLever):
         return client.lower()  # the configuration compares in lower case
 
     def describe(self, step: Step) -> str:
-        rate = _whole(step, self.parameter, 1, 1_000_000)
+        rate = self.value(step)
         return f"limit client {self.key(step)} to {rate} requests per second, answer the rest with 429"
 
     def describe_undo(self, step: Step) -> str:
@@ -256,7 +303,7 @@ class _Throttle(_MapLever):
 
     def witness(self, step: Step) -> str:
         """A client that HAProxy itself admits more often than the limit would."""
-        limit, rate = _whole(step, self.parameter, 1, 1_000_000), self._client.rate_of(self.key(step))
+        limit, rate = int(self.value(step)), self._client.rate_of(self.key(step))
         if rate is None or rate <= limit:
             return ""
         return f"HAProxy admits {rate} requests a second of {self.key(step)}, the limit would be {limit}"
@@ -273,11 +320,78 @@ class _ThrottleAll(_MapLever):
         return "global_rps"
 
     def describe(self, step: Step) -> str:
-        rate = _whole(step, self.parameter, 1, 1_000_000)
-        return f"limit everything to {rate} requests per second, answer the rest with 429"
+        return f"limit everything to {self.value(step)} requests per second, answer the rest with 429"
 
     def describe_undo(self, step: Step) -> str:
         return f"put the limit on everything back to what it was before {step.target} was throttled"
+
+
+class _Shed(_MapLever):
+    """Answers params per_mille (1..1000) of all requests with 503 at once, so that the rest are served well.
+
+    Which requests are shed is chance. The target is `global`.
+    """
+
+    file = "knobs.map"
+    parameters = ("per_mille",)
+    most = 1000
+
+    def key(self, step: Step) -> str:
+        if step.target != "global":
+            raise InvalidInput(f"shed target {step.target!r} is not 'global'")
+        return "shed"
+
+    def describe(self, step: Step) -> str:
+        return f"shed {self.value(step)} of 1000 requests: they are answered 503, chosen by chance"
+
+    def describe_undo(self, step: Step) -> str:
+        return f"put the share of requests that is shed back to what it was before, for {step.target}"
+
+
+class _Switch(_MapLever):
+    """Sends all new requests of a route (`route:NAME`) to another backend (params: backend), as blue/green does.
+
+    The route is a key of backends.map. Only a backend in which a server takes requests is switched to.
+    """
+
+    file = "backends.map"
+    parameters = ("backend",)
+
+    def key(self, step: Step) -> str:
+        kind, _, route = step.target.partition(":")
+        if kind != "route" or not route:
+            raise InvalidInput(f"switch target {step.target!r} is not route:NAME")
+        routes = self._entries()
+        if route not in routes:
+            raise InvalidInput(f"backends.map has no route {route!r}; it has {', '.join(sorted(routes)) or 'none'}")
+        return route
+
+    def value(self, step: Step) -> str:
+        """HAProxy takes any text here and would silently serve from the default backend, so the name is looked up."""
+        wanted = str(step.params.get("backend", ""))
+        known = {server.backend for server in self._client.servers().values()}
+        if wanted not in known:
+            raise InvalidInput(f"haproxy has no backend {wanted!r}; it has {', '.join(sorted(known)) or 'none'}")
+        return wanted
+
+    def describe(self, step: Step) -> str:
+        return f"send all new requests of {step.target} to backend {self.value(step)}"
+
+    def describe_undo(self, step: Step) -> str:
+        return f"send the requests of {step.target} back to the backend that served them before"
+
+    def apply(self, step: Step) -> None:
+        route, backend = self.key(step), self.value(step)
+        servers = [server for server in self._client.servers().values() if server.backend == backend]
+        if not any(server.serving_share > 0 for server in servers):
+            raise Refused(
+                f"backend {backend} has {len(servers)} servers and none takes requests, at least 1 must: "
+                f"bring one up before {step.target} is sent there",
+                rule="switch to a backend that serves",
+                value="0",
+                limit="1",
+            )
+        self._set(route, backend)
 
 
 def _state(server: ServerState) -> State:

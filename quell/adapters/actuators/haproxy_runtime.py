@@ -16,6 +16,7 @@ _WORD = re.compile(r"[A-Za-z0-9_.:#/@+\-]+")
 _TABLE = re.compile(r"# table: (?P<name>[^,\s]+), type: (?P<type>\w+)")
 _RATE = re.compile(r"gpc0_rate\(\d+\)=(?P<rate>\d+)")
 _READ_BYTES = 65536
+_DEADLY = ("set", "maxconn", "frontend")
 
 
 class CommandFailed(QuellError):
@@ -61,6 +62,8 @@ class RuntimeClient:
         Words are checked: a blank, a newline or `;` in a name would start another command. Raises Unavailable when
         HAProxy does not answer in time.
         """
+        if words[:3] == _DEADLY:
+            raise InvalidInput("`set maxconn frontend` is never sent: it can kill HAProxy 2.6 (haproxy/haproxy#2726)")
         for word in words:
             if not _WORD.fullmatch(word):
                 raise InvalidInput(f"{word!r} cannot be part of an HAProxy command: use letters, digits and _.:#/@+-")
