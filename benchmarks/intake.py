@@ -116,7 +116,14 @@ def run(port: int, size: int, options: Any, *, first: int, rate: float = 0.0) ->
 
 @contextmanager
 def gateway(folder: Path, store: str) -> Iterator[int]:
-    """The gateway's process on a configuration of its own."""
+    """The port of a gateway on a configuration of its own."""
+    with gateway_process(folder, store) as (port, _):
+        yield port
+
+
+@contextmanager
+def gateway_process(folder: Path, store: str) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+    """A gateway's port and process."""
     port = free_port()
     folder.mkdir()
     (folder / "quell.toml").write_text(
@@ -127,8 +134,8 @@ def gateway(folder: Path, store: str) -> Iterator[int]:
     token = f"sources: {{bench: {{may_send: [alerts], tokens: ['{hash_token(TOKEN)}']}}}}\n"
     (folder / "sources.yaml").write_text(token)
     command = [sys.executable, "-m", "deployments.gateway"]
-    with started(command, f"http://127.0.0.1:{port}/readyz", {"QUELL_CONFIG": str(folder)}):
-        yield port
+    with started(command, f"http://127.0.0.1:{port}/readyz", {"QUELL_CONFIG": str(folder)}) as process:
+        yield port, process
 
 
 @contextmanager
@@ -146,7 +153,7 @@ def alertmanager(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def started(command: list[str], ready: str, environment: Mapping[str, str]) -> Iterator[None]:
+def started(command: list[str], ready: str, environment: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
@@ -154,7 +161,7 @@ def started(command: list[str], ready: str, environment: Mapping[str, str]) -> I
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"error: {command[0]} did not start")
             time.sleep(0.05)
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()

@@ -132,7 +132,15 @@ def _fresh(stamp: bytes, source: EventSource, now: datetime) -> datetime:
 
 
 def _hashes(source: EventSource) -> list[str]:
-    return [_checked(read_reference(token) if is_reference(token) else token, source) for token in source.tokens]
+    return [_checked(_read(token, source) if is_reference(token) else token, source) for token in source.tokens]
+
+
+def _read(reference: str, source: EventSource) -> str:
+    try:
+        return read_reference(reference)
+    except InvalidInput as error:
+        text = f"a token of source {source.name} is not there: {error}; `quell source new {source.name}` makes one"
+        raise InvalidInput(text) from error
 
 
 def _checked(written: str, source: EventSource) -> str:

@@ -2,11 +2,9 @@
 
 import sqlite3
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,13 +16,11 @@ from sqlalchemy import event
 
 from benchmarks.intake import TOKEN, gateway
 from quell.adapters.store.sql import SqlStore
-from quell.gateway.group_commit import MOST_WAITING
 from quell.incidents.errors import Unavailable
 from quell.incidents.inbox import InboxItem, InboxKind
 
 pytestmark = pytest.mark.fault
 ALERTMANAGER_CUTS_AT = 10  # seconds
-ALERTS_AT_ONCE = 256
 CAP_SYS_ADMIN = 21  # its bit, in capabilities(7)
 
 
@@ -56,10 +52,10 @@ def _body(number: int, alerts: int = 64) -> list[dict[str, Any]]:
     ]
 
 
-def _send(port: int, number: int, alerts: int = 64) -> httpx.Response:
+def _send(port: int, number: int) -> httpx.Response:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     url = f"http://127.0.0.1:{port}/api/v2/alerts"
-    return httpx.post(url, json=_body(number, alerts), headers=headers, trust_env=False, timeout=ALERTMANAGER_CUTS_AT)
+    return httpx.post(url, json=_body(number), headers=headers, trust_env=False, timeout=ALERTMANAGER_CUTS_AT)
 
 
 def _items(store_url: str) -> int:
@@ -148,44 +144,6 @@ def test_a_locked_table_in_postgresql_is_a_503_in_time_and_the_same_request_is_t
             _assert_refused_in_time(port)
             other.rollback()
         _assert_taken_once(port, postgres_url)
-
-
-def test_a_slow_disk_fills_a_bounded_queue_and_what_was_refused_is_taken_later(tmp_path: Path) -> None:
-    """Each commit takes a second. More events than may wait are refused at once; in the end each is stored once."""
-    store_url, requests = f"sqlite:///{tmp_path}/quell.db", range(2 * MOST_WAITING // ALERTS_AT_ONCE)
-    with gateway(tmp_path / "config", store_url) as port, _slow_commits(tmp_path / "quell.db"):
-        with ThreadPoolExecutor(len(requests)) as senders:
-            first = list(senders.map(lambda number: _send(port, number, ALERTS_AT_ONCE), requests))
-        refused = [number for number, answer in zip(requests, first, strict=True) if answer.status_code != 200]
-        assert 0 < len(refused) < len(requests)
-        for number in refused:
-            _assert_refused(first[number])
-        assert any(f"the limit is {MOST_WAITING}" in first[number].text for number in refused)
-        while refused:
-            refused = [number for number in refused if _send(port, number, ALERTS_AT_ONCE).status_code != 200]
-    assert _items(store_url) == len(requests)
-
-
-@contextmanager
-def _slow_commits(database: Path) -> Iterator[None]:
-    """Another process's writes get in the way for a second at a time, as a disk does that takes so long to sync."""
-    is_over = threading.Event()
-
-    def hold() -> None:
-        with closing(sqlite3.connect(database, isolation_level=None, timeout=30)) as other:
-            while not is_over.is_set():
-                other.execute("BEGIN IMMEDIATE")
-                is_over.wait(1)
-                other.execute("COMMIT")
-                time.sleep(0.15)  # SQLite's waiting writer looks every 100 ms
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 def _assert_refused_in_time(port: int) -> None:

@@ -19,6 +19,7 @@ from quell.gateway.deps import GatewayDeps
 from quell.gateway.measures import Measures
 from quell.gateway.quarantine import QuarantineRoom
 from quell.gateway.senders import hash_token, sign
+from quell.incidents.errors import InvalidInput
 from quell.incidents.event_source import EventKind, EventSource
 from quell.incidents.inbox import InboxItem, InboxKind, Quarantine
 from quell.incidents.report import Report
@@ -184,6 +185,13 @@ def test_without_sources_only_this_machine_may_send(store: SqlStore, tmp_path: P
     assert gateway.found({}) == []
     assert gateway.post("/api/v1/alerts", ALERT, client="127.0.0.1").status_code == 200
     assert gateway.post("/api/v1/alerts", ALERT, client="::1").status_code == 200
+
+
+def test_a_hash_that_is_not_there_stops_the_start_and_names_the_source(store: SqlStore, tmp_path: Path) -> None:
+    """Open doors would be the worse answer to a file that went missing."""
+    away = EventSource(name="ci", may_send=frozenset({EventKind.CHANGES}), tokens=(f"file:{tmp_path}/away",))
+    with pytest.raises(InvalidInput, match=r"source ci is not there: .*away cannot be read.*`quell source new ci`"):
+        gateway_with(store, tmp_path, {"ci": away}).post("/api/v1/changes", CHANGE)
 
 
 def test_a_flood_from_one_reporter_of_a_source_is_one_voice(gateway: Gateway) -> None:
