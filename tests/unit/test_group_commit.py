@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_who_comes_while_the_disk_is_busy_shares_the_next_commit() -> None:
     ],
 )
 def test_what_has_no_room_is_refused_at_once_and_there_is_room_again_afterwards(
-    limits: dict[str, int], events: int, size: int, says: str
+    limits: dict[str, Any], events: int, size: int, says: str
 ) -> None:
     disk = Disk()
 
