@@ -195,7 +195,9 @@ def get_actuator(res: Resources, name: str) -> Actuator:
     actuator = res.actuators.get(name)
     if actuator is None:
         known = ", ".join(res.actuators) or "none"
-        raise InvalidInput(f"actuator {name!r} is not connected; connected are {known}: see quell.toml, [connections]")
+        raise InvalidInput(
+            f"actuator {name!r} is not connected; connected are {known}: see quell.toml and actuators.yaml"
+        )
     return actuator
 
 

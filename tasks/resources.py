@@ -8,7 +8,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
-from quell.adapters.actuators.haproxy import HAProxyActuator
+from quell.adapters.actuators.plugins import open_actuators
 from quell.adapters.metrics.kept_fleet import KeptFleets
 from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.metrics.recent_window import RecentWindows
@@ -45,18 +45,12 @@ def open_resources(config: Config, data: Path | None = None) -> Resources:
     for whole windows and judges all rows since the fit.
     """
     c = config.connections
-    actuators: dict[str, Actuator] = {}
-    if c.haproxy_socket:
-        haproxy = HAProxyActuator(
-            socket=c.haproxy_socket, maps=c.haproxy_maps, state_file=c.haproxy_state, timeout=c.timeout
-        )
-        actuators[haproxy.name] = haproxy
     return Resources(
         config=config,
         store=SqlStore(c.store),
         metrics=PrometheusSource(c.prometheus, timeout=c.timeout),
         hasty_metrics=PrometheusSource(c.prometheus, timeout=min(HASTY, c.timeout), attempts=1),
-        actuators=actuators,
+        actuators=open_actuators(config),
         clock=utc_now,
         windows=RecentWindows(_kept_folder(data, "windows", c.prometheus) if data else None),
         fleets=KeptFleets(_kept_folder(data, "fleets", c.prometheus) if data else None),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from quell.adapters.actuators.silence import is_of_a_step
 from quell.adapters.alertmanager import Alertmanager, RemoteSilence
 from quell.incidents.errors import InvalidInput, NotFound, Refused
 from quell.incidents.matcher import format_matchers, parse_matchers
@@ -85,6 +86,9 @@ def import_silences(res: Resources) -> Exchange:
     unchanged = 0
     with res.store.writing() as tx:
         for theirs in remote:
+            if is_of_a_step(theirs):
+                skipped.append(f"{theirs.id} belongs to a mitigation, which ends it")
+                continue
             known = _known(tx, theirs)
             if known is None and theirs.is_expired:
                 skipped.append(f"{theirs.id} is expired")

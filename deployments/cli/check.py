@@ -41,11 +41,13 @@ def check(
     live: Annotated[bool, typer.Option("--live", help="Ask Prometheus, HAProxy, git and the store as well.")] = False,
 ) -> None:
     """Check the configuration folder; exit 1 with file, line and key of every problem."""
+    from quell.adapters.actuators.plugins import open_actuators
     from quell.config.load import load_config, read_config
     from quell.config.problem import ConfigError
 
     try:
         read = load_config(config) if live else read_config(config)
+        open_actuators(read)
     except ConfigError as error:
         for problem in error.problems:
             err().print(str(problem), style="red", markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from quell.config.actuator_schema import ActuatorsFile, build_actuators
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
 from quell.config.notification_schema import NotificationsFile, build_notifying
 from quell.config.playbook_schema import PlaybookFile, StepModel
@@ -50,6 +51,8 @@ def build_config(
     sources: SourcesFile | None = None,
     playbooks: tuple[PlaybookFile, ...],
     notifications: NotificationsFile,
+    actuators: ActuatorsFile,
+    actuators_source: Source,
 ) -> Config:
     return Config(
         folder=folder,
@@ -69,6 +72,7 @@ def build_config(
         sources=None if sources is None else {n: _source(n, body) for n, body in sources.sources.items()},
         report_limits=ReportLimits() if sources is None else _report_limits(sources.reports),
         notifying=build_notifying(notifications),
+        actuators=build_actuators(actuators, actuators_source),
         pages=quell.gateway.pages,
     )
 

@@ -15,8 +15,10 @@ from quell.config.value import UNITS, parse_duration
 from quell.incidents.errors import InvalidInput
 from quell.incidents.signal import SignalKind
 
-# What each actuator can do, and the parameters that each action needs. A test holds this equal to the adapters' words.
-ACTUATORS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+Actions = Mapping[str, tuple[str, ...]]  # action -> the parameters that it needs
+# What HAProxy can do. A test holds this equal to the adapter's words. The actuators of actuators.yaml say it themselves
+# when they are opened, and then `check_actions` looks at the playbooks once more.
+ACTUATORS: Mapping[str, Actions] = {
     "haproxy": {
         "isolate": (),
         "maint": (),
@@ -45,6 +47,7 @@ class Sources:
     routing: Source
     people: Source
     notifications: Source
+    actuators: Source
     senders: Source | None
     playbooks: tuple[Source, ...]
 
@@ -57,6 +60,7 @@ def check_sources(files: Sources) -> list[Problem]:
         *check_notifications(files.notifications, files.services),
         *_check_duplicate_playbooks(files.playbooks),
         *_check_people(files.people, files.quell),
+        *_check_actuators(files.actuators),
         *(problem for playbook in files.playbooks for problem in _check_playbook(playbook, files)),
     ]
 
@@ -138,6 +142,13 @@ def _check_people(people: Source, quell: Source) -> Iterator[Problem]:
         yield quell.problem(("gateway", "pages"), text)
 
 
+def _check_actuators(source: Source) -> Iterator[Problem]:
+    for name, body in at(source.data, "actuators").items():
+        if "haproxy" in (name, at(body).get("kind")):
+            text = "haproxy is configured in quell.toml, by connections.haproxy_socket: take it out here"
+            yield source.problem(("actuators", name), text)
+
+
 def _check_duplicate_playbooks(playbooks: Iterable[Source]) -> Iterator[Problem]:
     first: dict[str, str] = {}
     for source in playbooks:
@@ -167,14 +178,11 @@ def _check_roles(source: Source, people: Source) -> Iterator[Problem]:
 def _check_step(
     source: Source, path: KeyPath, step: Mapping[str, Any], target_kind: str, files: Sources
 ) -> Iterator[Problem]:
-    actuator, action = step.get("actuator"), step.get("action")
-    if isinstance(actuator, str) and actuator not in ACTUATORS:
-        yield source.problem((*path, "actuator"), not_defined("actuator", actuator, ACTUATORS))
-    elif isinstance(actuator, str) and isinstance(action, str) and action not in ACTUATORS[actuator]:
-        text = not_defined(f"action of actuator {actuator}", action, ACTUATORS[actuator])
-        yield source.problem((*path, "action"), text)
-    elif isinstance(actuator, str) and isinstance(action, str):
-        yield from _check_params(source, path, step, action, ACTUATORS[actuator][action])
+    actuator, plugged = step.get("actuator"), names(files.actuators, "actuators")
+    if isinstance(actuator, str) and actuator in ACTUATORS:
+        yield from _check_action(source, path, step, actuator, ACTUATORS[actuator])
+    elif isinstance(actuator, str) and actuator not in plugged and files.actuators.is_read:
+        yield source.problem((*path, "actuator"), not_defined("actuator", actuator, (*ACTUATORS, *plugged)))
     has_socket = bool(at(files.quell.data, "connections").get("haproxy_socket"))
     if actuator == "haproxy" and files.quell.is_read and not has_socket:
         text = "actuator haproxy needs connections.haproxy_socket in quell.toml"
@@ -183,6 +191,26 @@ def _check_step(
         yield from _check_placeholders(source, (*path, "target"), step.get("target"), PLACEHOLDERS[target_kind])
         for name, value in at(step.get("params")).items():
             yield from _check_placeholders(source, (*path, "params", name), value, PLACEHOLDERS[target_kind])
+
+
+def check_actions(playbooks: Iterable[Source], actuators: Mapping[str, Actions]) -> Iterator[Problem]:
+    """Every step of these actuators names an action that they have, and gives the parameters that it needs."""
+    for source in playbooks:
+        for index, raw in enumerate(items(source.data.get("steps"))):
+            step = at(raw)
+            actuator = step.get("actuator")
+            if isinstance(actuator, str) and actuator in actuators:
+                yield from _check_action(source, ("steps", index), step, actuator, actuators[actuator])
+
+
+def _check_action(
+    source: Source, path: KeyPath, step: Mapping[str, Any], actuator: str, actions: Actions
+) -> Iterator[Problem]:
+    action = step.get("action")
+    if isinstance(action, str) and action not in actions:
+        yield source.problem((*path, "action"), not_defined(f"action of actuator {actuator}", action, actions))
+    elif isinstance(action, str):
+        yield from _check_params(source, path, step, action, actions[action])
 
 
 def _check_params(

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from quell.config.source import Source
 from quell.incidents.decision import Person
 from quell.incidents.event_source import EventSource, ReportLimits
 from quell.incidents.maintenance import Maintenance
@@ -66,6 +67,16 @@ class Grouping:
     after_change: timedelta = timedelta(minutes=10)  # alerts that began so soon after one change belong together
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActuatorSettings:
+    """One actuator as actuators.yaml names it; `settings` is what its kind reads, `source` where it is written."""
+
+    name: str
+    kind: str  # an entry point in the group quell.actuators
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    source: Source = field(default=Source(file=""), repr=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     folder: Path
@@ -74,6 +85,7 @@ class Config:
     signals: Mapping[str, Signal] = field(default_factory=dict[str, Signal])
     playbooks: Mapping[str, Playbook] = field(default_factory=dict[str, Playbook])
     people: Mapping[str, Person] = field(default_factory=dict[str, Person])
+    actuators: Mapping[str, ActuatorSettings] = field(default_factory=dict[str, ActuatorSettings])
     intervals: Intervals = field(default_factory=Intervals)
     detection: Detection = field(default_factory=Detection)
     grouping: Grouping = field(default_factory=Grouping)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from quell.config.actuator_schema import ActuatorsFile
 from quell.config.build import build_config
 from quell.config.check import Sources, check_sources
 from quell.config.config import Config
@@ -17,7 +18,7 @@ from quell.config.value import is_reference, read_reference
 from quell.incidents.errors import InvalidInput
 
 REQUIRED = ("quell.toml", "services.yaml", "signals.yaml")
-OPTIONAL = ("routing.yaml", "people.yaml", "sources.yaml", "notifications.yaml")
+OPTIONAL = ("routing.yaml", "people.yaml", "sources.yaml", "notifications.yaml", "actuators.yaml")
 
 
 def load_config(folder: Path) -> Config:
@@ -62,15 +63,16 @@ def read_config(folder: Path) -> Config:
     people, wrong_people = parse(files.people, PeopleFile)
     senders, wrong_senders = parse(files.senders, SourcesFile) if files.senders else (None, [])
     notifications, wrong_notifications = parse(files.notifications, NotificationsFile)
+    actuators, wrong_actuators = parse(files.actuators, ActuatorsFile)
     playbooks = [parse(source, PlaybookFile) for source in files.playbooks]
     problems = [
         *wrong_quell, *wrong_services, *wrong_signals, *wrong_routing, *wrong_people, *wrong_senders,
-        *wrong_notifications,
+        *wrong_notifications, *wrong_actuators,
         *(problem for _, wrong in playbooks for problem in wrong),
         *check_sources(files),
         *_stray_files(folder),
     ]  # fmt: skip
-    if problems or not (quell and services and signals and routing and people and notifications):
+    if problems or not (quell and services and signals and routing and people and notifications and actuators):
         raise ConfigError(problems)
     return build_config(
         folder,
@@ -83,6 +85,8 @@ def read_config(folder: Path) -> Config:
         sources=senders,
         playbooks=tuple(playbook for playbook, _ in playbooks if playbook is not None),
         notifications=notifications,
+        actuators=actuators,
+        actuators_source=files.actuators,
     )
 
 
@@ -94,9 +98,14 @@ def _read_sources(folder: Path) -> Sources:
         routing=_read_optional(folder / "routing.yaml", {}),
         people=_read_optional(folder / "people.yaml", {"people": {}}),
         notifications=_read_optional(folder / "notifications.yaml", {}),
+        actuators=_read_optional(folder / "actuators.yaml", {}),
         senders=read_yaml(senders) if (senders := folder / "sources.yaml").exists() else None,
-        playbooks=tuple(read_yaml(path) for path in sorted((folder / "playbooks").glob("*.yaml"))),
+        playbooks=read_playbooks(folder),
     )
+
+
+def read_playbooks(folder: Path) -> tuple[Source, ...]:
+    return tuple(read_yaml(path) for path in sorted((folder / "playbooks").glob("*.yaml")))
 
 
 def _read_optional(path: Path, empty: dict[str, object]) -> Source:

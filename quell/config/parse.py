@@ -19,13 +19,17 @@ def parse(source: Source, model: type[M]) -> tuple[M | None, list[Problem]]:
     try:
         return model.model_validate(source.data), list(source.problems)
     except ValidationError as error:
-        found = [_problem(source, model, dict(detail)) for detail in error.errors(include_url=False)]
-        return None, [*source.problems, *found]
+        return None, [*source.problems, *problems_of(error, source, model)]
 
 
-def _problem(source: Source, model: type[BaseModel], detail: Mapping[str, Any]) -> Problem:
+def problems_of(error: ValidationError, source: Source, model: type[BaseModel], under: KeyPath = ()) -> list[Problem]:
+    """What pydantic found, as problems; `under` is the key under which the model's data stand in the file."""
+    return [_problem(source, model, dict(detail), under) for detail in error.errors(include_url=False)]
+
+
+def _problem(source: Source, model: type[BaseModel], detail: Mapping[str, Any], under: KeyPath) -> Problem:
     path: KeyPath = tuple(part for part in detail["loc"] if part != "[key]")
-    return source.problem(path, _text(detail, path, model))
+    return source.problem((*under, *path), _text(detail, path, model))
 
 
 def _text(detail: Mapping[str, Any], path: KeyPath, model: type[BaseModel]) -> str:
@@ -40,7 +44,7 @@ def _text(detail: Mapping[str, Any], path: KeyPath, model: type[BaseModel]) -> s
         case "literal_error" | "enum":
             known = re.findall(r"'([^']*)'", context["expected"])
             return f'"{value}" is not one of {", ".join(known)}{did_you_mean(str(value), known)}'
-        case "string_pattern_mismatch" if path[-1] == "server":
+        case "string_pattern_mismatch" if path[-1:] == ("server",):
             return f'"{value}" is not a server: write backend/server as HAProxy names them'
         case _:
             is_shown = isinstance(value, str | int | float | bool) and "secret" not in str(path[-1:])

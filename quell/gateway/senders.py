@@ -1,19 +1,17 @@
 """Who is it that sends, and may they: bearer tokens that are kept as hashes, and signatures with a time."""
 
 import hashlib
-import hmac
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
+from quell.adapters.signature import SIGNATURE, TIMESTAMP, is_signed
 from quell.config.value import is_reference, read_reference
 from quell.incidents.errors import InvalidInput, QuellError, Refused
 from quell.incidents.event_source import EventKind, EventSource
 
-TIMESTAMP = b"x-quell-timestamp"
-SIGNATURE = b"x-quell-signature"
 HASH_PREFIX = "sha256:"
 _HINT = "send `Authorization: Bearer TOKEN` with a token of a source in sources.yaml"
 
@@ -104,17 +102,6 @@ class Senders:
 
 
 _READ = frozenset({b"authorization", b"origin", b"host", TIMESTAMP, SIGNATURE})
-
-
-def sign(secret: bytes, stamp: bytes, body: bytes) -> str:
-    """What X-Quell-Signature has to say."""
-    return "v1=" + hmac.new(secret, stamp + b"." + body, hashlib.sha256).hexdigest()
-
-
-def is_signed(given: bytes, secret: bytes, stamp: bytes, body: bytes) -> bool:
-    """Whether one of the signatures in the header holds; several, by comma, let a secret rotate."""
-    expected = sign(secret, stamp, body).encode()
-    return any(hmac.compare_digest(each.strip(), expected) for each in given.split(b","))
 
 
 def _fresh(stamp: bytes, source: EventSource, now: datetime) -> datetime:

@@ -12,13 +12,14 @@ import httpx
 import orjson
 import pytest
 
+from quell.adapters.signature import sign
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.measures import Measures
 from quell.gateway.quarantine import QuarantineRoom
-from quell.gateway.senders import hash_token, sign
+from quell.gateway.senders import hash_token
 from quell.incidents.errors import InvalidInput
 from quell.incidents.event_source import EventKind, EventSource
 from quell.incidents.inbox import InboxItem, InboxKind, Quarantine

@@ -1,9 +1,5 @@
 """Silences go to a real Alertmanager and come back the same, however often."""
 
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,39 +7,25 @@ from pathlib import Path
 import httpx
 import pytest
 
+from quell.adapters.actuators.silence import make_silence
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections
 from quell.incidents.errors import Unavailable
 from quell.incidents.matcher import format_matchers
+from quell.incidents.mitigation import Step
+from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.silence import SilenceState
 from tasks.resources import Resources
 from tasks.silences import add_silence, end_silence, export_silences, import_silences
+from tests.alertmanager_server import alertmanager_server
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = shutil.which("prometheus-alertmanager")
-    assert program, "prometheus-alertmanager is not installed"
-    folder = tmp_path_factory.mktemp("alertmanager")
-    (folder / "config.yml").write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    flags = [f"--config.file={folder / 'config.yml'}", f"--storage.path={folder}", "--cluster.listen-address="]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, *flags, f"--web.listen-address={url[7:]}"], stdout=log, stderr=log)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/-/ready", trust_env=False).is_success:
-                break
-        except httpx.HTTPError:
-            time.sleep(0.05)
-    yield url
-    process.terminate()
-    process.wait(20)
+    with alertmanager_server(tmp_path_factory.mktemp("alertmanager")) as url:
+        yield url
 
 
 def desk(url: str) -> Resources:
@@ -109,6 +91,26 @@ def test_a_silence_made_there_is_taken_over_once_and_ends_here_when_it_ends_ther
     with res.store.reading() as tx:
         gone = tx.silences.get(id)
     assert gone is not None and gone.state(datetime.now(UTC)) is SilenceState.EXPIRED
+
+
+def test_a_mitigations_silence_is_left_to_the_mitigation_that_ends_it(alertmanager: str) -> None:
+    """Taken over here, it would be exported anew after the undo has expired it there."""
+    catalog = Catalog(
+        services={"pay": Service(name="pay", team="t", instances=(Instance(name="pay-1", service="pay"),))}
+    )
+    config = Config(
+        folder=Path(), connections=Connections(store="", prometheus="", alertmanager=alertmanager), catalog=catalog
+    )
+    actuator = make_silence("alertmanager", {}, config)
+    step = Step(actuator="alertmanager", action="silence", target="pay-1", params={"duration": "30m"}, key="MIT-4/1@x")
+    res = desk(alertmanager)
+    actuator.apply(step)
+    assert any("belongs to a mitigation" in reason for reason in import_silences(res).skipped)
+    with res.store.reading() as tx:
+        assert not any("MIT-4" in silence.comment for silence in tx.silences.find())
+    actuator.undo(step, {})
+    export_silences(res)
+    assert actuator.verify_undone(step, {})
 
 
 def test_an_alertmanager_that_is_away_is_told_as_such() -> None:

@@ -1,0 +1,42 @@
+"""A real Alertmanager that notifies nobody."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+
+@contextmanager
+def alertmanager_server(folder: Path) -> Iterator[str]:
+    """Its address; it keeps its files in the folder."""
+    program = shutil.which("prometheus-alertmanager")
+    assert program, "prometheus-alertmanager is not installed"
+    (folder / "config.yml").write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    flags = [f"--config.file={folder / 'config.yml'}", f"--storage.path={folder}", "--cluster.listen-address="]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, *flags, f"--web.listen-address={url[7:]}"], stdout=log, stderr=log)
+    try:
+        _wait_until_ready(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/-/ready", trust_env=False).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.05)
+    raise AssertionError("alertmanager is not ready after 20 s")
