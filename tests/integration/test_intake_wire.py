@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from deployments.gateway import serving
 from deployments.http_protocol import LARGEST_HEAD
+from quell.adapters.signature import sign
 from quell.adapters.store.memory import MemoryStore
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
@@ -28,7 +29,7 @@ from quell.gateway.app import create_app
 from quell.gateway.body_limit import LARGEST_BODY
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.intake import DOORS
-from quell.gateway.senders import hash_token, sign
+from quell.gateway.senders import hash_token
 from quell.incidents.event_source import EventKind, EventSource, ReportLimits
 from quell.incidents.inbox import InboxItem, Quarantine
 from quell.ports import MetricSource, Store
