@@ -118,6 +118,12 @@ def test_settings_that_cannot_work_are_refused_when_they_are_read(
         make(tmp_path, **more)
 
 
+def test_a_doubled_brace_is_a_brace(tmp_path: Path) -> None:
+    """`kubectl -o jsonpath={.spec}` and awk have braces of their own."""
+    state = python("import sys; print('path=' + sys.argv[1])", "{{.spec.{target}}}")
+    assert make(tmp_path, state=state, undo=python("pass")).read_state(step()) == {"path": "{.spec.api}"}
+
+
 def test_the_steps_key_reaches_the_command(tmp_path: Path) -> None:
     writes = python(
         "import os, sys; open('key', 'w').write(os.environ['QUELL_IDEMPOTENCY_KEY'] + sys.argv[1])", "{key}"

@@ -16,7 +16,7 @@ from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import Step
 
 _engine: Any = re2  # it comes without types
-_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_.-]+)\}")
 _LONGEST = 1000  # characters of one value
 
 
@@ -69,16 +69,16 @@ def allowed_values(step: Step, action: AllowedAction) -> Mapping[str, str]:
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """Replace each `{name}` once; what a value contains is not looked at again.
+    """Replace each `{name}` once; what a value contains is not looked at again. `{{` and `}}` stand for one brace.
 
-    >>> fill("{target}/{rate}", {"target": "{rate}", "rate": "5"})
-    '{rate}/5'
+    >>> fill("{target}/{rate}/{{print}}", {"target": "{rate}", "rate": "5"})
+    '{rate}/5/{print}'
     """
-    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]) if found[1] else found[0][0], text)
 
 
 def placeholders(text: str) -> list[str]:
-    return _PLACEHOLDER.findall(text)
+    return [name for name in _PLACEHOLDER.findall(text) if name]
 
 
 def tightest(timeout: timedelta, step: Step) -> timedelta:
