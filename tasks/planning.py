@@ -1,11 +1,12 @@
 """Planning: from an incident or a person's request to a stored intent, with the guardrails in the same transaction."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from quell.incidents.alert import Alert
-from quell.incidents.errors import InvalidInput, Refused
+from quell.incidents.errors import InvalidInput, Refused, Unavailable
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.labels import SERVICE, format_labels
 from quell.incidents.maintenance import find_maintenance
@@ -183,11 +184,18 @@ def ask_guardrails(
 
 
 def live_capacity(res: Resources, service: Service, actuators: Sequence[str]) -> Mapping[str, float]:
-    """server -> share of its full weight that serves now, asked of the actuators that a plan uses."""
+    """server -> share of its full weight that serves now, asked of the actuators that a plan uses.
+
+    Where none of them serves anybody (a hook, a silence), the others are asked, and one that is away is no obstacle.
+    """
     servers = [i.server for i in service.instances if i.server]
     live: dict[str, float] = {}
     for name in dict.fromkeys(actuators):
         live.update(get_actuator(res, name).capacity(servers))
+    if not live:
+        for actuator in res.actuators.values():
+            with suppress(Unavailable):
+                live.update(actuator.capacity(servers))
     return live
 
 

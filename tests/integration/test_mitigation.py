@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ from quell.incidents.timeline import verify_chain
 from tasks.approval import decide
 from tasks.automation import set_automation
 from tasks.effect import apply_mitigation, undo_mitigation
-from tasks.planning import plan_for_incident, plan_manual
+from tasks.planning import live_capacity, plan_for_incident, plan_manual
 from tasks.reconciliation import reconcile_all
 from tasks.recovery import judge_recovery
 from tasks.resources import Resources
@@ -183,6 +183,23 @@ def _open_incident(res: Resources) -> None:
 
 def _bad_until(moment: datetime) -> Callable[[float], float]:
     return lambda t: 0.3 if t <= moment.timestamp() else 0.0
+
+
+def test_a_plan_that_only_asks_a_hook_still_knows_what_serves(world: World) -> None:
+    """Else its summary says that nothing of the service is left. A balancer that is away is no obstacle to a hook."""
+
+    class Hook:
+        def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:
+            return {}
+
+    checkout = world.res.config.catalog.services["checkout"]
+    res = replace(world.res, actuators={"flags": Hook(), **world.res.actuators})  # type: ignore[dict-item]
+    assert live_capacity(res, checkout, ["flags"]) == {f"be_checkout/checkout-{n}": 1.0 for n in (1, 2, 3)}
+    away = Breakable(socket="/nowhere", maps=None, state_file=None)
+    res = replace(world.res, actuators={"flags": Hook(), "haproxy": away})  # type: ignore[dict-item]
+    assert live_capacity(res, checkout, ["flags"]) == {}
+    with pytest.raises(Unavailable):
+        live_capacity(res, checkout, ["haproxy"])
 
 
 def test_from_plan_to_containment_to_release(world: World) -> None:
@@ -425,7 +442,7 @@ from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.store.sql import SqlStore
 from quell.config.load import load_config
 from quell.incidents.errors import Refused
-from tasks.planning import plan_manual
+from tasks.planning import live_capacity, plan_manual
 from tasks.resources import Resources, utc_now
 
 example, store, socket = sys.argv[1:]
