@@ -251,6 +251,12 @@ def check_secrets(config: "Config") -> Iterator[Finding]:
         for reference in (*source.tokens, source.signing_secret)
         if reference and is_reference(reference)
     ]
+    references += [
+        (f"actuators.{name}.{key}", value)
+        for name, one in config.actuators.items()
+        for key, value in one.settings.items()
+        if isinstance(value, str) and is_reference(value)
+    ]
     for receiver in config.notifying.receivers.values():
         references += [(f"receivers.{receiver.name}.urls", reference) for reference in receiver.urls]
     if config.notifying.reporters:

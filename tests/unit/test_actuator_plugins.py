@@ -1,5 +1,6 @@
 """Actuators as plugins: found by entry point, configured in actuators.yaml, and every mistake told with its place."""
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.cli.check import check_secrets
 from quell.adapters.actuators.plugins import open_actuators
 from quell.config.config import Config
 from quell.config.load import read_config
@@ -101,6 +103,21 @@ def test_the_example_opens_and_haproxy_comes_by_its_socket_alone() -> None:
     assert list(open_actuators(read_config(EXAMPLE))) == ["haproxy"]
 
 
+def test_what_the_example_shows_in_comments_is_right_when_it_is_taken_in(folder: Path) -> None:
+    text = (EXAMPLE / "actuators.yaml").read_text().replace("actuators: {}", "actuators:").replace("\n  # ", "\n  ")
+    (folder / "actuators.yaml").write_text(text)
+    assert list(open_actuators(read_config(folder))) == ["haproxy", "alertmanager", "flags", "batch"]
+
+
+def test_every_action_of_haproxy_stands_in_the_documentation_with_its_own_sentence() -> None:
+    documentation = (EXAMPLE.parents[1] / "docs" / "actuators.md").read_text()
+    haproxy = open_actuators(read_config(EXAMPLE))["haproxy"]
+    rows = [line.strip("| ").split(" | ") for line in documentation.splitlines() if line.startswith("| `")]
+    assert {row[0].strip("`"): row[-1] for row in rows} == haproxy.actions()
+    named = {row[0].strip("`"): re.findall(r"`([a-z_]+)`", row[-2]) for row in rows}
+    assert named == {action: list(params) for action, params in haproxy.parameters().items()}
+
+
 def test_what_actuators_yaml_names_is_opened_without_reading_a_secret(folder: Path) -> None:
     """A machine without the secrets can check the configuration; nothing is contacted."""
     config = read_config(folder)
@@ -154,13 +171,9 @@ MISTAKES = {
 def test_a_mistake_is_told_with_file_line_and_key(folder: Path, mistake: str) -> None:
     old, new, text = MISTAKES[mistake]
     line = spoil(folder, "actuators.yaml", old, new)
-    assert problems(folder) == [f"actuators.yaml:{line - ('expect' in text)}: {text}"] or problems(folder) == [
-        f"actuators.yaml:{_line_of(folder, 'disable:')}: {text}"
-    ]
-
-
-def _line_of(folder: Path, text: str) -> int:
-    return (folder / "actuators.yaml").read_text().split(text)[0].count("\n") + 1
+    if mistake == "placeholder":  # what holds between two keys is told where both stand
+        line = (folder / "actuators.yaml").read_text().split("disable:")[0].count("\n") + 1
+    assert problems(folder) == [f"actuators.yaml:{line}: {text}"]
 
 
 STEPS = {
@@ -230,6 +243,15 @@ def test_an_alertmanager_that_is_named_nowhere_is_told(folder: Path) -> None:
         "actuators.yaml:3: actuators.alertmanager: url is missing, and so is connections.alertmanager in quell.toml: "
         "give one of them"
     ]
+
+
+def test_a_secret_of_an_actuator_that_cannot_be_read_is_told_by_the_live_check(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FLAGS_SECRET", raising=False)
+    found = [f for f in check_secrets(read_config(folder)) if f.subject.startswith("actuators")]
+    assert [(f.subject, f.is_ok) for f in found] == [("actuators.flags.secret", False)]
+    assert "FLAGS_SECRET is not set" in found[0].text
 
 
 def test_the_configuration_keeps_settings_out_of_its_repr(folder: Path) -> None:

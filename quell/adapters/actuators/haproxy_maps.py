@@ -106,7 +106,7 @@ class Throttle(_MapLever):
 
 
 class ThrottleAll(_MapLever):
-    """Limits all requests together to params requests_per_second; the rest get 429. The target is `global`."""
+    """Limits all requests together (`global`) to params requests_per_second; the rest get 429."""
 
     file = "knobs.map"
 
