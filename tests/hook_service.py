@@ -2,8 +2,9 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -25,6 +26,7 @@ class HookService:
     acts: list[str] = field(default_factory=list[str])
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     answer: tuple[int, bytes] | None = None  # what everything is answered, when set
+    drip: bool = False  # answers come a byte at a time, each in less time than a timeout
     hold: threading.Event | None = None  # answers wait for it, when set
 
     def get(self, name: str) -> tuple[int, bytes]:
@@ -68,8 +70,11 @@ def hook_service(secret: str) -> Iterator[HookService]:
                 status, said = service.answer or act()
             self.send_response(status)
             self.send_header("content-length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
+            with suppress(BrokenPipeError, ConnectionResetError):  # who asks may have given up
+                self.end_headers()
+                for part in [said[n : n + 1] for n in range(len(said))] if service.drip else [said]:
+                    self.wfile.write(part)
+                    time.sleep(0.05 if service.drip else 0)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Say nothing."""

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -111,8 +110,14 @@ def test_a_state_that_could_not_be_put_back_is_refused(service: HookService, ans
 def test_a_hook_that_hangs_is_given_up_after_its_timeout(service: HookService) -> None:
     service.hold = threading.Event()
     with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
-        make(service.url, timeout=timedelta(milliseconds=200) and "200ms").apply(STEP)
+        make(service.url, timeout="200ms").apply(STEP)
     service.hold.set()
+
+
+def test_an_answer_in_drops_does_not_outlast_the_timeout(service: HookService) -> None:
+    service.drip = True
+    with pytest.raises(Unavailable, match=r"did not finish its answer within 0\.3 s"):
+        make(service.url, timeout="300ms").read_state(STEP)
 
 
 @pytest.mark.parametrize("target", ["..", "a b", "search\r\nX-Evil: 1", "", "x" * 2000, "search/../../admin"])

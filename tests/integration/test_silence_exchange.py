@@ -1,6 +1,7 @@
 """Silences go to a real Alertmanager and come back the same, however often."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -95,12 +96,8 @@ def test_a_silence_made_there_is_taken_over_once_and_ends_here_when_it_ends_ther
 
 def test_a_mitigations_silence_is_left_to_the_mitigation_that_ends_it(alertmanager: str) -> None:
     """Taken over here, it would be exported anew after the undo has expired it there."""
-    catalog = Catalog(
-        services={"pay": Service(name="pay", team="t", instances=(Instance(name="pay-1", service="pay"),))}
-    )
-    config = Config(
-        folder=Path(), connections=Connections(store="", prometheus="", alertmanager=alertmanager), catalog=catalog
-    )
+    pay = Service(name="pay", team="shop", instances=(Instance(name="pay-1", service="pay"),))
+    config = replace(desk(alertmanager).config, catalog=Catalog(services={"pay": pay}))
     actuator = make_silence("alertmanager", {}, config)
     step = Step(actuator="alertmanager", action="silence", target="pay-1", params={"duration": "30m"}, key="MIT-4/1@x")
     res = desk(alertmanager)
