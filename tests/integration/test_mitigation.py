@@ -442,7 +442,7 @@ from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.store.sql import SqlStore
 from quell.config.load import load_config
 from quell.incidents.errors import Refused
-from tasks.planning import live_capacity, plan_manual
+from tasks.planning import plan_manual
 from tasks.resources import Resources, utc_now
 
 example, store, socket = sys.argv[1:]
