@@ -147,11 +147,17 @@ def most_memory(senders: int, size: int) -> float:
     return (4 * waiting + senders * size) / 1e6 + 20
 
 
+@pytest.mark.parametrize(
+    ("senders", "size", "limit"),
+    [
+        pytest.param(120, 75_000, MOST_WAITING, id="many alerts"),
+        pytest.param(90, 1_000_000, LARGEST_WAITING, id="large alerts"),
+    ],
+)
 def test_what_a_slow_disk_leaves_no_room_for_is_refused_and_nothing_acknowledged_is_lost(
-    tmp_path: Path,
+    tmp_path: Path, senders: int, size: int, limit: int
 ) -> None:
     """Senders outrun the disk: each gets an answer in time, and memory does not grow with the flood."""
-    senders, size, limit = 120, 75_000, MOST_WAITING
     database = tmp_path / "quell.db"
     with gateway_process(tmp_path / "config", f"sqlite:///{database}") as (port, process):
         before = megabytes(process.pid, "VmRSS")

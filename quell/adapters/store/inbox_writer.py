@@ -4,7 +4,7 @@ SQLAlchemy would cost more than the insert. One statement that commits by itself
 instead of one for each row: each walk gives Python's lock away and then waits for it, while requests are read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from threading import Lock
@@ -20,7 +20,9 @@ Row = Mapping[str, Any]
 _COLUMNS = tuple(column.name for column in TABLES["inbox"].columns if column.name != "seq")
 _INTO = f"INSERT INTO inbox ({', '.join(_COLUMNS)})"
 _ONCE = "ON CONFLICT (id) DO NOTHING"
-_MOST_ROWS = 256  # of one statement: databases count its variables
+# Of one statement: databases count its variables, and drivers copy all of its values at once.
+_MOST_ROWS = 256
+_LONGEST = 1024 * 1024  # characters of bodies
 
 
 class InboxWriter:
@@ -59,11 +61,11 @@ class InboxWriter:
     def _insert(self, rows: Sequence[Row]) -> int:
         if self._connection is None:
             self._connection = self._open()
-        if len(rows) <= _MOST_ROWS:
-            return self._statement(rows)
+        parts = list(_parts(rows))
+        if len(parts) == 1:
+            return self._statement(parts[0])
         self._connection.execute(self._begin)
-        parts = (rows[first : first + _MOST_ROWS] for first in range(0, len(rows), _MOST_ROWS))
-        count = sum(self._statement(part) for part in parts)
+        count = sum(map(self._statement, parts))
         self._connection.execute("COMMIT")
         return count
 
@@ -94,6 +96,17 @@ class InboxWriter:
         if connection is not None:
             with suppress(self._errors.Error):
                 connection.close()
+
+
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows in their order, as many together as one statement may have; a row that is longer goes alone."""
+    first, length = 0, 0
+    for place, row in enumerate(rows):
+        length += len(row["body"])
+        if place > first and (place - first >= _MOST_ROWS or length > _LONGEST):
+            yield rows[first:place]
+            first, length = place, len(row["body"])
+    yield rows[first:]
 
 
 def _in_sqlite(value: Any) -> Any:
