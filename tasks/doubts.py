@@ -1,6 +1,7 @@
 """Doubts: why Quell must not act on an incident by itself, from the evidence and from the playbook's record."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from quell.incidents.alert import Alert, AlertStatus
@@ -37,19 +38,25 @@ class Ground:
 
 
 def ground_of(res: Resources, playbook: Playbook, plan: Plan, incident: Incident, alerts: Sequence[Alert]) -> Ground:
-    """Look at everything that speaks for the plan; a source that does not answer speaks for nothing."""
+    """What speaks for the plan; a source that does not answer speaks for nothing.
+
+    The record is read first, then the lever is asked, and the metrics only where that is not enough: each costs time.
+    """
     answers = alert_kind(playbook, incident, alerts)
     with res.store.reading() as tx:
         reports = tx.reports.count({"incident": incident.id}, at_most=1)
         standing = standing_of(playbook.autonomy, res.config.environment, past_of(tx, playbook.name, answers))
+    needed = res.config.fleet_limits.evidence_kinds
     kinds = kinds_of(
         {alert.source for alert in alerts if alert.status is AlertStatus.FIRING},
         reports=reports,
         accused_change=incident.accused_change,
-        is_signal_outside=is_outside(res, playbook, incident),
-        witness=_witness(res, plan),
     )
-    return Ground(answers=answers, kinds=kinds, standing=standing, needed=res.config.fleet_limits.evidence_kinds)
+    if len(kinds) < needed and _is_seen_by_a_lever(res, plan):
+        kinds = (*kinds, EvidenceKind.LEVER)
+    if len(kinds) < needed and is_outside(res, playbook, incident):
+        kinds = (*kinds, EvidenceKind.SIGNAL)
+    return Ground(answers=answers, kinds=kinds, standing=standing, needed=needed)
 
 
 def alert_kind(playbook: Playbook, incident: Incident, alerts: Sequence[Alert]) -> str:
@@ -65,12 +72,9 @@ def past_of(tx: Transaction, playbook: str, answers: str) -> list[Mitigation]:
     return [mitigation for mitigation in found if mitigation.answers == answers]
 
 
-def _witness(res: Resources, plan: Plan) -> str:
+def _is_seen_by_a_lever(res: Resources, plan: Plan) -> bool:
     for step in plan.steps:
-        try:
-            seen = res.actuators[step.actuator].witness(step)
-        except QuellError:
-            continue
-        if seen:
-            return seen
-    return ""
+        with suppress(QuellError):
+            if res.actuators[step.actuator].witness(step):
+                return True
+    return False

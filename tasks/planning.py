@@ -27,6 +27,7 @@ from tasks.playbooks import get_playbook
 from tasks.record import ACTIVE_STATES, QUELL, acknowledge, get_incident, move, move_incident_if_possible
 from tasks.resources import Resources
 
+NOTHING_DONE = ("plan refused", "plan observed", "plan suggested")  # kinds on the timeline that say why
 _HOUR = timedelta(hours=1)
 _UNTOUCHED = (MitigationState.REFUSED, MitigationState.EXPIRED)
 _PLANNABLE = (IncidentState.TRIAGED, IncidentState.CONTAINED, IncidentState.MITIGATING)

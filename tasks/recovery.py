@@ -72,7 +72,11 @@ def _look(res: Resources, mitigation: Mitigation, applied_at: datetime, now: dat
 
 
 def is_outside(res: Resources, playbook: Playbook, incident: Incident) -> bool:
-    """Whether the users' signal by which the playbook is judged is outside its limit now."""
+    """Whether the users' signal by which the playbook is judged is outside its limit now.
+
+    Asked once and not waited for: containment must not wait for metrics.
+    """
+    res = replace(res, metrics=res.hasty_metrics or res.metrics)
     signal = res.config.signals.get(playbook.recovery.signal)
     if signal is None:
         return False

@@ -10,7 +10,7 @@ from quell.response.refusal import Refusal
 from quell.response.story import short_title, tell_outcome, tell_plan, tell_question
 from tasks.artifacts import incident_link, publish
 from tasks.forms import MitigationRequest, ReleaseRequest
-from tasks.planning import ask_guardrails, draft_manual, get_actuator
+from tasks.planning import NOTHING_DONE, ask_guardrails, draft_manual, get_actuator
 from tasks.record import get_incident, get_mitigation
 from tasks.recovery import draw_recovery
 from tasks.resources import Resources
@@ -37,7 +37,7 @@ def show_response(res: Resources, incident_id: str, planned: Mitigation | None) 
     """The artifact of `respond`: the plan and what becomes of it, or why nothing is done."""
     with res.store.reading() as tx:
         incident = get_incident(tx, incident_id)
-        reasons = [e.text for e in tx.timeline.of(incident_id) if e.kind == "plan refused"]
+        reasons = [e.text for e in tx.timeline.of(incident_id) if e.kind in NOTHING_DONE]
     tag_run(incident.id, incident.service, incident.severity, "response")
     if planned is None:
         why = reasons[-1] if reasons else f"it is {incident.state}, and plans are made for triaged incidents"

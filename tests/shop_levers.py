@@ -9,6 +9,7 @@ import numpy as np
 
 from quell.config.config import Config
 from quell.config.load import load_config
+from quell.incidents.errors import Unavailable
 from quell.incidents.mitigation import Step
 from quell.incidents.series import SeriesMatrix
 
@@ -27,6 +28,7 @@ class Levers:
 
     def __init__(self) -> None:
         self.isolated: set[str] = set()
+        self.seen = ""
 
     def actions(self) -> Mapping[str, str]:
         return {"isolate": "Takes one server out."}
@@ -60,15 +62,20 @@ class Levers:
         return {target: float(target not in self.isolated) for target in service_targets}
 
     def witness(self, step: Step) -> str:
-        return f"{step.target} is isolated" if step.target in self.isolated else ""
+        return self.seen
 
 
 class UsersSignal:
     """Every query has this value, at all times."""
 
     value = 0.0
+    asked = 0
+    is_away = False
 
     def range(self, query: str, *, start: datetime, end: datetime, step: timedelta) -> SeriesMatrix:
+        self.asked += 1
+        if self.is_away:
+            raise Unavailable("the metrics are away")
         times = np.arange(start.timestamp(), end.timestamp() + 1e-6, step.total_seconds())
         return SeriesMatrix(timestamps=times, values=np.full((len(times), 1), self.value), labels=({"query": query},))
 

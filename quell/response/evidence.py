@@ -23,13 +23,10 @@ def kinds_of(
     *,
     reports: int = 0,
     accused_change: str | None = None,
-    is_signal_outside: bool = False,
-    witness: str = "",
 ) -> tuple[EvidenceKind, ...]:
-    """The kinds that speak for a plan.
+    """The kinds in the record that speak for a plan.
 
-    `sources` are who raised the incident's firing alerts, `reports` how many of users belong to it, `witness` what
-    the actuator sees that speaks for the step.
+    `sources` are who raised the incident's firing alerts, `reports` how many of users belong to it.
 
     >>> kinds_of({"alertmanager", "sweep"})
     (<EvidenceKind.RULE: 'an alert rule'>, <EvidenceKind.BASELINE: "a baseline's verdict">)
@@ -39,8 +36,6 @@ def kinds_of(
         EvidenceKind.BASELINE: _SWEEP in sources,
         EvidenceKind.REPORTS: _REPORT in sources or reports > 0,
         EvidenceKind.CHANGE: accused_change is not None,
-        EvidenceKind.SIGNAL: is_signal_outside,
-        EvidenceKind.LEVER: bool(witness),
     }
     return tuple(kind for kind, does in speaks.items() if does)
 

@@ -128,6 +128,22 @@ def test_users_who_are_hurt_now_are_a_second_kind(desk: Desk) -> None:
     assert desk.planned("alertmanager").state is MitigationState.PLANNED
 
 
+def test_what_the_lever_itself_sees_is_a_second_kind_and_metrics_are_not_asked_then(desk: Desk) -> None:
+    desk.set_autonomy(successes=0)
+    desk.levers.seen = "checkout-2 is down"
+    asked = desk.signal.asked
+    planned = desk.planned("alertmanager")
+    assert planned.state is MitigationState.PLANNED
+    assert planned.plan.evidence[-1] == "it rests on an alert rule, what the lever itself sees"
+    assert desk.signal.asked == asked
+
+
+def test_metrics_that_are_away_speak_for_nothing(desk: Desk) -> None:
+    desk.set_autonomy(successes=0)
+    desk.signal.is_away = True
+    assert desk.planned("alertmanager").state is MitigationState.AWAITING_APPROVAL
+
+
 def test_acting_alone_is_earned_three_times_and_lost_once(desk: Desk) -> None:
     """By itself, without anybody editing a file."""
     states: list[MitigationState] = []

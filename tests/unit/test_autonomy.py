@@ -98,8 +98,6 @@ def test_two_alerts_of_rules_are_one_kind_of_evidence() -> None:
         {"sources": {"sweep"}, "reports": 1},
         {"sources": {"sweep", "report"}},
         {"sources": {"alertmanager"}, "accused_change": "c1"},
-        {"sources": {"alertmanager"}, "is_signal_outside": True},
-        {"sources": {"alertmanager"}, "witness": "HAProxy admits 90 requests a second"},
     ],
 )
 def test_two_independent_kinds_are_enough(given: dict[str, object]) -> None:
