@@ -22,14 +22,14 @@ from quell.ports import Transaction
 from quell.triage.impact import title_of
 from quell.triage.kinship import CHANGE_KEY, SERVICE_KEY
 from quell.triage.linking import ONSET_SLACK
-from quell.triage.placement import Candidate, Placement, place_alert, place_report
+from quell.triage.placement import Candidate, Placement, place_alert
 from quell.triage.relation import Relation
 from quell.triage.telling import called, next_look
 from tasks.assessment import BY, Assessment
 from tasks.bridging import join_related
 from tasks.ground import Case, Ground, new_id
 from tasks.holds import Holds
-from tasks.report_desk import ReportDesk, alert_of
+from tasks.report_placement import ReportPlacement
 from tasks.teller import Teller
 
 MOST_FREED = 1000  # alerts read at once when a mute ends
@@ -44,8 +44,7 @@ class Triage:
         self._now = now
         self.ground = Ground(tx, config, now)
         self.assessment = Assessment(tx, config, now)
-        self._reports = ReportDesk(tx, config, now)
-        self._has_waiting_reports = False
+        self._reports = ReportPlacement(tx, config, self.ground, self.assessment, now)
         self.teller = Teller(self.assessment, now)
         self._holds = Holds(tx, config, self.ground, now)
         self._touched: dict[IncidentId, None] = {}
@@ -63,13 +62,10 @@ class Triage:
     def take_alert(self, alert: Alert) -> None:
         """Place a new episode, or record what is new about a known one; only what waits or is muted is placed anew."""
         known = self.ground.alert(alert.id)
-        if known is None or known.outcome is None:
+        if known is None or known.outcome is None or (known.outcome is AlertOutcome.WAITING and known != alert):
             self.place(alert)
             return
         if known == alert:
-            return
-        if known.outcome is AlertOutcome.WAITING:
-            self.place(alert)
             return
         is_over = known.status is not alert.status
         case = self.ground.case(alert.incident) if alert.incident else None
@@ -116,17 +112,12 @@ class Triage:
 
     def take_report(self, report: Report) -> None:
         """Join a report to an incident, or let it wait; enough waiting reports are as good as an alert."""
-        if self._tx.reports.get(report.id) is not None:
-            return
-        report = self._reports.read(report)
-        if not self._join_report(report):
-            self._tx.reports.put(report)
-            self._has_waiting_reports = True
+        self._touch_all(self._reports.take(report))
 
     def finish(self) -> list[str]:
         """Free what is held no longer, join what belongs together, judge what was touched; returns those incidents."""
-        if self._has_waiting_reports:
-            self._sense_reports()
+        for alert in self._reports.bursts():
+            self.place(alert)
         self._free()
         self._place_waiting(has_news=self._has_new_waiting or any(self._case(id).has_grown for id in self._touched))
         while self._join_related():
@@ -280,50 +271,11 @@ class Triage:
                 if placement.outcome is not AlertOutcome.WAITING:
                     has_news |= self._carry_out(alert, placement)
 
-    # ---- reports ------------------------------------------------------------------------------------------------
-
-    def _join_report(self, report: Report) -> bool:
-        if not self._reports.may_join(report):
-            return False
-        placement = place_report(
-            report,
-            active=[case.incident for case in self._active_for(report)],
-            catalog=self._config.catalog,
-            window=self._config.grouping.window,
-            now=self._now,
-        )
-        case = self.ground.case(placement.incident) if placement.incident else None
-        if case is None:
-            return False
-        if not self._reports.attach(report, case.incident.id):
-            return True
-        who = report.reporter or "a user"
-        self.assessment.say(case, "report joined", f"{who}: “{report.text}” ({placement.reason})", subject=report.id)
-        self.touch(case)
-        return True
-
-    def _active_for(self, report: Report) -> list[Case]:
-        if report.service is not None:
-            return self.ground.active_at(self.ground.kinship.related(report.service))
-        return self.ground.active_at(SERVICE_KEY + name for name in self._config.catalog.services)
-
-    def _sense_reports(self) -> None:
-        """Bursts of the reports that wait, as alerts; one that was dealt with already is not raised again."""
-        for burst in self._reports.bursts():
-            alert = alert_of(burst, self._now)
-            known = self._tx.alerts.get(alert.id)
-            if known is None or known.outcome is None:
-                self.place(alert)
-
-    def _join_waiting_reports(self) -> None:
-        for report in self._reports.waiting():
-            self._join_report(report)
-
     # ---- the incident as a whole --------------------------------------------------------------------------------
 
     def _refresh(self, case: Case) -> None:
         if case.incident.state is IncidentState.OPEN:
-            self._join_waiting_reports()
+            self._touch_all(self._reports.join_waiting())
         self.assessment.assess(case)
         if case.incident.state is IncidentState.OPEN:
             best = case.incident.suspects[0] if case.incident.suspects else None
@@ -338,6 +290,10 @@ class Triage:
         case = self.ground.case(id)
         assert case is not None, id
         return case
+
+    def _touch_all(self, cases: Iterable[Case]) -> None:
+        for case in cases:
+            self.touch(case)
 
     def touch(self, case: Case) -> None:
         self._touched[case.incident.id] = None

@@ -97,6 +97,11 @@ def incident_routes(deps: GatewayDeps, door: Door) -> APIRouter:
                 decision.pop("code_step", None)
         return body
 
+    _add_alerts(router, deps)
+    return router
+
+
+def _add_alerts(router: APIRouter, deps: GatewayDeps) -> None:
     @router.get(
         "/incidents/{incident_id}/alerts",
         summary="Its alerts with what triage did and why, newest first",
@@ -112,5 +117,3 @@ def incident_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     ) -> Any:
         found = read_alerts(deps.store, incident_id, service=service, name=name, q=q, after=after)
         return jsonable_encoder(AlertList(alerts=found.alerts, next=found.older or None, count=found.count))
-
-    return router

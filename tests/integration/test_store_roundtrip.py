@@ -15,7 +15,8 @@ from quell.adapters.store.codec import RECORD_TYPES
 from quell.incidents.errors import InvalidInput
 from quell.incidents.inbox import InboxItem, InboxKind
 from quell.incidents.verdict import Verdict, VerdictKind
-from quell.ports import INDEXES, Document, Store
+from quell.ports import Document, Store
+from quell.record_indexes import INDEXES
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC)

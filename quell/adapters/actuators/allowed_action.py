@@ -1,7 +1,7 @@
 """An action that the configuration allows: its sentence, and what its target and its parameters must look like."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Annotated, Any
@@ -40,6 +40,26 @@ class AllowedAction(Model):
     description: Text
     target: Pattern
     params: dict[ParameterName, Pattern] = Field(default={})
+
+
+class AllowedActions:
+    """The part of an actuator that follows from the actions of its settings. It serves nobody and sees nothing."""
+
+    def __init__(self, name: str, actions: Mapping[str, AllowedAction]) -> None:
+        self.name = name
+        self._actions = actions
+
+    def actions(self) -> Mapping[str, str]:
+        return {name: action.description for name, action in self._actions.items()}
+
+    def parameters(self) -> Mapping[str, tuple[str, ...]]:
+        return {name: tuple(action.params) for name, action in self._actions.items()}
+
+    def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:  # noqa: ARG002 - the actuators' signature
+        return {}
+
+    def witness(self, step: Step) -> str:  # noqa: ARG002 - the actuators' signature
+        return ""
 
 
 def find_action(step: Step, actions: Mapping[str, AllowedAction], actuator: str) -> AllowedAction:

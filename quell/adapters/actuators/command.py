@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from quell.adapters.actuators.allowed_action import (
     ActionName,
     AllowedAction,
+    AllowedActions,
     allowed_values,
     fill,
     find_action,
@@ -70,18 +71,12 @@ class CommandSettings(Model):
     actions: dict[ActionName, CommandAction] = Field(min_length=1)
 
 
-class CommandActuator:
+class CommandActuator(AllowedActions):
     """Settings as in actuators.yaml. The step's key is the environment variable QUELL_IDEMPOTENCY_KEY and `{key}`."""
 
     def __init__(self, name: str, settings: CommandSettings) -> None:
-        self.name = name
+        super().__init__(name, settings.actions)
         self._settings = settings
-
-    def actions(self) -> Mapping[str, str]:
-        return {name: action.description for name, action in self._settings.actions.items()}
-
-    def parameters(self) -> Mapping[str, tuple[str, ...]]:
-        return {name: tuple(action.params) for name, action in self._settings.actions.items()}
 
     def describe(self, step: Step) -> str:
         action = self._known(step)
@@ -112,12 +107,6 @@ class CommandActuator:
 
     def verify_undone(self, step: Step, state_before: Mapping[str, str]) -> bool:
         return dict(self.read_state(step)) == dict(state_before)
-
-    def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:  # noqa: ARG002 - commands serve nobody
-        return {}
-
-    def witness(self, step: Step) -> str:  # noqa: ARG002 - commands see nothing by themselves
-        return ""
 
     def _known(self, step: Step) -> CommandAction:
         return cast(CommandAction, find_action(step, self._settings.actions, self.name))

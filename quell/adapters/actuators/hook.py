@@ -7,7 +7,7 @@ often one is tried. Nothing is tried twice here: whoever calls knows how long it
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Self, cast
 from urllib.parse import quote, urlsplit
@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from quell.adapters.actuators.allowed_action import (
     ActionName,
     AllowedAction,
+    AllowedActions,
     allowed_values,
     fill,
     find_action,
@@ -73,18 +74,12 @@ class HookSettings(Model):
         return url
 
 
-class HookActuator:
+class HookActuator(AllowedActions):
     """Settings as in actuators.yaml; addresses and secret that are given by reference are read for each call."""
 
     def __init__(self, name: str, settings: HookSettings) -> None:
-        self.name = name
+        super().__init__(name, settings.actions)
         self._settings = settings
-
-    def actions(self) -> Mapping[str, str]:
-        return {name: action.description for name, action in self._settings.actions.items()}
-
-    def parameters(self) -> Mapping[str, tuple[str, ...]]:
-        return {name: tuple(action.params) for name, action in self._settings.actions.items()}
 
     def describe(self, step: Step) -> str:
         action, _ = self._known(step)
@@ -115,12 +110,6 @@ class HookActuator:
 
     def verify_undone(self, step: Step, state_before: Mapping[str, str]) -> bool:
         return dict(self.read_state(step)) == dict(state_before)
-
-    def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:  # noqa: ARG002 - a hook serves nobody
-        return {}
-
-    def witness(self, step: Step) -> str:  # noqa: ARG002 - a hook sees nothing by itself
-        return ""
 
     def _known(self, step: Step) -> tuple[HookAction, Mapping[str, str]]:
         action = cast(HookAction, find_action(step, self._settings.actions, self.name))

@@ -27,7 +27,8 @@ from quell.incidents.silence import Silence
 from quell.incidents.threshold import ThresholdVersion
 from quell.incidents.timeline import Event
 from quell.incidents.verdict import Verdict
-from quell.ports import COMPANIONS, INDEXES, SEARCHABLE, Document
+from quell.ports import Document
+from quell.record_indexes import COMPANIONS, INDEXES, SEARCHABLE
 
 RECORD_TYPES: Mapping[str, type[Any]] = {
     "inbox": InboxItem,

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import cast
 
 from quell.adapters.store.codec import Value, column_value, companions, indexed_fields
-from quell.ports import SEARCHABLE, Place
+from quell.ports import Place
+from quell.record_indexes import SEARCHABLE
 
 Bound = tuple[str, datetime]
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from quell.adapters.store.codec import RECORD_TYPES, IndexedField, companions, indexed_fields
-from quell.ports import COMPOUND_INDEXES, INDEXES
+from quell.record_indexes import COMPOUND_INDEXES, INDEXES
 
 
 class Instant(TypeDecorator[datetime]):
