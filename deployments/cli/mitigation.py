@@ -90,14 +90,18 @@ def guardrails_said(answer: "Answer") -> str:
 
 
 def print_plan(plan: "Plan") -> None:
+    from quell.response.story import load_text
+
     console = out()
     radius = plan.blast_radius
     console.print(f"[bold]{plan.playbook}[/] on", end=" ")
     console.print(plan.target, markup=False)
-    rows = [(n, s.actuator, s.action, s.target, dict(s.params) or "") for n, s in enumerate(plan.steps, start=1)]
-    console.print(table("Steps", ("", "actuator", "action", "target", "parameters"), rows))
+    stage = {number: place for place, together in enumerate(plan.stages, start=1) for number in together}
+    rows = [(stage[n], s.actuator, s.action, s.target, dict(s.params) or "") for n, s in enumerate(plan.steps, 1)]
+    console.print(table("Steps", ("stage", "actuator", "action", "target", "parameters"), rows))
     taken, left = f"{radius.capacity_share:.0%}", f"{radius.capacity_left:.0%}"
-    console.print(f"takes {taken} of {radius.service}'s live capacity, leaves {left} of the full one", markup=False)
+    said = f"takes {taken} of {radius.service}'s live capacity, leaves {left} of the full one{load_text(radius)}"
+    console.print(said, markup=False, soft_wrap=True)
     console.print(f"approval: {plan.approval_reason}", markup=False, soft_wrap=True)
     for undo in plan.undo:
         console.print(f"undo: {undo}", markup=False, soft_wrap=True)

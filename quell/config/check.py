@@ -33,6 +33,7 @@ PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {  # what a step's text may name, 
     "instance": ("target", "service", "instance", "server"),
     "client": ("target", "service", "client"),
     "service": ("target", "service"),
+    "zone": ("target", "service", "zone", "instance", "server"),
 }
 COMMAND_PLACEHOLDERS = ("file", "instance")
 

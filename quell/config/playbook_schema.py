@@ -16,6 +16,8 @@ class StepModel(Model):
     params: Params = Field(default={})
     timeout: PositiveDuration | None = None
     retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    backoff: PositiveDuration | None = None
+    with_previous: bool | None = None
 
 
 class RecoveryModel(Model):
@@ -37,6 +39,7 @@ class LimitsModel(Model):
     capacity_floor: Share | None = None
     cooldown: Duration | None = None
     per_hour: Annotated[int, Field(ge=1)] | None = None
+    retry_budget: Duration | None = None
 
 
 class AutonomyModel(Model):
@@ -52,7 +55,7 @@ class PlaybookFile(Model):
     description: Text
     owner: Text
     match: Matchers
-    target_kind: Literal["instance", "client", "service"]
+    target_kind: Literal["instance", "client", "service", "zone"]
     min_confidence: Share | None = None
     steps: Annotated[list[StepModel], Field(min_length=1)]
     recovery: RecoveryModel

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,9 +53,14 @@ class ServerState:
 class RuntimeClient:
     """Speaks to the runtime API over a unix socket (a path) or TCP (host:port), one connection per command."""
 
-    def __init__(self, address: str, timeout: timedelta) -> None:
+    def __init__(self, address: str, timeout: timedelta, until: float = float("inf")) -> None:
         self.address = address
-        self._seconds = timeout.total_seconds()
+        self._timeout = timeout
+        self._until = until  # time.monotonic() after which no command is sent
+
+    def within(self, time_left: timedelta) -> "RuntimeClient":
+        """The same, for commands that all together may take so long from now."""
+        return RuntimeClient(self.address, self._timeout, time.monotonic() + time_left.total_seconds())
 
     def ask(self, *words: str) -> str:
         """Send one command and return its reply without the trailing blank lines.
@@ -67,8 +73,11 @@ class RuntimeClient:
         for word in words:
             if not _WORD.fullmatch(word):
                 raise InvalidInput(f"{word!r} cannot be part of an HAProxy command: use letters, digits and _.:#/@+-")
+        seconds = min(self._timeout.total_seconds(), self._until - time.monotonic())
+        if seconds <= 0:
+            raise Unavailable(f"haproxy at {self.address} took longer than the step's timeout; is it overloaded?")
         try:
-            with self._connect() as connection:
+            with self._connect(seconds) as connection:
                 connection.sendall(" ".join(words).encode() + b"\n")
                 connection.shutdown(socket.SHUT_WR)
                 return _read_all(connection).decode(errors="replace").strip("\n")
@@ -106,13 +115,13 @@ class RuntimeClient:
                 return int(counted["rate"])
         return None
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, seconds: float) -> socket.socket:
         tcp = _ADDRESS.fullmatch(self.address)
         if tcp:
-            return socket.create_connection((tcp["host"].strip("[]"), int(tcp["port"])), timeout=self._seconds)
+            return socket.create_connection((tcp["host"].strip("[]"), int(tcp["port"])), timeout=seconds)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(self._seconds)
+            connection.settimeout(seconds)
             connection.connect(self.address)
         except BaseException:
             connection.close()
