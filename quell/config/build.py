@@ -200,7 +200,7 @@ def _playbook(model: PlaybookFile) -> Playbook:
         **_given(model, without=("match", "steps", "recovery", "approval", "limits", "autonomy")),
         matchers=model.match,
         steps=tuple(_step(step) for step in model.steps),
-        recovery=RecoveryRule(**_given(model.recovery)),
+        recovery=RecoveryRule(**_given(model.recovery)) if model.recovery else RecoveryRule(signal=""),
         approval=ApprovalPolicy(**_given(model.approval)),
         limits=Limits(**_given(model.limits)),
         autonomy=Autonomy(**_given(model.autonomy)),

@@ -1,11 +1,11 @@
 """The shape of playbooks/NAME.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quell.config.schema import Model, Share, Text
-from quell.config.value import Duration, Matchers, Params, PositiveDuration
+from quell.config.value import Duration, Matchers, Params, PositiveDuration, wrong
 from quell.response.autonomy import Level
 
 
@@ -57,10 +57,18 @@ class PlaybookFile(Model):
     match: Matchers
     target_kind: Literal["instance", "client", "service", "zone"]
     min_confidence: Share | None = None
-    steps: Annotated[list[StepModel], Field(min_length=1)]
-    recovery: RecoveryModel
+    steps: list[StepModel]
+    recovery: RecoveryModel | None = None
     approval: ApprovalModel = ApprovalModel()
     limits: LimitsModel = LimitsModel()
     autonomy: AutonomyModel = AutonomyModel()
     expires_after: PositiveDuration | None = None
     runbook: str = ""
+
+    @model_validator(mode="after")
+    def _is_judged(self) -> Self:
+        if self.steps and self.recovery is None:
+            raise wrong("recovery is required and missing: by which signal is it judged whether the steps helped?")
+        if not self.steps and not self.runbook:
+            raise wrong("a playbook without steps pages people: write a runbook, or what shall they do?")
+        return self

@@ -84,7 +84,10 @@ class FleetLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playbook:
-    """`matchers` select the incidents it answers (on the labels of any of their alerts, plus `service`)."""
+    """`matchers` select the incidents it answers (on the labels of any of their alerts, plus `service`).
+
+    One without steps touches nothing: it pages people.
+    """
 
     name: str
     description: str
@@ -93,7 +96,7 @@ class Playbook:
     target_kind: str  # instance | client | service | zone: what a suspect must name for the playbook to apply
     min_confidence: float = 0.0
     steps: tuple[StepTemplate, ...]
-    recovery: RecoveryRule
+    recovery: RecoveryRule = RecoveryRule(signal="")
     approval: ApprovalPolicy = ApprovalPolicy()
     limits: Limits = Limits()
     autonomy: Autonomy = field(default_factory=Autonomy)

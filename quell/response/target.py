@@ -64,7 +64,7 @@ def choose(
             reasons.append(f"{playbook.name}: no alert of {incident.id} matches it")
             continue
         signal = signals.get(playbook.recovery.signal)
-        if signal is None or not signal.is_user_facing:
+        if playbook.steps and (signal is None or not signal.is_user_facing):
             reasons.append(f"{playbook.name}: its recovery signal {playbook.recovery.signal} is not user facing")
             continue
         found = find_target(playbook, incident, labels, catalog)
@@ -162,6 +162,7 @@ def _zone(playbook: Playbook, incident: Incident, alerts: Sequence[Labels], cata
 
 
 def _named_zone(service: Service, name: str) -> Target:
+    name = name.removeprefix(f"{service.name}/")  # as in the key of a zone
     instances = tuple(i for i in service.instances if i.zone == name)
     if not name or not instances:
         known = ", ".join(sorted({i.zone for i in service.instances if i.zone})) or "none"
