@@ -34,7 +34,7 @@ def apply_mitigation(res: Resources, mitigation_id: str) -> Mitigation:
         except Conflict:
             raise
         except Exception as error:  # noqa: BLE001 - whatever went wrong, what was done must be taken back
-            return _undo(res, lease, mitigation_id, QUELL, f"it could not be applied: {error}")
+            return undo_held(res, lease, mitigation_id, QUELL, f"it could not be applied: {error}")
         with res.store.writing() as tx:
             now = res.clock()
             lease.renew(tx, now)
@@ -49,7 +49,7 @@ def undo_mitigation(res: Resources, mitigation_id: str, by: str, why: str) -> Mi
     reconciliation, and for a person to look at).
     """
     with hold(res, mitigation_id) as lease:
-        return _undo(res, lease, mitigation_id, by, why)
+        return undo_held(res, lease, mitigation_id, by, why)
 
 
 def _begin(res: Resources, lease: Hold, id: str) -> Mitigation:
@@ -70,7 +70,7 @@ def _begin(res: Resources, lease: Hold, id: str) -> Mitigation:
             return _approved(res, tx, mitigation, now)
         if mitigation.state is not MitigationState.APPLYING:
             return move(tx, mitigation, MitigationState.REFUSED, now=now, by=QUELL, why=answer.sentence)
-    return _undo(res, lease, id, QUELL, f"it was being applied and may not go on: {answer.sentence}")
+    return undo_held(res, lease, id, QUELL, f"it was being applied and may not go on: {answer.sentence}")
 
 
 def _draft_again(res: Resources, mitigation: Mitigation) -> Draft | None:
@@ -111,7 +111,7 @@ def _approved(res: Resources, tx: Transaction, mitigation: Mitigation, now: date
     return move(tx, mitigation, MitigationState.APPLYING, now=now, by=by, why=why)
 
 
-def _undo(res: Resources, lease: Hold, id: str, by: str, why: str) -> Mitigation:
+def undo_held(res: Resources, lease: Hold, id: str, by: str, why: str) -> Mitigation:
     mitigation = _begin_undo(res, lease, id, by, why)
     if mitigation.state is not MitigationState.UNDOING:
         return mitigation

@@ -29,6 +29,9 @@ class ReleaseRequest(BaseModel):
     mitigation: str = Field(description="The mitigation to undo, e.g. MIT-7: see the incident's page")
     requested_by: str = Field(description="Your name as in people.yaml; it goes on the timeline")
     reason: str = Field("released by hand", description="Why; it goes on the timeline")
+    at_once: bool = Field(
+        False, description="Off: a little at a time where its playbook says so. On: everything now, without looking"
+    )
 
 
 class ApprovalForm(RunInput):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from quell.config.schema import Model, Share, Text
 from quell.config.value import Duration, Matchers, Params, PositiveDuration, wrong
@@ -48,6 +48,18 @@ class AutonomyModel(Model):
     successes: Annotated[int, Field(ge=0, le=100)] | None = None
 
 
+class ReleaseModel(Model):
+    shares: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1, max_length=20)]
+    hold: PositiveDuration | None = None
+
+    @field_validator("shares")
+    @classmethod
+    def _rises(cls, shares: list[float]) -> list[float]:
+        if sorted(set(shares)) != shares:
+            raise wrong(f"{shares} does not rise: write each share once, the smallest first")
+        return shares
+
+
 class PlaybookFile(Model):
     """playbooks/NAME.yaml"""
 
@@ -62,6 +74,7 @@ class PlaybookFile(Model):
     approval: ApprovalModel = ApprovalModel()
     limits: LimitsModel = LimitsModel()
     autonomy: AutonomyModel = AutonomyModel()
+    release: ReleaseModel | None = None
     expires_after: PositiveDuration | None = None
     runbook: str = ""
 

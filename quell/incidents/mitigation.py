@@ -39,7 +39,7 @@ MITIGATION_TRANSITIONS: Mapping[MitigationState, frozenset[MitigationState]] = {
     _S.EFFECTIVE: frozenset({_S.UNDOING}),
     _S.INEFFECTIVE: frozenset({_S.UNDOING}),
     _S.INCONCLUSIVE: frozenset({_S.EFFECTIVE, _S.INEFFECTIVE, _S.UNDOING}),
-    _S.UNDOING: frozenset({_S.UNDONE, _S.UNDO_FAILED}),
+    _S.UNDOING: frozenset({_S.UNDONE, _S.UNDO_FAILED, _S.EFFECTIVE}),  # effective again: a release was stopped
     _S.UNDONE: frozenset(),
     _S.UNDO_FAILED: frozenset({_S.UNDOING}),
 }
@@ -175,6 +175,9 @@ class Mitigation:
     recovery_reason: str = ""
     answers: str = ""  # the name of the alert that it answers; empty where a person asked for it
     flow_run: str | None = None
+    eased_to: float | None = None  # share that came back so far, while it is released a little at a time
+    eased_at: datetime | None = None
+    answered: Mapping[str, int] = field(default_factory=dict[str, int])  # by the servers, when the share was given
 
     @property
     def is_holding(self) -> bool:
@@ -208,8 +211,11 @@ def move_mitigation(
             changed = replace(changed, applied_at=now, expires_at=now + mitigation.plan.expires_after)
         case MitigationState.EFFECTIVE | MitigationState.INEFFECTIVE | MitigationState.INCONCLUSIVE:
             changed = replace(changed, judged_at=now, recovery=Recovery(to.value), recovery_reason=why)
+            changed = replace(changed, eased_to=None, eased_at=None)
         case MitigationState.UNDONE | MitigationState.REFUSED | MitigationState.EXPIRED:
-            changed = replace(changed, ended_at=now)
+            changed = replace(changed, ended_at=now, eased_to=None, eased_at=None)
+        case MitigationState.UNDO_FAILED:
+            changed = replace(changed, eased_to=None, eased_at=None)
         case _:
             pass
     return changed, move

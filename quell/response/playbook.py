@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from quell.incidents.matcher import Matcher
 from quell.response.autonomy import Autonomy
+from quell.response.release import ReleaseRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,5 +101,6 @@ class Playbook:
     approval: ApprovalPolicy = ApprovalPolicy()
     limits: Limits = Limits()
     autonomy: Autonomy = field(default_factory=Autonomy)
+    release: ReleaseRule = field(default_factory=ReleaseRule)
     expires_after: timedelta = timedelta(hours=1)
     runbook: str = ""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from quell.adapters.actuators.haproxy_maps import Shed, Switch, Throttle, ThrottleAll
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
-from quell.adapters.actuators.haproxy_servers import Isolate, Maint, Weight, known_server
+from quell.adapters.actuators.haproxy_servers import Isolate, Maint, ServerLever, Weight, known_server
 from quell.config.config import Config
 from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import Step
@@ -78,6 +78,21 @@ class HAProxyActuator:
 
     def witness(self, step: Step) -> str:
         return self._lever(step).witness(step)
+
+    def can_ease(self, step: Step) -> bool:
+        return isinstance(self._lever(step), ServerLever)
+
+    def ease(self, step: Step, state_before: State, share: float) -> None:
+        self._server_lever(step).ease(step, state_before, share)
+
+    def answered(self, step: Step) -> tuple[int, int]:
+        return self._server_lever(step).answered(step)
+
+    def _server_lever(self, step: Step) -> ServerLever:
+        lever = self._lever(step)
+        if not isinstance(lever, ServerLever):
+            raise InvalidInput(f"{step.action} of {step.target} comes back at once, only servers a little at a time")
+        return lever
 
     def _lever(self, step: Step) -> "Lever":
         """The lever for one call, whose commands all together may take as long as the step's timeout."""

@@ -1,5 +1,6 @@
 """HAProxy's runtime API: one command, one reply, and the few replies that Quell reads."""
 
+import csv
 import re
 import socket
 import time
@@ -103,6 +104,16 @@ class RuntimeClient:
         """Key -> value of one map, as it is in force now."""
         lines = [line.split(None, 2) for line in self.ask("show", "map", map_id).splitlines()]
         return {parts[1]: parts[2] if len(parts) > 2 else "" for parts in lines if len(parts) > 1}
+
+    def answers_of(self, target: str) -> tuple[int, int]:
+        """How many requests `backend/server` answered since HAProxy started, and how many of them with 5xx."""
+        backend, _, server = target.partition("/")
+        lines = self.ask("show", "stat").removeprefix("# ").splitlines()
+        for row in csv.DictReader(lines):
+            if (row["pxname"], row["svname"]) == (backend, server):
+                given = [int(row[f"hrsp_{kind}"] or 0) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other")]
+                return sum(given), given[4]
+        return 0, 0
 
     def rate_of(self, key: str) -> int | None:
         """How many requests in its table's period HAProxy counts for a key; None where it counts none."""
