@@ -268,6 +268,15 @@ class Actuator(Protocol):
 
 
 @runtime_checkable
+class ResolvingActuator(Protocol):
+    """What an actuator may have beside: to say in a plan exactly what a step would do."""
+
+    def resolve(self, step: Step) -> Step:
+        """The step with words like `previous` replaced by what they mean now. Raises InvalidInput."""
+        ...
+
+
+@runtime_checkable
 class GradualActuator(Protocol):
     """What an actuator may have beside: to put some of its steps back a little at a time."""
 

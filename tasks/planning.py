@@ -10,9 +10,9 @@ from quell.incidents.errors import InvalidInput, Refused, Unavailable
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.labels import SERVICE, format_labels
 from quell.incidents.maintenance import find_maintenance
-from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState, Plan, plan_hash
+from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState, Plan, Step, plan_hash
 from quell.incidents.service import Service
-from quell.ports import Actuator, Transaction
+from quell.ports import Actuator, ResolvingActuator, Transaction
 from quell.response.autonomy import Level
 from quell.response.guardrail import Situation, check
 from quell.response.plan import make_plan, with_doubts
@@ -138,10 +138,16 @@ def draft_plan(
         live=live,
         describe_undo=lambda step: get_actuator(res, step.actuator).describe_undo(step),
     )
+    plan = replace(plan, steps=tuple(_resolved(res, step) for step in plan.steps))
     for step in plan.steps:
         get_actuator(res, step.actuator).describe(step)
         get_actuator(res, step.actuator).read_state(step)
     return Draft(playbook=playbook, service=target.service, plan=plan, live=live)
+
+
+def _resolved(res: Resources, step: Step) -> Step:
+    actuator = get_actuator(res, step.actuator)
+    return actuator.resolve(step) if isinstance(actuator, ResolvingActuator) else step
 
 
 def store_plan(

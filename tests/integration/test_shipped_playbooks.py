@@ -1,6 +1,7 @@
 """Every playbook that comes with Quell does what it says on a real HAProxy, and everything is back afterwards."""
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -50,7 +51,7 @@ OWN_NAMES = {
     "route:{service}": "route:shop",
     "be_{service}_blue": "be_green",
     "be_{service}_standby": "be_green",
-    'target: "{instance}"\n': 'target: "{instance}"\n    params: {share: 50}\n',
+    "action: restart\n": "action: restart\n    params: {share: 50}\n",
 }
 
 
@@ -60,13 +61,14 @@ class World:
     proxy: TrialProxy
     hook: HookService
 
-    def seen(self) -> tuple[str, str, str, str]:
-        """What HAProxy would say and keep: servers, and the three maps."""
+    def seen(self) -> tuple[str, ...]:
+        """What HAProxy would say and keep (servers, and the three maps), and what checkout-2's file holds."""
         servers = sorted(
             self.res.actuators["haproxy"].capacity([f"be_checkout/checkout-{n}" for n in (1, 2, 3)]).items()
         )
         maps = [(self.proxy.maps / f"{name}.map").read_text() for name in ("limits", "knobs", "backends")]
-        return (str(servers), *maps)  # type: ignore[return-value]
+        file = Path(self.res.config.catalog.services["checkout"].repository.path) / "services" / "checkout-2.yaml"  # type: ignore[union-attr]
+        return (str(servers), *maps, file.read_text())
 
     def told(self, kind: str) -> list[TimelineEntry]:
         with self.res.store.reading() as tx:
@@ -99,12 +101,32 @@ def configuration(folder: Path, proxy: TrialProxy, hook: HookService) -> Config:
         for ours, theirs in OWN_NAMES.items():
             text = text.replace(ours, theirs)
         (config / "playbooks" / f"{name}.yaml").write_text(text)
+    own_repository(config, folder / "shop")
     toml = (config / "quell.toml").read_text().replace(".quell/sandbox/haproxy/haproxy.sock", proxy.socket)
     toml = toml.replace(".quell/sandbox/haproxy/maps", str(proxy.maps))
     toml = toml.replace(".quell/sandbox/haproxy/server-state", str(proxy.state_file))
     (config / "quell.toml").write_text(toml)
     (config / "actuators.yaml").write_text(HOOK.format(url=hook.url))
     return replace(read_config(config), people={})
+
+
+def own_repository(config: Path, repository: Path) -> None:
+    """A repository with two versions of each checkout's file; a reload copies what is committed to `running`."""
+    (repository / "services").mkdir(parents=True)
+    who = ("-c", "user.name=dana", "-c", "user.email=dana@example.org")
+    subprocess.run(["git", "init", "--quiet", "-b", "main"], cwd=repository, check=True, timeout=20)
+    for milliseconds in (800, 5):
+        for number in (1, 2, 3):
+            (repository / "services" / f"checkout-{number}.yaml").write_text(f"timeout_ms: {milliseconds}\n")
+        for words in (("add", "--all"), ("commit", "--quiet", "-m", f"wait {milliseconds} ms")):
+            subprocess.run(["git", *who, *words], cwd=repository, check=True, timeout=20)
+    text = (config / "services.yaml").read_text().replace("path: .quell/sandbox/shop-config", f"path: {repository}")
+    check = '[python, -m, deployments.sandbox.service, check, "{file}"]'
+    text = text.replace(check, '[grep, -q, timeout_ms, "{file}"]')
+    text = text.replace(
+        '[python, -m, deployments.sandbox.deploy, .quell/sandbox, "{instance}"]', '[cp, "{file}", "running-{instance}"]'
+    )
+    (config / "services.yaml").write_text(text)
 
 
 @pytest.mark.parametrize("name", sorted(library()))
