@@ -49,7 +49,9 @@ def running(store: str | None, write_config: WriteConfig, *, connections: str = 
         responder = _start(stack, [sys.executable, "-m", "deployments.responder"], env, folder / "responder.log")
         record = SqlStore(url)
         stack.callback(record.close)
-        yield Quell(door, record, {"gateway": gateway.pid, "responder": responder.pid})
+        quell = Quell(door, record, {"gateway": gateway.pid, "responder": responder.pid})
+        stack.callback(quell.client.close)
+        yield quell
 
 
 def _start(stack: ExitStack, command: Any, env: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":

@@ -1,6 +1,9 @@
 """A real HAProxy with three tiny backends in one folder: to try an actuator on, up in a tenth of a second."""
 
+import contextlib
 import http.client
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -80,16 +83,10 @@ class TrialProxy:
             f"  server {name} 127.0.0.1:{backend.server_address[1]} weight 100"
             for name, backend in zip(SERVERS, self._backends, strict=False)
         ]
-        config = self.folder / "haproxy.cfg"
+        config = self._config
         green = self._backends[-1].server_address[1]
         config.write_text(_CONFIG.format(folder=self.folder, port=self.port, servers="\n".join(lines), green=green))
-        master = f"{self.folder}/master.sock,mode,600"
-        self._process = subprocess.Popen(
-            ["haproxy", "-W", "-db", "-f", str(config), "-S", master],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._wait_until_up()
+        self._start()
         return self
 
     def __exit__(
@@ -101,6 +98,34 @@ class TrialProxy:
         for backend in self._backends:
             backend.shutdown()
             backend.server_close()
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "haproxy.cfg"
+
+    def _start(self) -> None:
+        master = f"{self.folder}/master.sock,mode,600"
+        self._process = subprocess.Popen(
+            ["haproxy", "-W", "-db", "-f", str(self._config), "-S", master],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait_until_up()
+
+    def kill(self) -> None:
+        """kill -9 of HAProxy, its worker included; `start_again` brings it back with what its files hold."""
+        if self._process is None:
+            return
+        workers = [int(row[0]) for row in self._processes() if row[1] == "worker"]
+        self._process.kill()
+        self._process.wait(timeout=10)
+        for pid in workers:  # it would go by itself, a little later
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process = None
+
+    def start_again(self) -> None:
+        self._start()
 
     def get(self, client: str | None = None) -> tuple[int, str]:
         """One request through the proxy: its status, and the name of the backend that answered."""
@@ -122,8 +147,12 @@ class TrialProxy:
         self._wait_until_up()
 
     def _worker(self) -> str:
+        return next((row[0] for row in self._processes() if row[1] == "worker" and row[2] == "0"), "")
+
+    def _processes(self) -> list[list[str]]:
+        """Pid, type, reloads and more of each."""
         rows = [line.split() for line in self._master("show proc").splitlines()]
-        return next((row[0] for row in rows if len(row) > 2 and row[1] == "worker" and row[2] == "0"), "")
+        return [row for row in rows if len(row) > 2 and row[0].isdigit()]
 
     def _master(self, command: str) -> str:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
