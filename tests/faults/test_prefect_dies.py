@@ -75,8 +75,7 @@ def test_what_is_left_is_settled_without_it(
 
     def run(res: Resources, subject: str) -> None:
         monkeypatch.setattr(tasks.mitigation, "resources", lambda: res)
-        settings = {PREFECT_API_URL: server.api, PREFECT_CLIENT_MAX_RETRIES: 1}
-        with temporary_settings(settings):
+        with temporary_settings({PREFECT_API_URL: server.api, PREFECT_CLIENT_MAX_RETRIES: 1}):
             mitigate(MitigationRequest.model_validate({"mitigation": subject, "dry_run": False}))
 
     with TrialProxy(tmp_path / "proxy") as proxy:
