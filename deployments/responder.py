@@ -16,12 +16,15 @@ from types import FrameType
 
 from flows.response import respond
 from flows.upkeep import reconcile
+from quell.incidents.decision import Answer
 from quell.incidents.errors import QuellError, Refused
 from quell.incidents.incident import ACTIVE_STATES, Incident, IncidentState
 from quell.incidents.mitigation import HOLDING_STATES, MitigationState
 from quell.incidents.next_step import NextStep, is_answered, next_step, step_key
 from tasks.intake import drain_inbox
 from tasks.notifier import run_notifier
+from tasks.question import is_answered_elsewhere
+from tasks.record import QUELL
 from tasks.resources import Resources, resources
 from tasks.runs import resume_run, run_state, start_run
 from tasks.suspicion import suspect_live
@@ -119,17 +122,16 @@ class Responder:
         self.looks[incident] = _Look(alerts=alerts, again_at=time.monotonic() + pause, is_due=is_due)
 
     def resume(self) -> None:
-        """Wake suspended `mitigate` runs that a person has answered on the page or the command line."""
+        """Wake suspended `mitigate` runs that a person has answered on the page or the command line.
+
+        Those with enough answers go on; where another person is needed, the run shows its question anew, once.
+        """
         with self.res.store.reading() as tx:
-            answered = [
-                (mitigation, decision)
-                for mitigation in tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})
-                for decision in tx.decisions.find({"subject": mitigation.id})
-                if decision.plan_hash == mitigation.plan_hash and decision.channel != "prefect"
-            ]
-        for mitigation, decision in answered:
+            waiting = tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})
+            answered = [mitigation for mitigation in waiting if is_answered_elsewhere(self.res, tx, mitigation)]
+        for mitigation in answered:
             if mitigation.flow_run and run_state(mitigation.flow_run) == "paused":
-                values = {"answer": decision.answer, "person": decision.person, "one_time_code": "", "comment": ""}
+                values = {"answer": Answer.APPROVE, "person": QUELL, "one_time_code": "", "comment": ""}
                 try:
                     resume_run(mitigation.flow_run, values)
                 except Refused as error:  # somebody was faster; the flow reads the decision from the store

@@ -7,18 +7,18 @@ takes the lease next carries on from there. Steps are idempotent, so carrying on
 from dataclasses import replace
 from datetime import datetime
 
+from quell.incidents.decision import Answer as Said
 from quell.incidents.errors import Conflict, QuellError, Refused, Unavailable
 from quell.incidents.journal import JournalEntry, JournalState
 from quell.incidents.mitigation import HOLDING_STATES, PENDING_STATES, Mitigation, MitigationState, Step
 from quell.ports import Transaction
-from quell.response.approval import is_valid
 from quell.response.guardrail import check_kill_switch
 from quell.response.refusal import Answer, Refusal
-from tasks.approval import question_about
 from tasks.automation import automation_enabled
 from tasks.lease import Hold, hold
 from tasks.planning import Draft, ask_guardrails, get_actuator, live_capacity
-from tasks.record import QUELL, get_decision, get_mitigation, move, note
+from tasks.question import tally_of
+from tasks.record import QUELL, get_mitigation, move, note
 from tasks.resources import Resources
 
 
@@ -107,15 +107,17 @@ def _approved(res: Resources, tx: Transaction, mitigation: Mitigation, now: date
         return mitigation
     by, why = QUELL, mitigation.plan.approval_reason
     if mitigation.plan.needs_approval:
-        decision = get_decision(tx, mitigation)
-        if decision is None or not is_valid(question_about(res, tx, mitigation.id), decision):
+        answers = tally_of(res, tx, mitigation)
+        if answers.answer is not Said.APPROVE:
             raise Refused(
-                f"{mitigation.id} needs an approval of plan {mitigation.plan_hash[:12]} and has none",
+                f"{mitigation.id} needs an approval of plan {mitigation.plan_hash[:12]} by {answers.approvers} "
+                f"person(s) and has {answers.standing or 'none'}",
                 rule="approval",
-                value="none",
-                limit=mitigation.plan_hash[:12],
+                value=answers.standing or "none",
+                limit=f"{answers.approvers} of plan {mitigation.plan_hash[:12]}",
             )
-        by, why = decision.person, f"approved by {decision.person} ({decision.channel}): {decision.comment or 'yes'}"
+        by = ", ".join(answers.people)
+        why = "; ".join(f"approved by {d.person} ({d.channel}): {d.comment or 'yes'}" for d in answers.approvals)
     return move(tx, mitigation, MitigationState.APPLYING, now=now, by=by, why=why)
 
 

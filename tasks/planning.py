@@ -24,6 +24,7 @@ from quell.response.target import NoChoice, Target, choose, named_target
 from tasks.automation import automation_enabled
 from tasks.doubts import Ground, ground_of
 from tasks.playbooks import get_playbook
+from tasks.question import approvers_now
 from tasks.record import ACTIVE_STATES, QUELL, acknowledge, get_incident, move, move_incident_if_possible
 from tasks.resources import Resources
 
@@ -235,6 +236,7 @@ def _write_plan(
         created_at=now,
         updated_at=now,
         approval_deadline=now + draft.playbook.approval.deadline if plan.needs_approval else None,
+        approvers=approvers_now(tx, draft.playbook.approval, incident=plan.incident, service=draft.service.name),
         flow_run=flow_run,
     )
     tx.mitigations.add(mitigation)

@@ -6,7 +6,8 @@ from quell.incidents.errors import Conflict, QuellError
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.response.reconciliation import Action, Need, need_of
 from tasks.effect import apply_mitigation, undo_mitigation
-from tasks.record import ACTIVE_STATES, QUELL, get_decision, get_mitigation, move, note
+from tasks.question import tally_of
+from tasks.record import ACTIVE_STATES, QUELL, get_mitigation, move, note
 from tasks.recovery import judge_once
 from tasks.resources import Resources
 
@@ -30,8 +31,8 @@ def _find_work(res: Resources) -> list[_Work]:
         now = res.clock()
         work: list[_Work] = []
         for mitigation in tx.mitigations.find({"state": ACTIVE_STATES}):
-            decision = get_decision(tx, mitigation)
-            answer = decision.answer if decision else None
+            waits = mitigation.state is MitigationState.AWAITING_APPROVAL
+            answer = tally_of(res, tx, mitigation).answer if waits else None
             need = need_of(mitigation, answer=answer, lease=tx.leases.get(mitigation.id), now=now)
             if need is not None:
                 work.append(_Work(mitigation=mitigation, need=need))
@@ -72,8 +73,8 @@ def end_pending(res: Resources, mitigation_id: str, to: MitigationState, why: st
         mitigation = get_mitigation(tx, mitigation_id)
         if mitigation.state is not MitigationState.AWAITING_APPROVAL:
             return mitigation
-        decision = get_decision(tx, mitigation)
-        by = decision.person if decision and to is MitigationState.REFUSED else QUELL
+        refused = tally_of(res, tx, mitigation).refusal
+        by = refused.person if refused and to is MitigationState.REFUSED else QUELL
         ended = move(tx, mitigation, to, now=now, by=by, why=why)
         if to is MitigationState.EXPIRED:
             note(tx, ended, "handed to a person", now=now, by=QUELL, text=why)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from quell.config.schema import Model, Share, Text
 from quell.config.value import Duration, Matchers, Params, PositiveDuration
+from quell.incidents.incident import Severity
 from quell.response.autonomy import Level
 
 
@@ -26,11 +27,18 @@ class RecoveryModel(Model):
     preventive: bool | None = None
 
 
+_Approvers = Annotated[int, Field(ge=1, le=9)]
+
+
 class ApprovalModel(Model):
     always: bool | None = None
     above_capacity_share: Share | None = None
     roles: Annotated[list[Text], Field(min_length=1)] | None = None
     deadline: PositiveDuration | None = None
+    approvers: _Approvers | None = None
+    approvers_by_severity: dict[Severity, _Approvers] = Field(default={})
+    escalate_after: PositiveDuration | None = None
+    escalate_to: Annotated[list[Text], Field(min_length=1)] | None = None
 
 
 class LimitsModel(Model):
