@@ -47,7 +47,7 @@ def describe(tx: Transaction, res: Resources, notification: Notification, now: d
 
 def is_still_asked(tx: Transaction, res: Resources, notification: Notification) -> bool:
     """Whether what it asks for still waits for an answer."""
-    if notification.kind is not NotificationKind.APPROVAL:
+    if notification.kind not in (NotificationKind.APPROVAL, NotificationKind.ESCALATION):
         return True
     try:
         return question_about(res, tx, notification.subject).is_open

@@ -6,6 +6,7 @@ from quell.incidents.errors import Conflict, QuellError
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.response.reconciliation import Action, Need, need_of
 from tasks.effect import apply_mitigation, undo_mitigation
+from tasks.escalation import escalate_due
 from tasks.question import tally_of
 from tasks.record import ACTIVE_STATES, QUELL, get_mitigation, move, note
 from tasks.recovery import judge_once
@@ -23,7 +24,7 @@ def reconcile_all(res: Resources) -> list[str]:
 
     Trouble with one does not keep the others from being looked at.
     """
-    return [sentence for work in _find_work(res) if (sentence := _settle(res, work))]
+    return [*escalate_due(res), *(sentence for work in _find_work(res) if (sentence := _settle(res, work)))]
 
 
 def _find_work(res: Resources) -> list[_Work]:

@@ -14,12 +14,12 @@ from quell.response.playbook import ApprovalPolicy
 def check_approval(source: Source, people: Source, notifications: Source) -> Iterator[Problem]:
     """Roles that nobody holds, more approvers than there are, and escalations that reach nobody or come too late."""
     approval, persons = _mapping(source.data.get("approval")), _mapping(people.data.get("people"))
-    held = {role for person in persons.values() for role in _texts(_mapping(person).get("roles"))}
+    held = _roles(persons)
     for index, role in enumerate(_texts(approval.get("roles"))):
         if role not in held:
             yield source.problem(("approval", "roles", index), not_defined("role", role, held))
     yield from _check_number(source, approval, persons)
-    yield from _check_escalation(source, approval, notifications)
+    yield from _check_escalation(source, approval, persons, notifications)
 
 
 def _check_number(source: Source, approval: dict[str, Any], persons: dict[str, Any]) -> Iterator[Problem]:
@@ -39,24 +39,48 @@ def _check_number(source: Source, approval: dict[str, Any], persons: dict[str, A
             yield source.problem(("approval", *path), text)
 
 
-def _check_escalation(source: Source, approval: dict[str, Any], notifications: Source) -> Iterator[Problem]:
+def _check_escalation(
+    source: Source, approval: dict[str, Any], persons: dict[str, Any], notifications: Source
+) -> Iterator[Problem]:
     names, after = _texts(approval.get("escalate_to")), approval.get("escalate_after")
-    receivers = _mapping(notifications.data.get("receivers"))
+    receivers, roles = _mapping(notifications.data.get("receivers")), _roles(persons)
     for index, name in enumerate(names if notifications.is_read else ()):
-        if name not in receivers:
-            yield source.problem(("approval", "escalate_to", index), not_defined("receiver", name, receivers))
+        path = ("approval", "escalate_to", index)
+        if name in receivers:
+            continue
+        if name not in persons and name not in roles:
+            yield source.problem(path, not_defined("receiver, person or role", name, {*receivers, *persons, *roles}))
+        elif not notifications.data.get("people"):
+            text = f"{name} is told by e-mail, and notifications.yaml does not say how: add people.url there"
+            yield source.problem(path, text)
+        elif not any(_mapping(persons[who]).get("email") for who in roles.get(name, [name])):
+            yield source.problem(path, f"{name} has no email in people.yaml")
     if after is not None and not names:
         yield source.problem(("approval", "escalate_after"), "escalate_after needs escalate_to: say who is told then")
     if names and after is None:
         yield source.problem(("approval", "escalate_to"), "escalate_to needs escalate_after: say after how long")
+    yield from _check_order(source, approval)
+
+
+def _check_order(source: Source, approval: dict[str, Any]) -> Iterator[Problem]:
+    after, deadline = approval.get("escalate_after"), approval.get("deadline")
     try:
         late = parse_duration(str(after))
-        deadline = parse_duration(str(approval.get("deadline", "")) or "") if "deadline" in approval else None
+        last = ApprovalPolicy().deadline if deadline is None else parse_duration(str(deadline))
     except InvalidInput:
-        return
-    if late >= (deadline or ApprovalPolicy().deadline):
-        text = f"escalate_after {after} must be shorter than deadline {approval.get('deadline', '15m')}"
+        return  # the parser of the file says so
+    if late >= last:
+        text = f"escalate_after {after} must be shorter than deadline {deadline or '15m'}"
         yield source.problem(("approval", "escalate_after"), text)
+
+
+def _roles(persons: dict[str, Any]) -> dict[str, list[str]]:
+    """role -> who holds it"""
+    held: dict[str, list[str]] = {}
+    for name, person in persons.items():
+        for role in _texts(_mapping(person).get("roles")):
+            held.setdefault(role, []).append(name)
+    return held
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -16,6 +16,7 @@ class NotificationKind(StrEnum):
     REOPENED = "reopened"
     SEVERITY = "severity"
     APPROVAL = "approval"
+    ESCALATION = "escalation"  # nobody has answered what waits for approval
     UNDO_FAILED = "undo_failed"
     SWEEPS_STOPPED = "sweeps_stopped"
     RESOLVED = "resolved"
@@ -23,8 +24,8 @@ class NotificationKind(StrEnum):
     REPORTER = "reporter"  # to the author of a user's report
 
 
-# Trouble with Quell itself: whoever waits for the morning with it has nobody watching until then.
-URGENT_KINDS = frozenset({NotificationKind.UNDO_FAILED, NotificationKind.SWEEPS_STOPPED})
+# Whoever waits for the morning with these has nobody watching until then.
+URGENT_KINDS = frozenset({NotificationKind.UNDO_FAILED, NotificationKind.SWEEPS_STOPPED, NotificationKind.ESCALATION})
 
 
 class NotificationState(StrEnum):

@@ -17,6 +17,7 @@ _KIND_OF_ENTRY: Mapping[str, NotificationKind] = {
     "mitigation awaiting approval": NotificationKind.APPROVAL,
     "fix validated": NotificationKind.APPROVAL,
     "threshold proposed": NotificationKind.APPROVAL,
+    "approval escalated": NotificationKind.ESCALATION,
     "mitigation undo failed": NotificationKind.UNDO_FAILED,
     "incident resolved": NotificationKind.RESOLVED,
     "incident dismissed": NotificationKind.RESOLVED,
