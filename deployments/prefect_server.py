@@ -17,8 +17,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from deployments.run_forms import choices_of, offer
 from deployments.supervisor import Program
-from quell.config.config import Intervals
+from quell.config.config import Config
 from quell.incidents.errors import Unavailable
 
 POOL = "quell"
@@ -73,8 +74,8 @@ def is_healthy(api_url: str) -> bool:
         return False
 
 
-def register(intervals: Intervals, env: Mapping[str, str]) -> None:
-    """Create the work pool and all deployments of prefect.yaml, then set the schedules of quell.toml.
+def register(config: Config, env: Mapping[str, str]) -> None:
+    """Create the work pool and all deployments of prefect.yaml, then set schedules and forms by the configuration.
 
     Raises Unavailable with Prefect's own words when it refuses.
     """
@@ -83,8 +84,9 @@ def register(intervals: Intervals, env: Mapping[str, str]) -> None:
     with files("deployments").joinpath("prefect.yaml") as path:
         _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(path)], full)
     with _client(env) as client:
-        _set_interval(client, "detection-sweep/detection-sweep", intervals.sweep)
-        _set_interval(client, "refresh-baselines/refresh-baselines", intervals.refresh_baselines)
+        _set_interval(client, "detection-sweep/detection-sweep", config.intervals.sweep)
+        _set_interval(client, "refresh-baselines/refresh-baselines", config.intervals.refresh_baselines)
+        offer(client, choices_of(config))
 
 
 def prove_scheduling(env: Mapping[str, str]) -> None:

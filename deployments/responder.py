@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import FrameType
 
+from deployments.run_forms import offer_what_is_there
 from flows.response import respond
 from flows.upkeep import reconcile
 from quell.incidents.decision import Answer
@@ -64,6 +65,7 @@ class Responder:
     pool: ThreadPoolExecutor
     answering: dict[str, float] = field(default_factory=dict)  # incident -> when it may be tried again
     reconciling: Future[object] | None = None
+    offering: Future[object] | None = None
     looks: dict[str, _Look] = field(default_factory=dict[str, _Look])
     looking: ThreadPoolExecutor = field(default_factory=_looking_pool)
     since: datetime = field(init=False)
@@ -153,6 +155,17 @@ class Responder:
         except Exception:  # noqa: BLE001 - the next round tries again, and so does the scheduled deployment
             _LOG.exception("reconcile failed; it is tried again")
 
+    def offer_forms(self) -> None:
+        """Bring the choices of Prefect's forms up to date; a Prefect that hangs keeps nothing else waiting."""
+        if self.offering is None or self.offering.done():
+            self.offering = self.looking.submit(self._offer_forms)
+
+    def _offer_forms(self) -> None:
+        try:
+            offer_what_is_there(self.res)
+        except Exception as error:  # noqa: BLE001 - the forms show older choices, and what is new may be typed
+            _LOG.info("the forms in Prefect could not be brought up to date: %s", error)
+
     def watch(self) -> None:
         """Notice when sweeps stop: they depend on Prefect's server and worker, this process does not."""
         now = self.res.clock()
@@ -223,6 +236,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
                     since_slow_round = 0.0
                 if time.monotonic() >= reconcile_at:
                     responder.reconcile()
+                    responder.offer_forms()
                     reconcile_at = time.monotonic() + res.config.intervals.reconcile.total_seconds()
                 failures = 0
             except QuellError as error:

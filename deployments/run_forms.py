@@ -1,0 +1,126 @@
+"""The forms of `mitigate` and `release` in the Prefect UI: a person chooses from what the configuration and store know.
+
+Prefect makes a deployment's form from the JSON schema of its parameters and refuses what does not fit it. The schema of
+the code knows types only, so the choices are put in when the deployments are registered, and kept up to date while
+Quell runs. What is chosen from something that changes every minute, or that no file lists (clients), may also be typed.
+The flows check everything once more: a caller of Prefect's API can switch its check off.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.utilities.callables import parameter_schema
+
+from flows.response import mitigate, release
+from quell.config.config import Config
+from quell.config.load import read_config
+from quell.incidents.errors import QuellError
+from quell.incidents.incident import ACTIVE_STATES as ACTIVE_INCIDENTS
+from quell.ports import Transaction
+from tasks.record import ACTIVE_STATES
+from tasks.resources import Resources
+
+Schema = dict[str, Any]
+_MOST_OFFERED = 100  # the newest; more would be a list that nobody reads
+_INCIDENT, _MITIGATION = r"^(INC-[0-9]{1,18})?$", r"^MIT-[0-9]{1,18}$"
+# What may be a name on the wire of some actuator; each of them checks more closely.
+_TYPED_TARGET = r"^[A-Za-z0-9_.:#/@+-]{0,128}$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the forms offer. `incidents` go on, `releasable` mitigations hold something or still wait."""
+
+    playbooks: tuple[str, ...]
+    services: tuple[str, ...]
+    instances: tuple[str, ...]
+    people: tuple[str, ...]
+    incidents: tuple[str, ...] = ()
+    releasable: tuple[str, ...] = ()
+
+
+def choices_of(config: Config, tx: Transaction | None = None) -> Choices:
+    """From the configuration, and from the store where there is one yet."""
+    incidents, mitigations = (), ()
+    if tx is not None:
+        newest: dict[str, Any] = {"descending": True, "limit": _MOST_OFFERED}
+        incidents = tx.incidents.find({"state": tuple(ACTIVE_INCIDENTS)}, order="opened_at", **newest)
+        mitigations = tx.mitigations.find({"state": ACTIVE_STATES}, order="created_at", **newest)
+    return Choices(
+        playbooks=tuple(config.playbooks),
+        services=tuple(config.catalog.services),
+        instances=tuple(config.catalog.instances),
+        people=tuple(config.people),
+        incidents=tuple(incident.id for incident in incidents),
+        releasable=tuple(mitigation.id for mitigation in mitigations),
+    )
+
+
+def mitigate_form(choices: Choices) -> Schema:
+    """The schema of `mitigate` with its choices; Quell's own runs give nothing but a stored plan, and pass."""
+    schema = deepcopy(parameter_schema(mitigate).model_dump())
+    fields = schema["definitions"]["MitigationRequest"]["properties"]
+    _choose(fields["playbook"], choices.playbooks)
+    _choose(fields["service"], choices.services)
+    _choose(fields["requested_by"], choices.people)
+    _choose_or_type(fields["target"], "Instance", choices.instances, "Client or other", _TYPED_TARGET)
+    _choose_or_type(fields["incident"], "Going on", choices.incidents, "Another", _INCIDENT)
+    return schema
+
+
+def release_form(choices: Choices) -> Schema:
+    """The schema of `release` with its choices."""
+    schema = deepcopy(parameter_schema(release).model_dump())
+    fields = schema["definitions"]["ReleaseRequest"]["properties"]
+    _choose_or_type(fields["mitigation"], "In force", choices.releasable, "Another", _MITIGATION)
+    _choose(fields["requested_by"], choices.people)
+    return schema
+
+
+def offer(client: SyncPrefectClient, choices: Choices) -> list[str]:
+    """Give the deployments these forms where they have others; returns the names of those that changed."""
+    changed: list[str] = []
+    for name, form in (("mitigate/mitigate", mitigate_form(choices)), ("release/release", release_form(choices))):
+        deployment = client.read_deployment_by_name(name)
+        if deployment.parameter_openapi_schema != form or not deployment.enforce_parameter_schema:
+            update = DeploymentUpdate(parameter_openapi_schema=form, enforce_parameter_schema=True)  # pyright: ignore[reportArgumentType]
+            client.update_deployment(deployment.id, update)
+            changed.append(name)
+    return changed
+
+
+def offer_what_is_there(res: Resources) -> list[str]:
+    """Bring the forms up to date: the files may have changed since this process read them, incidents come and go.
+
+    Files with a mistake leave the choices as this process knows them; `quell check` tells the mistake.
+    """
+    try:
+        config = read_config(res.config.folder)
+    except QuellError:
+        config = res.config
+    with res.store.reading() as tx:
+        choices = choices_of(config, tx)
+    with get_client(sync_client=True) as client:
+        return offer(client, choices)
+
+
+def _choose(field: Schema, names: Sequence[str]) -> None:
+    """A list to choose from. Without any name the field stays as it is: an empty list could never be filled in."""
+    if not names:
+        return
+    if field.get("default") not in names:
+        field.pop("default", None)
+    field["enum"] = list(names)
+
+
+def _choose_or_type(field: Schema, chosen: str, names: Sequence[str], typed: str, pattern: str) -> None:
+    """Two tabs: a list to choose from, and a line to type in; without any name only the line."""
+    kind = field.pop("type")
+    field.pop("default", None)
+    free = {"title": typed, "type": kind, "pattern": pattern}
+    listed = {"title": chosen, "type": kind, "enum": list(names)}
+    field["anyOf"] = [listed, free] if names else [free]
