@@ -80,13 +80,25 @@ def register(config: Config, env: Mapping[str, str]) -> None:
     Raises Unavailable with Prefect's own words when it refuses.
     """
     full = {**os.environ, **env, "QUELL_HOME": str(Path.cwd())}
-    _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], full)
+    create_pool(full)
     with files("deployments").joinpath("prefect.yaml") as path:
         _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(path)], full)
     with _client(env) as client:
         _set_interval(client, "detection-sweep/detection-sweep", config.intervals.sweep)
         _set_interval(client, "refresh-baselines/refresh-baselines", config.intervals.refresh_baselines)
         offer(client, choices_of(config))
+
+
+def create_pool(env: Mapping[str, str]) -> None:
+    """Create the work pool, or give it its template back.
+
+    Prefect's own template lets whoever starts a run choose command and environment of its process
+    (PrefectHQ/prefect#17112). Ours has no variables: the server refuses job variables, and a worker finds no place for
+    them. `env` must not stand in it at all: where it does, a worker merges a run's own into it.
+    """
+    with files("deployments").joinpath("work_pool.json") as path:
+        template = ["--base-job-template", str(path)]
+        _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite", *template], env)
 
 
 def prove_scheduling(env: Mapping[str, str]) -> None:

@@ -119,8 +119,10 @@ def _choose(field: Schema, names: Sequence[str]) -> None:
 
 def _choose_or_type(field: Schema, chosen: str, names: Sequence[str], typed: str, pattern: str) -> None:
     """Two tabs: a list to choose from, and a line to type in; without any name only the line."""
+    if not names:
+        field["pattern"] = pattern
+        return
     kind = field.pop("type")
-    field.pop("default", None)
-    free = {"title": typed, "type": kind, "pattern": pattern}
+    field.pop("default", None)  # it would open the second tab
     listed = {"title": chosen, "type": kind, "enum": list(names)}
-    field["anyOf"] = [listed, free] if names else [free]
+    field["anyOf"] = [listed, {"title": typed, "type": kind, "pattern": pattern}]

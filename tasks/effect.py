@@ -10,8 +10,16 @@ from datetime import datetime
 from quell.incidents.decision import Answer as Said
 from quell.incidents.errors import Conflict, QuellError, Refused, Unavailable
 from quell.incidents.journal import JournalEntry, JournalState
-from quell.incidents.mitigation import HOLDING_STATES, PENDING_STATES, Mitigation, MitigationState, Step
+from quell.incidents.mitigation import (
+    HOLDING_STATES,
+    PENDING_STATES,
+    Mitigation,
+    MitigationState,
+    Step,
+    plan_hash,
+)
 from quell.ports import Transaction
+from quell.response.approval import has_run_out
 from quell.response.guardrail import check_kill_switch
 from quell.response.refusal import Answer, Refusal
 from tasks.automation import automation_enabled
@@ -92,7 +100,10 @@ def _draft_again(res: Resources, mitigation: Mitigation) -> Draft | None:
 
 
 def _ask_again(res: Resources, tx: Transaction, draft: Draft, mitigation: Mitigation, now: datetime) -> Answer:
-    """What a person approved counts as asked for by a person."""
+    """What a person approved counts as asked for by a person. The steps must be those that the hash was made of."""
+    if (made_of := plan_hash(mitigation.plan)) != mitigation.plan_hash:
+        value, limit = f"the stored steps have {made_of[:12]}", mitigation.plan_hash[:12]
+        return Refusal(rule="plan hash", value=value, limit=limit, advice="somebody changed the record; plan again")
     by = mitigation.approved_by or mitigation.requested_by
     return ask_guardrails(res, tx, draft, now=now, requested_by=by, own=mitigation)
 
@@ -116,6 +127,8 @@ def _approved(res: Resources, tx: Transaction, mitigation: Mitigation, now: date
                 value=answers.standing or "none",
                 limit=f"{answers.approvers} of plan {mitigation.plan_hash[:12]}",
             )
+        if (late := has_run_out(mitigation.approval_deadline, now)) is not None:
+            return move(tx, mitigation, MitigationState.EXPIRED, now=now, by=QUELL, why=late)
         by = ", ".join(answers.people)
         why = "; ".join(f"approved by {d.person} ({d.channel}): {d.comment or 'yes'}" for d in answers.approvals)
     return move(tx, mitigation, MitigationState.APPLYING, now=now, by=by, why=why)

@@ -82,7 +82,8 @@ def plan_request(request: MitigationRequest) -> str | None:
         return None
     else:
         asked = (request.playbook, request.service, request.target, request.incident or None)
-        mitigation = plan_manual(res, *asked, request.requested_by, request.reason, flow_run=current_run_id())
+        who, run = request.requested_by, current_run_id()  # Prefect has no users: the name is what somebody typed
+        mitigation = plan_manual(res, *asked, who, request.reason, flow_run=run, is_proven=False)
     _remember_run(res, mitigation.id, current_run_id())
     if not has_waited():  # a run that comes back has shown it
         show_plan(res, mitigation)

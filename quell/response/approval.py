@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from unicodedata import normalize
 
 from quell.incidents.decision import Answer, Decision, Person
 from quell.incidents.incident import Severity
@@ -12,6 +13,7 @@ from quell.response.playbook import ApprovalPolicy, Playbook
 from quell.response.refusal import Allowed, Refusal
 
 MAX_FAILED_CODES = 5
+HOLDS_FOR = timedelta(minutes=10)  # an approval after its question's deadline, until the first effect
 DEFAULT_ROLES = ("approver",)
 
 
@@ -133,9 +135,17 @@ def is_valid(question: Question, decision: Decision) -> bool:
         decision.subject == question.subject
         and decision.plan_hash == question.plan_hash
         and decision.answer is Answer.APPROVE
-        and decision.person != question.requested_by
+        and not _is_named(decision.person, question.requested_by)
         and (question.deadline is None or decision.at <= question.deadline)
     )
+
+
+def has_run_out(deadline: datetime | None, now: datetime) -> str | None:
+    """Why an approval counts no more: it was given for the trouble of then, and nothing carried it out in time."""
+    if deadline is None or now <= deadline + HOLDS_FOR:
+        return None
+    minutes = HOLDS_FOR.total_seconds() / 60
+    return f"it was approved, but not carried out within {minutes:g} min after the deadline {deadline:%H:%M:%S} UTC"
 
 
 def tally(question: Question, decisions: Iterable[Decision]) -> Tally:
@@ -179,7 +189,7 @@ def _person(question: Question, person: Person, answer: Answer) -> Refusal | Non
         )
     if answer is Answer.REFUSE:
         return None
-    if person.name == question.requested_by:
+    if any(_is_named(name, question.requested_by) for name in (person.name, person.full_name, person.email)):
         return Refusal(
             rule="four eyes",
             value=f"{person.name} asked for it",
@@ -194,6 +204,12 @@ def _person(question: Question, person: Person, answer: Answer) -> Refusal | Non
             advice="let a colleague decide",
         )
     return None
+
+
+def _is_named(name: str, requester: str) -> bool:
+    """Whether the requester's name, which is typed freely, means this one: case, blanks and look-alikes aside."""
+    plain, typed = (" ".join(normalize("NFKC", text).casefold().split()) for text in (name, requester))
+    return bool(plain) and plain == typed
 
 
 def _code(person: Person, step: int | None, used: Collection[int], failed_codes: int) -> Refusal | None:

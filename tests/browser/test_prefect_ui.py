@@ -219,7 +219,7 @@ def test_the_run_form_offers_the_shops_own_names_and_takes_a_typed_client(runnin
     page.get_by_role("option", name="checkout").click()
     desk.choose("Instance", "checkout-2")
     page.get_by_role("tab", name="Client or other").click()
-    page.get_by_label("Client or other").last.fill("batch-importer")
+    page.get_by_role("tabpanel", name="Client or other").get_by_role("textbox").fill("batch-importer")
     desk.choose("Requested By", "carol")
     desk.shoot("run-form-chosen")
 
