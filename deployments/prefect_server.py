@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import httpx
@@ -81,7 +81,7 @@ def register(config: Config, env: Mapping[str, str]) -> None:
     """
     full = {**os.environ, **env, "QUELL_HOME": str(Path.cwd())}
     create_pool(full)
-    with files("deployments").joinpath("prefect.yaml") as path:
+    with as_file(files("deployments") / "prefect.yaml") as path:
         _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(path)], full)
     with _client(env) as client:
         _set_interval(client, "detection-sweep/detection-sweep", config.intervals.sweep)
@@ -96,7 +96,7 @@ def create_pool(env: Mapping[str, str]) -> None:
     (PrefectHQ/prefect#17112). Ours has no variables: the server refuses job variables, and a worker finds no place for
     them. `env` must not stand in it at all: where it does, a worker merges a run's own into it.
     """
-    with files("deployments").joinpath("work_pool.json") as path:
+    with as_file(files("deployments") / "work_pool.json") as path:
         template = ["--base-job-template", str(path)]
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite", *template], env)
 

@@ -82,13 +82,17 @@ def release_form(choices: Choices) -> Schema:
 
 
 def offer(client: SyncPrefectClient, choices: Choices) -> list[str]:
-    """Give the deployments these forms where they have others; returns the names of those that changed."""
+    """Give the deployments these forms where they have others; returns the names of those that changed.
+
+    Job variables that somebody gave a deployment go: the pool takes none, so that no run would start any more.
+    """
     changed: list[str] = []
     for name, form in (("mitigate/mitigate", mitigate_form(choices)), ("release/release", release_form(choices))):
         deployment = client.read_deployment_by_name(name)
-        if deployment.parameter_openapi_schema != form or not deployment.enforce_parameter_schema:
-            update = DeploymentUpdate(parameter_openapi_schema=form, enforce_parameter_schema=True)  # pyright: ignore[reportArgumentType]
-            client.update_deployment(deployment.id, update)
+        has_form = deployment.parameter_openapi_schema == form and deployment.enforce_parameter_schema
+        if not has_form or deployment.job_variables:
+            update: Schema = {"parameter_openapi_schema": form, "enforce_parameter_schema": True, "job_variables": {}}
+            client.update_deployment(deployment.id, DeploymentUpdate(**update))
             changed.append(name)
     return changed
 

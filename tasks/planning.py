@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from shlex import quote
 
 from quell.incidents.alert import Alert
 from quell.incidents.errors import InvalidInput, Refused, Unavailable
@@ -271,8 +272,8 @@ def _say_what_would_be_done(res: Resources, draft: Draft, ground: Ground) -> Non
     if level is Level.SUGGEST:
         target = plan.target.partition(":")[2]
         text += (
-            f"; to do it: quell mitigate --playbook {plan.playbook} --service {draft.service.name} --target {target} "
-            f"--incident {plan.incident} --apply"
+            f"; to do it: quell mitigate --playbook {plan.playbook} --service {quote(draft.service.name)} "
+            f"--target {quote(target)} --incident {plan.incident} --apply"
         )
     with res.store.writing() as tx:
         kind = "plan suggested" if level is Level.SUGGEST else "plan observed"

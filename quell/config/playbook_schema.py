@@ -1,13 +1,28 @@
 """The shape of playbooks/NAME.yaml."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from quell.config.schema import Model, Share, Text
-from quell.config.value import Duration, Matchers, Params, PositiveDuration
+from quell.config.value import Duration, Matchers, Params, PositiveDuration, wrong
 from quell.incidents.incident import Severity
 from quell.response.autonomy import Level
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def _as_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise wrong(
+            f"name is {text[:40]!r}; it must be 1 to 100 letters, digits and _.- and begin with one of the former"
+        )
+    return text
+
+
+# It stands in addresses, in names of artifacts, and in commands that people copy.
+Name = Annotated[str, AfterValidator(_as_name)]
 
 
 class StepModel(Model):
@@ -56,7 +71,7 @@ class AutonomyModel(Model):
 class PlaybookFile(Model):
     """playbooks/NAME.yaml"""
 
-    name: Text
+    name: Name
     description: Text
     owner: Text
     match: Matchers
