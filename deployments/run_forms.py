@@ -37,7 +37,7 @@ class Choices:
 
     playbooks: tuple[str, ...]
     services: tuple[str, ...]
-    instances: tuple[str, ...]
+    targets: tuple[str, ...]  # instances, and zones as SERVICE/ZONE
     people: tuple[str, ...]
     incidents: tuple[str, ...] = ()
     releasable: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ def choices_of(config: Config, tx: Transaction | None = None) -> Choices:
     return Choices(
         playbooks=tuple(config.playbooks),
         services=tuple(config.catalog.services),
-        instances=tuple(config.catalog.instances),
+        targets=(*config.catalog.instances, *_zones(config)),
         people=tuple(config.people),
         incidents=tuple(incident.id for incident in incidents),
         releasable=tuple(mitigation.id for mitigation in mitigations),
@@ -67,7 +67,7 @@ def mitigate_form(choices: Choices) -> Schema:
     _choose(fields["playbook"], choices.playbooks)
     _choose(fields["service"], choices.services)
     _choose(fields["requested_by"], choices.people)
-    _choose_or_type(fields["target"], "Instance", choices.instances, "Client or other", _TYPED_TARGET)
+    _choose_or_type(fields["target"], "Instance or zone", choices.targets, "Client or other", _TYPED_TARGET)
     _choose_or_type(fields["incident"], "Going on", choices.incidents, "Another", _INCIDENT)
     return schema
 
@@ -110,6 +110,12 @@ def offer_what_is_there(res: Resources) -> list[str]:
         choices = choices_of(config, tx)
     with get_client(sync_client=True) as client:
         return offer(client, choices)
+
+
+def _zones(config: Config) -> list[str]:
+    services = config.catalog.services.values()
+    zones = [f"{service.name}/{i.zone}" for service in services for i in service.instances if i.zone]
+    return list(dict.fromkeys(zones))
 
 
 def _choose(field: Schema, names: Sequence[str]) -> None:

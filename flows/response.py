@@ -13,6 +13,7 @@ from tasks.mitigation import (
     open_question,
     plan_request,
     plan_response,
+    put_back,
     release_run_name,
     start_mitigate_run,
     take_answer,
@@ -79,6 +80,9 @@ def _apply_and_judge(mitigation: str) -> None:
 
 @flow(name="release", flow_run_name=_release_name)
 def release(request: ReleaseRequest) -> State[str]:
-    """Undo a mitigation and verify the undo. It works while automation is switched off."""
-    undo(request.mitigation, request.requested_by, request.reason)
+    """Undo a mitigation and verify the undo. It works while automation is switched off.
+
+    What was effective comes back a little at a time where its playbook says so, and stays out when it hurts again.
+    """
+    put_back(request.mitigation, request.requested_by, request.reason, at_once=request.at_once)
     return ended(tell(request.mitigation, title="release"))

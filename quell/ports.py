@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from quell.incidents.alert import Alert
 from quell.incidents.anomaly import Anomaly
@@ -264,4 +264,28 @@ class Actuator(Protocol):
 
     def witness(self, step: Step) -> str:
         """What the actuator itself sees now that speaks for the step, in one sentence; empty when it sees nothing."""
+        ...
+
+
+@runtime_checkable
+class ResolvingActuator(Protocol):
+    """What an actuator may have beside: to say in a plan exactly what a step would do."""
+
+    def resolve(self, step: Step) -> Step:
+        """The step with words like `previous` replaced by what they mean now. Raises InvalidInput."""
+        ...
+
+
+@runtime_checkable
+class GradualActuator(Protocol):
+    """What an actuator may have beside: to put some of its steps back a little at a time."""
+
+    def can_ease(self, step: Step) -> bool: ...
+
+    def ease(self, step: Step, state_before: Mapping[str, str], share: float) -> None:
+        """Give the target this share (0..1) of what it had before; `apply` takes it back, `undo` gives the rest."""
+        ...
+
+    def answered(self, step: Step) -> tuple[int, int]:
+        """How many requests the target answered since some start, and how many of them with an error."""
         ...

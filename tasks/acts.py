@@ -12,12 +12,13 @@ from quell.incidents.incident import Incident, IncidentState, move_incident
 from quell.incidents.mitigation import MitigationState
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
+from quell.response.reconciliation import is_easing
 from quell.response.rights import ActDetails, Action, may_act, needed_roles
 from tasks.approval import used_code_steps
-from tasks.effect import undo_mitigation
 from tasks.proof import forgive, spend_code, spend_try
 from tasks.record import get_incident, get_mitigation
 from tasks.regroup import merge_incidents, split_incident
+from tasks.release import begin_release
 from tasks.resources import Resources
 from tasks.silences import add_silence, end_silence
 
@@ -107,7 +108,9 @@ def dismiss_incident(res: Resources, id: str, *, by: str, why: str) -> str:
 
 
 def _release(res: Resources, id: str, by: str, why: str) -> str:
-    ended = undo_mitigation(res, id, by, why or "released by hand")
+    ended = begin_release(res, id, by, why or "released by hand")
+    if is_easing(ended):
+        return f"{id} comes back a little at a time, {ended.eased_to or 0:.0%} now; its timeline says how it goes"
     if ended.state not in _ENDED:
         raise Unavailable(f"{id} is {ended.state.replace('_', ' ')}, not undone: it is tried again, see the timeline")
     return f"{id} is {ended.state}"

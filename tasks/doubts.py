@@ -54,7 +54,7 @@ def ground_of(res: Resources, playbook: Playbook, plan: Plan, incident: Incident
     )
     if len(kinds) < needed and _is_seen_by_a_lever(res, plan):
         kinds = (*kinds, EvidenceKind.LEVER)
-    if len(kinds) < needed and is_outside(res, playbook, incident):
+    if len(kinds) < needed and is_outside(res, playbook, incident.onset_at):
         kinds = (*kinds, EvidenceKind.SIGNAL)
     return Ground(answers=answers, kinds=kinds, standing=standing, needed=needed)
 

@@ -4,34 +4,20 @@ A process may die at any line: what it intended, the state before, and thereby t
 takes the lease next carries on from there. Steps are idempotent, so carrying on gives one effect, never two.
 """
 
-from dataclasses import replace
 from datetime import datetime
 
 from quell.incidents.decision import Answer as Said
-from quell.incidents.errors import Conflict, QuellError, Refused, Unavailable
-from quell.incidents.journal import JournalEntry, JournalState
-from quell.incidents.mitigation import (
-    HOLDING_STATES,
-    PENDING_STATES,
-    Mitigation,
-    MitigationState,
-    Step,
-    plan_hash,
-)
+from quell.incidents.errors import Conflict, Refused
+from quell.incidents.mitigation import HOLDING_STATES, PENDING_STATES, Mitigation, MitigationState, plan_hash
 from quell.ports import Transaction
 from quell.response.approval import has_run_out
-from quell.response.guardrail import check_kill_switch
 from quell.response.refusal import Answer, Refusal
-from tasks.automation import automation_enabled
 from tasks.lease import Hold, hold
-from tasks.planning import Draft, ask_guardrails, get_actuator, live_capacity
+from tasks.planning import Draft, ask_guardrails, live_capacity
 from tasks.question import tally_of
-from tasks.record import QUELL, get_mitigation, move, note
+from tasks.record import QUELL, get_mitigation, move
 from tasks.resources import Resources
-
-
-class EffectMissing(QuellError):
-    """The actuator raised no error, but reading back shows that the effect is not in force."""
+from tasks.steps import carry_out, put_back
 
 
 def apply_mitigation(res: Resources, mitigation_id: str) -> Mitigation:
@@ -45,12 +31,11 @@ def apply_mitigation(res: Resources, mitigation_id: str) -> Mitigation:
         if mitigation.state is not MitigationState.APPLYING:
             return mitigation
         try:
-            for position, step in enumerate(mitigation.plan.steps, start=1):
-                _carry_out(res, lease, mitigation, position, replace(step, key=_key(mitigation, position)))
+            carry_out(res, lease, mitigation)
         except Conflict:
             raise
         except Exception as error:  # noqa: BLE001 - whatever went wrong, what was done must be taken back
-            return _undo(res, lease, mitigation_id, QUELL, f"it could not be applied: {error}")
+            return undo_held(res, lease, mitigation_id, QUELL, f"it could not be applied: {error}")
         with res.store.writing() as tx:
             now = res.clock()
             lease.renew(tx, now)
@@ -65,7 +50,7 @@ def undo_mitigation(res: Resources, mitigation_id: str, by: str, why: str) -> Mi
     reconciliation, and for a person to look at).
     """
     with hold(res, mitigation_id) as lease:
-        return _undo(res, lease, mitigation_id, by, why)
+        return undo_held(res, lease, mitigation_id, by, why)
 
 
 def _begin(res: Resources, lease: Hold, id: str) -> Mitigation:
@@ -86,7 +71,7 @@ def _begin(res: Resources, lease: Hold, id: str) -> Mitigation:
             return _approved(res, tx, mitigation, now)
         if mitigation.state is not MitigationState.APPLYING:
             return move(tx, mitigation, MitigationState.REFUSED, now=now, by=QUELL, why=answer.sentence)
-    return _undo(res, lease, id, QUELL, f"it was being applied and may not go on: {answer.sentence}")
+    return undo_held(res, lease, id, QUELL, f"it was being applied and may not go on: {answer.sentence}")
 
 
 def _draft_again(res: Resources, mitigation: Mitigation) -> Draft | None:
@@ -134,69 +119,11 @@ def _approved(res: Resources, tx: Transaction, mitigation: Mitigation, now: date
     return move(tx, mitigation, MitigationState.APPLYING, now=now, by=by, why=why)
 
 
-def _key(mitigation: Mitigation, position: int) -> str:
-    """The time is part of it: the numbers of mitigations begin anew with a new store, elsewhere they are remembered."""
-    return f"{mitigation.id}/{position}@{mitigation.created_at:%Y%m%dT%H%M%SZ}"
-
-
-def _carry_out(res: Resources, lease: Hold, mitigation: Mitigation, position: int, step: Step) -> None:
-    actuator = get_actuator(res, step.actuator)
-    entry = _intend(res, lease, mitigation, position, step)
-    if not actuator.verify(step):
-        actuator.apply(step)
-        if not actuator.verify(step):
-            raise EffectMissing(f"{step.action} of {step.target} raised no error but is not in force; look at it")
-    try:
-        _record(res, lease, mitigation, entry, JournalState.DONE, f"{actuator.describe(step)}: done and read back")
-    except Conflict:
-        _take_back_if_undone(res, mitigation, entry)
-        raise
-
-
-def _intend(res: Resources, lease: Hold, mitigation: Mitigation, position: int, step: Step) -> JournalEntry:
-    """Commit intent and state before. After a death the first reading of the state before is the one that counts."""
-    id = f"{mitigation.id}/{position}"
-    with res.store.reading() as tx:
-        known = tx.journal.get(id)
-    before = known.state_before if known else get_actuator(res, step.actuator).read_state(step)
-    with res.store.writing() as tx:
-        now = res.clock()
-        lease.renew(tx, now)
-        refusal = check_kill_switch(automation_enabled(tx))
-        if refusal is not None:
-            raise Refused(refusal.sentence, rule=refusal.rule, value=refusal.value, limit=refusal.limit)
-        entry = JournalEntry(
-            id=id,
-            mitigation=mitigation.id,
-            position=position,
-            step=step,
-            state_before=before,
-            state=JournalState.INTENDED,
-            holder=lease.holder,
-            intended_at=known.intended_at if known else now,
-        )
-        tx.journal.put(entry)
-        known_before = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in before.items())
-        text = f"{step.action} {step.target}, state before: {known_before or 'none'}"
-        note(tx, mitigation, "effect intended", now=now, by=QUELL, text=text)
-    return entry
-
-
-def _take_back_if_undone(res: Resources, mitigation: Mitigation, entry: JournalEntry) -> None:
-    """We were too slow and lost the lease; if the new holder has undone it all, our late effect must go too."""
-    with res.store.reading() as tx:
-        current = get_mitigation(tx, mitigation.id)
-    if current.state not in HOLDING_STATES or current.state in (MitigationState.UNDOING, MitigationState.UNDO_FAILED):
-        get_actuator(res, entry.step.actuator).undo(entry.step, entry.state_before)
-
-
-def _undo(res: Resources, lease: Hold, id: str, by: str, why: str) -> Mitigation:
+def undo_held(res: Resources, lease: Hold, id: str, by: str, why: str) -> Mitigation:
     mitigation = _begin_undo(res, lease, id, by, why)
     if mitigation.state is not MitigationState.UNDOING:
         return mitigation
-    with res.store.reading() as tx:
-        entries = sorted(tx.journal.find({"mitigation": id}), key=lambda e: e.position, reverse=True)
-    errors = [error for e in entries if (error := _put_back(res, lease, mitigation, e))]
+    had_effects, errors = put_back(res, lease, mitigation)
     with res.store.writing() as tx:
         now = res.clock()
         lease.renew(tx, now)
@@ -204,7 +131,7 @@ def _undo(res: Resources, lease: Hold, id: str, by: str, why: str) -> Mitigation
         if errors:
             text = f"the undo failed, a person has to look: {'; '.join(errors)}"
             return move(tx, current, MitigationState.UNDO_FAILED, now=now, by=QUELL, why=text)
-        text = f"{why}; everything is back and was read back" if entries else f"{why}; nothing had been changed"
+        text = f"{why}; everything is back and was read back" if had_effects else f"{why}; nothing had been changed"
         return move(tx, current, MitigationState.UNDONE, now=now, by=by, why=text)
 
 
@@ -218,43 +145,3 @@ def _begin_undo(res: Resources, lease: Hold, id: str, by: str, why: str) -> Miti
         if mitigation.state not in HOLDING_STATES or mitigation.state is MitigationState.UNDOING:
             return mitigation
         return move(tx, mitigation, MitigationState.UNDOING, now=now, by=by, why=why)
-
-
-def _put_back(res: Resources, lease: Hold, mitigation: Mitigation, entry: JournalEntry) -> str:
-    """Undo one step and read it back; the text of what went wrong, empty when it is back."""
-    if entry.state is JournalState.UNDONE:
-        return ""
-    step, before = entry.step, entry.state_before
-    _record(res, lease, mitigation, entry, JournalState.UNDO_INTENDED, f"undo of {step.action} {step.target}")
-    try:
-        actuator = get_actuator(res, step.actuator)
-        actuator.undo(step, before)
-        if not actuator.verify_undone(step, before):
-            raise EffectMissing(f"undo of {step.action} {step.target} raised no error, but it is not back")
-    except Exception as error:  # noqa: BLE001 - the other steps must be undone whatever happened to this one
-        kind = "no answer" if isinstance(error, Unavailable) else type(error).__name__
-        text = f"{step.action} {step.target}: {kind}: {error}"
-        _record(res, lease, mitigation, entry, JournalState.UNDO_FAILED, text, error=text)
-        return text
-    _record(res, lease, mitigation, entry, JournalState.UNDONE, actuator.describe_undo(step) + ": done and read back")
-    return ""
-
-
-def _record(
-    res: Resources,
-    lease: Hold,
-    mitigation: Mitigation,
-    entry: JournalEntry,
-    state: JournalState,
-    text: str,
-    *,
-    error: str = "",
-) -> None:
-    finished = state not in (JournalState.INTENDED, JournalState.UNDO_INTENDED)
-    with res.store.writing() as tx:
-        now = res.clock()
-        lease.renew(tx, now)
-        tx.journal.put(
-            replace(entry, state=state, holder=lease.holder, finished_at=now if finished else None, error=error)
-        )
-        note(tx, mitigation, f"effect {state.replace('_', ' ')}", now=now, by=QUELL, text=text)

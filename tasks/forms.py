@@ -13,7 +13,7 @@ class MitigationRequest(BaseModel):
     playbook: str = Field("isolate-bad-instance", description="What to do: a playbook of the configuration")
     service: str = Field("", description="Needed: the service that is in trouble")
     target: str = Field(
-        "", description="Needed: the instance or client to act on; not for playbooks that act on whole services"
+        "", description="Needed: the instance, zone or client to act on; not for playbooks that act on whole services"
     )
     requested_by: str = Field("", description="Needed unless it is a dry run: your name; whoever asks cannot approve")
     reason: str = Field("", description="Why; it goes on the timeline and above the approver's form")
@@ -29,6 +29,9 @@ class ReleaseRequest(BaseModel):
     mitigation: str = Field(description="The mitigation to undo, e.g. MIT-7: see the incident's page")
     requested_by: str = Field(description="Your name as in people.yaml; it goes on the timeline")
     reason: str = Field("released by hand", description="Why; it goes on the timeline")
+    at_once: bool = Field(
+        False, description="Off: a little at a time where its playbook says so. On: everything now, without looking"
+    )
 
 
 class ApprovalForm(RunInput):

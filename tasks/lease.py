@@ -3,13 +3,14 @@
 import os
 import socket
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from threading import Event, Thread
 from uuid import uuid4
 
-from quell.incidents.errors import Conflict
+from quell.incidents.errors import Conflict, Unavailable
 from quell.incidents.journal import Lease
 from quell.ports import Transaction
 from tasks.resources import Resources
@@ -51,6 +52,33 @@ def hold(res: Resources, id: str, *, wait: timedelta = timedelta(seconds=10)) ->
         yield taken
     finally:
         _free(res, taken)
+
+
+@contextmanager
+def kept(res: Resources, held: Hold, longest: timedelta) -> Generator[None]:
+    """Prolong the lease while a call outside may take `longest`, and no longer: who hangs must lose it."""
+    if longest <= LEASE_TIME / 2:
+        yield
+        return
+    is_over, until = Event(), time.monotonic() + longest.total_seconds()
+
+    def prolong() -> None:
+        while not is_over.wait(LEASE_TIME.total_seconds() / 4) and time.monotonic() < until:
+            with suppress(Unavailable), res.store.writing() as tx:
+                held.renew(tx, res.clock())
+
+    thread = Thread(target=_until_lost, args=(prolong,), name=f"lease {held.id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _until_lost(prolong: Callable[[], None]) -> None:
+    with suppress(Conflict):  # whoever works under the lease finds out at its next step
+        prolong()
 
 
 def _take(res: Resources, id: str, holder: str) -> Hold | None:

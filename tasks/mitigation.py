@@ -25,6 +25,7 @@ from tasks.question import PREFECT, ask_again, asked_on, question_about, tally_o
 from tasks.reconciliation import end_pending, reconcile_all
 from tasks.record import QUELL, get_incident, get_mitigation
 from tasks.recovery import judge_recovery
+from tasks.release import release_mitigation
 from tasks.resources import Resources, resources
 from tasks.runs import current_run_id, has_waited, log, resume_run, resumed_at, start_run
 from tasks.story import (
@@ -195,6 +196,15 @@ def judge(mitigation_id: str) -> MitigationState:
 def undo(mitigation_id: str, by: str, why: str) -> MitigationState:
     """Put everything back and read it back."""
     return undo_mitigation(resources(), mitigation_id, by, why).state
+
+
+@task(name="release", task_run_name="release {mitigation_id}", cache_policy=NO_CACHE)
+def put_back(mitigation_id: str, by: str, why: str, *, at_once: bool) -> MitigationState:
+    """Give back what was taken: a little at a time where the playbook says so, else everything and read back."""
+    res = resources()
+    if at_once:
+        return undo_mitigation(res, mitigation_id, by, why).state
+    return release_mitigation(res, mitigation_id, by, why).state
 
 
 def undo_now(mitigation_id: str, error: BaseException) -> None:

@@ -4,32 +4,29 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from shlex import quote
 
 from quell.incidents.alert import Alert
 from quell.incidents.errors import InvalidInput, Refused, Unavailable
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.labels import SERVICE, format_labels
 from quell.incidents.maintenance import find_maintenance
-from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState, Plan, plan_hash
+from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState, Plan, Step, plan_hash
 from quell.incidents.service import Service
-from quell.incidents.timeline import Event
-from quell.ports import Actuator, Transaction
+from quell.ports import Actuator, ResolvingActuator, Transaction
 from quell.response.autonomy import Level
 from quell.response.guardrail import Situation, check
 from quell.response.plan import make_plan, with_doubts
 from quell.response.playbook import Playbook
 from quell.response.refusal import Allowed, Answer, Refusal
-from quell.response.story import step_text
 from quell.response.target import NoChoice, Target, choose, named_target
 from tasks.automation import automation_enabled
-from tasks.doubts import Ground, ground_of
+from tasks.doubts import ground_of
 from tasks.playbooks import get_playbook
 from tasks.question import approvers_now
 from tasks.record import ACTIVE_STATES, QUELL, acknowledge, get_incident, move, move_incident_if_possible
 from tasks.resources import Resources
+from tasks.unplanned import event_about, page, tell_refused, tell_unplanned
 
-NOTHING_DONE = ("plan refused", "plan observed", "plan suggested")  # kinds on the timeline that say why
 _HOUR = timedelta(hours=1)
 _UNTOUCHED = (MitigationState.REFUSED, MitigationState.EXPIRED)
 _PLANNABLE = (IncidentState.TRIAGED, IncidentState.CONTAINED, IncidentState.MITIGATING)
@@ -61,7 +58,10 @@ def plan_for_incident(res: Resources, incident_id: str) -> Mitigation | None:
     labels = [alert.labels for alert in alerts]
     found = choose(res.config.playbooks.values(), incident, labels, res.config.catalog, res.config.signals)
     if isinstance(found, NoChoice):
-        _say_no(res, incident.id, "no playbook applies: " + "; ".join(found.reasons))
+        tell_refused(res, incident.id, "no playbook applies: " + "; ".join(found.reasons))
+        return None
+    if not found.playbook.steps:
+        page(res, incident.id, found.playbook, found.target)
         return None
     evidence = (
         *(_in_words(alert) for alert in alerts[:5]),
@@ -70,11 +70,11 @@ def plan_for_incident(res: Resources, incident_id: str) -> Mitigation | None:
     try:
         draft = draft_plan(res, found.playbook, found.target, incident.id, evidence)
     except InvalidInput as error:  # a name from an alert that no actuator takes will not become better
-        _say_no(res, incident.id, f"{found.playbook.name} cannot be planned: {error}")
+        tell_refused(res, incident.id, f"{found.playbook.name} cannot be planned: {error}")
         return None
     ground = ground_of(res, found.playbook, draft.plan, incident, alerts)
     if ground.standing.level in (Level.OBSERVE, Level.SUGGEST):
-        _say_what_would_be_done(res, draft, ground)
+        tell_unplanned(res, draft.plan, draft.service.name, ground.standing)
         return None
     spoken = f"it rests on {', '.join(ground.kinds) or 'nothing'}"
     plan = replace(draft.plan, evidence=(*draft.plan.evidence, spoken))
@@ -125,6 +125,8 @@ def draft_manual(
 ) -> Draft:
     """What `plan_manual` would store, checked against configuration and load balancer, without storing it."""
     book = get_playbook(res, playbook)
+    if not book.steps:
+        raise InvalidInput(f"playbook {playbook} has no steps, it only pages {book.owner}: see {book.runbook}")
     if not requested_by.strip() or requested_by == QUELL:
         raise InvalidInput(f"requested_by is {requested_by!r}: write your name, it decides who may approve")
     if incident is not None:
@@ -147,10 +149,16 @@ def draft_plan(
         live=live,
         describe_undo=lambda step: get_actuator(res, step.actuator).describe_undo(step),
     )
+    plan = replace(plan, steps=tuple(_resolved(res, step) for step in plan.steps))
     for step in plan.steps:
         get_actuator(res, step.actuator).describe(step)
         get_actuator(res, step.actuator).read_state(step)
     return Draft(playbook=playbook, service=target.service, plan=plan, live=live)
+
+
+def _resolved(res: Resources, step: Step) -> Step:
+    actuator = get_actuator(res, step.actuator)
+    return actuator.resolve(step) if isinstance(actuator, ResolvingActuator) else step
 
 
 def store_plan(
@@ -161,7 +169,9 @@ def store_plan(
         now = res.clock()
         answer = ask_guardrails(res, tx, draft, now=now, requested_by=requested_by)
         if isinstance(answer, Refusal):
-            event = _event(draft.plan.incident, now, f"{draft.plan.playbook} on {draft.plan.target}: {answer.sentence}")
+            event = event_about(
+                draft.plan.incident, now, f"{draft.plan.playbook} on {draft.plan.target}: {answer.sentence}"
+            )
             tx.timeline.append(event)
             return answer
         return _write_plan(tx, draft, answer, requested_by=requested_by, why=why, flow_run=flow_run, now=now)
@@ -253,7 +263,9 @@ def _write_plan(
     tx.mitigations.add(mitigation)
     text = f"{why}; {plan.approval_reason}; {allowed.reason}"
     evidence = {"plan_hash": mitigation.plan_hash, "target": plan.target}
-    tx.timeline.append(_event(plan.incident, now, text, kind="plan", by=requested_by, about=mitigation.id, **evidence))
+    tx.timeline.append(
+        event_about(plan.incident, now, text, kind="plan", by=requested_by, about=mitigation.id, **evidence)
+    )
     move_incident_if_possible(
         tx, plan.incident, IncidentState.MITIGATING, now=now, by=requested_by, why=f"{mitigation.id} is planned: {why}"
     )
@@ -262,22 +274,6 @@ def _write_plan(
     if not plan.needs_approval:
         return mitigation
     return move(tx, mitigation, MitigationState.AWAITING_APPROVAL, now=now, by=requested_by, why=plan.approval_reason)
-
-
-def _say_what_would_be_done(res: Resources, draft: Draft, ground: Ground) -> None:
-    """On the lower rungs nothing is done: the plan is told, and when suggesting, how to carry it out."""
-    plan = draft.plan
-    level, reason = ground.standing.level, ground.standing.reason
-    text = f"{plan.playbook} would do: {'; '.join(step_text(step) for step in plan.steps)}; {reason}"
-    if level is Level.SUGGEST:
-        target = plan.target.partition(":")[2]
-        text += (
-            f"; to do it: quell mitigate --playbook {plan.playbook} --service {quote(draft.service.name)} "
-            f"--target {quote(target)} --incident {plan.incident} --apply"
-        )
-    with res.store.writing() as tx:
-        kind = "plan suggested" if level is Level.SUGGEST else "plan observed"
-        tx.timeline.append(_event(plan.incident, res.clock(), text, kind=kind))
 
 
 def _in_words(alert: Alert) -> str:
@@ -301,21 +297,3 @@ def _check_plannable(incident: Incident) -> None:
     if incident.state not in _PLANNABLE:
         states = ", ".join(_PLANNABLE)
         raise InvalidInput(f"incident {incident.id} is {incident.state}; mitigations are planned while it is {states}")
-
-
-def _say_no(res: Resources, incident: str, text: str) -> None:
-    with res.store.writing() as tx:
-        tx.timeline.append(_event(incident, res.clock(), text))
-
-
-def _event(
-    incident: str | None,
-    now: datetime,
-    text: str,
-    *,
-    kind: str = "plan refused",
-    by: str = QUELL,
-    about: str | None = None,
-    **evidence: str,
-) -> Event:
-    return Event(incident=incident, at=now, kind=kind, by=by, text=text, subject=about or incident, evidence=evidence)

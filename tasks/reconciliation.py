@@ -10,6 +10,7 @@ from tasks.escalation import escalate_due
 from tasks.question import tally_of
 from tasks.record import ACTIVE_STATES, QUELL, get_mitigation, move, note
 from tasks.recovery import judge_once
+from tasks.release import begin_release, ease_once
 from tasks.resources import Resources
 
 
@@ -61,6 +62,10 @@ def _do(res: Resources, mitigation: Mitigation, need: Need) -> Mitigation:
             return judge_once(res, mitigation.id)
         case Action.UNDO:
             return undo_mitigation(res, mitigation.id, QUELL, need.why)
+        case Action.RELEASE:
+            return begin_release(res, mitigation.id, QUELL, need.why)
+        case Action.EASE:
+            return ease_once(res, mitigation.id)
         case Action.REFUSE:
             return end_pending(res, mitigation.id, MitigationState.REFUSED, need.why)
         case Action.EXPIRE:

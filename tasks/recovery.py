@@ -9,7 +9,6 @@ import numpy as np
 
 from quell.incidents.chart import signal_chart, svg_data_url
 from quell.incidents.errors import QuellError
-from quell.incidents.incident import Incident
 from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Signal
@@ -71,8 +70,8 @@ def _look(res: Resources, mitigation: Mitigation, applied_at: datetime, now: dat
     return judge(playbook.recovery, matrix, limit=limit, step=signal.step, applied_at=applied_at, now=now)
 
 
-def is_outside(res: Resources, playbook: Playbook, incident: Incident) -> bool:
-    """Whether the users' signal by which the playbook is judged is outside its limit now.
+def is_outside(res: Resources, playbook: Playbook, onset: datetime) -> bool | None:
+    """Whether the users' signal by which the playbook is judged is outside its limit now; None without samples.
 
     Asked once and not waited for: containment must not wait for metrics.
     """
@@ -81,10 +80,12 @@ def is_outside(res: Resources, playbook: Playbook, incident: Incident) -> bool:
     if signal is None:
         return False
     now = res.clock()
-    limit = _limit(res, incident.onset_at, playbook, signal)
+    limit = _limit(res, onset, playbook, signal)
     recent = worst_series(_fetch(res, signal, now - _LOOK_BACK, now))
     known = recent[np.isfinite(recent)]
-    return limit is not None and len(known) > 0 and bool(known[-1] > limit)
+    if not len(known):
+        return None
+    return limit is not None and bool(known[-1] > limit)
 
 
 def _fetch(res: Resources, signal: Signal, start: datetime, now: datetime) -> SeriesMatrix:

@@ -10,11 +10,12 @@ from quell.response.refusal import Refusal
 from quell.response.story import short_title, tell_outcome, tell_plan, tell_question
 from tasks.artifacts import incident_link, publish
 from tasks.forms import MitigationRequest, ReleaseRequest
-from tasks.planning import NOTHING_DONE, ask_guardrails, draft_manual, get_actuator
+from tasks.planning import ask_guardrails, draft_manual, get_actuator
 from tasks.record import get_incident, get_mitigation
 from tasks.recovery import draw_recovery
 from tasks.resources import Resources
 from tasks.runs import log, tag_run
+from tasks.unplanned import NOTHING_DONE
 
 
 def mitigate_title(res: Resources, parameters: Mapping[str, Any]) -> str:

@@ -90,14 +90,18 @@ def guardrails_said(answer: "Answer") -> str:
 
 
 def print_plan(plan: "Plan") -> None:
+    from quell.response.story import load_text
+
     console = out()
     radius = plan.blast_radius
     console.print(f"[bold]{plan.playbook}[/] on", end=" ")
     console.print(plan.target, markup=False)
-    rows = [(n, s.actuator, s.action, s.target, dict(s.params) or "") for n, s in enumerate(plan.steps, start=1)]
-    console.print(table("Steps", ("", "actuator", "action", "target", "parameters"), rows))
+    stage = {number: place for place, together in enumerate(plan.stages, start=1) for number in together}
+    rows = [(stage[n], s.actuator, s.action, s.target, dict(s.params) or "") for n, s in enumerate(plan.steps, 1)]
+    console.print(table("Steps", ("stage", "actuator", "action", "target", "parameters"), rows))
     taken, left = f"{radius.capacity_share:.0%}", f"{radius.capacity_left:.0%}"
-    console.print(f"takes {taken} of {radius.service}'s live capacity, leaves {left} of the full one", markup=False)
+    said = f"takes {taken} of {radius.service}'s live capacity, leaves {left} of the full one{load_text(radius)}"
+    console.print(said, markup=False, soft_wrap=True)
     console.print(f"approval: {plan.approval_reason}", markup=False, soft_wrap=True)
     for undo in plan.undo:
         console.print(f"undo: {undo}", markup=False, soft_wrap=True)
@@ -148,21 +152,47 @@ def release(
     mitigation: IdArgument,
     why: Annotated[str, typer.Option(help="Goes on the timeline.")] = "released by hand",
     by: Annotated[str, typer.Option("--by", help="Who does it; by default the login name.")] = "",
+    at_once: Annotated[bool, typer.Option("--at-once", help="Everything now, without looking in between.")] = False,
     config: ConfigOption = DEFAULT_FOLDER,
 ) -> None:
-    """Undo a mitigation now and verify the undo. It works without Prefect and with automation switched off."""
+    """Undo a mitigation and verify the undo. It works without Prefect and with automation switched off.
+
+    What was effective comes back a little at a time where its playbook says so (release), and stays out when it hurts.
+    """
     from quell.incidents.errors import Unavailable
     from quell.incidents.mitigation import MitigationState
-    from tasks.effect import undo_mitigation
 
     with opened(config) as res:
-        ended = undo_mitigation(res, find_mitigation(res, mitigation).id, by or whoami(), why)
+        ended = _release(res, find_mitigation(res, mitigation).id, by or whoami(), why, at_once=at_once)
+    if ended.state is MitigationState.EFFECTIVE:
+        raise Unavailable(f"{ended.id} is in force again: {ended.recovery_reason}")
     if ended.state in (MitigationState.REFUSED, MitigationState.EXPIRED):
         out().print(f"{ended.id} was never applied; it is withdrawn")
         return
     if ended.state is not MitigationState.UNDONE:
         raise Unavailable(f"{ended.id} is {ended.state}, not undone: `quell incident show` says why; try again")
     out().print(f"{ended.id} is {state(ended.state)}, verified at {moment(ended.ended_at)}")
+
+
+def _release(res: "Resources", id: str, by: str, why: str, *, at_once: bool) -> "Mitigation":
+    """Release and say how far it is."""
+    import time
+
+    from tasks.effect import undo_mitigation
+    from tasks.release import release_mitigation
+
+    if at_once:
+        return undo_mitigation(res, id, by, why)
+    said: list[float] = []
+
+    def wait(seconds: float) -> None:
+        share = find_mitigation(res, id).eased_to
+        if share and share not in said:
+            said.append(share)
+            out().print(f"{id} has {share:.0%} of its share again")
+        time.sleep(seconds)
+
+    return release_mitigation(res, id, by, why, sleep=wait)
 
 
 def find_mitigation(res: "Resources", id: str) -> "Mitigation":

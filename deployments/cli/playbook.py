@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli.mitigation import guardrails_said, preview, print_plan
+from deployments.cli.playbook_library import add, show_library
 from deployments.cli.record import DEFAULT_FOLDER, ConfigOption, opened
 from deployments.cli.terminal import moment, out, table, whoami
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tasks.playbooks import PlaybookRecord
 
 app = typer.Typer(help="Playbooks: what they would do, and what they may do by themselves.", no_args_is_help=True)
+app.command("library")(show_library)
+app.command("add")(add)
 NameArgument = Annotated[str, typer.Argument(help="The playbook's name, as `quell playbook list` shows it.")]
 
 
@@ -95,8 +98,8 @@ def _described(book: "Playbook") -> "Sequence[tuple[str, str]]":
         ("what", book.description),
         ("owner", book.owner),
         ("answers", f"{format_matchers(book.matchers)}, {book.target_kind}, confidence from {book.min_confidence:g}"),
-        ("steps", "; ".join(steps)),
-        ("recovered", f"{recovery.signal} below {below} for {hold:g} s, within {deadline:g} s"),
+        ("steps", "; ".join(steps) or f"none: it pages {book.owner}"),
+        ("recovered", f"{recovery.signal} below {below} for {hold:g} s, within {deadline:g} s" if steps else ""),
         ("asks", f"{asks}: {' or '.join(approval.roles)}"),
         (
             "limits",

@@ -55,7 +55,7 @@ backend be_empty
 
 
 class TrialProxy:
-    """Starts on entering, stops on leaving; `hits` counts what each backend answered."""
+    """Starts on entering, stops on leaving; `hits` counts what each backend answered, `failing` answer with 500."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,6 +63,7 @@ class TrialProxy:
         self.state_file = folder / "server-state"
         self.socket = str(folder / "haproxy.sock")
         self.hits: Counter[str] = Counter()
+        self.failing: set[str] = set()
         self._backends = [self._backend(name) for name in (*SERVERS, "green-1")]
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -146,12 +147,12 @@ class TrialProxy:
                 return
 
     def _backend(self, name: str) -> ThreadingHTTPServer:
-        hits = self.hits
+        hits, failing = self.hits, self.failing
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 hits[name] += 1
-                self.send_response(200)
+                self.send_response(500 if name in failing else 200)
                 self.send_header("content-length", str(len(name)))
                 self.end_headers()
                 self.wfile.write(name.encode())

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from quell.config.actuator_schema import ActuatorsFile, build_actuators
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
 from quell.config.notification_schema import NotificationsFile, build_notifying
-from quell.config.playbook_schema import PlaybookFile, StepModel
+from quell.config.playbook_schema import PlaybookFile, ReleaseModel, StepModel
 from quell.config.routing_schema import MaintenanceModel, OpenAfterModel, RoutingFile, WeeklyModel
 from quell.config.schema import (
     ConnectionsModel,
@@ -34,6 +34,7 @@ from quell.incidents.signal import DIRECTION_OF_KIND, Signal
 from quell.incidents.slo import Slo
 from quell.response.autonomy import Autonomy
 from quell.response.playbook import ApprovalPolicy, FleetLimits, Limits, Playbook, RecoveryRule, StepTemplate
+from quell.response.release import ReleaseRule
 from quell.triage.rules import Flapping, Inhibition, OpenAfter, Rules
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -197,14 +198,21 @@ def _report_limits(model: ReportLimitsModel) -> ReportLimits:
 
 def _playbook(model: PlaybookFile) -> Playbook:
     return Playbook(
-        **_given(model, without=("match", "steps", "recovery", "approval", "limits", "autonomy")),
+        **_given(model, without=("match", "steps", "recovery", "approval", "limits", "autonomy", "release")),
         matchers=model.match,
         steps=tuple(_step(step) for step in model.steps),
-        recovery=RecoveryRule(**_given(model.recovery)),
+        recovery=RecoveryRule(**_given(model.recovery)) if model.recovery else RecoveryRule(signal=""),
         approval=ApprovalPolicy(**_given(model.approval)),
         limits=Limits(**_given(model.limits)),
         autonomy=Autonomy(**_given(model.autonomy)),
+        release=_release(model.release),
     )
+
+
+def _release(model: ReleaseModel | None) -> ReleaseRule:
+    if model is None:
+        return ReleaseRule()
+    return ReleaseRule(shares=tuple(model.shares), **_given(model, without=("shares",)))
 
 
 def _step(model: StepModel) -> StepTemplate:

@@ -28,12 +28,14 @@ ACTUATORS: Mapping[str, Actions] = {
         "throttle_all": ("requests_per_second",),
         "shed": ("per_mille",),
         "switch": ("backend",),
-    }
+    },
+    "configuration": {"restore": ("commit",)},
 }
 PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {  # what a step's text may name, by the playbook's target_kind
     "instance": ("target", "service", "instance", "server"),
     "client": ("target", "service", "client"),
     "service": ("target", "service"),
+    "zone": ("target", "service", "zone", "instance", "server"),
 }
 COMMAND_PLACEHOLDERS = ("file", "instance")
 
@@ -180,6 +182,10 @@ def _check_step(
     has_socket = bool(at(files.quell.data, "connections").get("haproxy_socket"))
     if actuator == "haproxy" and files.quell.is_read and not has_socket:
         text = "actuator haproxy needs connections.haproxy_socket in quell.toml"
+        yield source.problem((*path, "actuator"), text)
+    has_repository = any(at(service).get("repository") for service in at(files.services.data, "services").values())
+    if actuator == "configuration" and actuator not in plugged and files.services.is_read and not has_repository:
+        text = "actuator configuration needs a repository of a service in services.yaml"
         yield source.problem((*path, "actuator"), text)
     if target_kind in PLACEHOLDERS:
         yield from _check_placeholders(source, (*path, "target"), step.get("target"), PLACEHOLDERS[target_kind])

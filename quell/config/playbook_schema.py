@@ -1,9 +1,9 @@
 """The shape of playbooks/NAME.yaml."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from quell.config.schema import Model, Share, Text
 from quell.config.value import Duration, Matchers, Params, PositiveDuration, wrong
@@ -32,6 +32,8 @@ class StepModel(Model):
     params: Params = Field(default={})
     timeout: PositiveDuration | None = None
     retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    backoff: PositiveDuration | None = None
+    with_previous: bool | None = None
 
 
 class RecoveryModel(Model):
@@ -60,12 +62,25 @@ class LimitsModel(Model):
     capacity_floor: Share | None = None
     cooldown: Duration | None = None
     per_hour: Annotated[int, Field(ge=1)] | None = None
+    retry_budget: Duration | None = None
 
 
 class AutonomyModel(Model):
     level: Level | None = None
     environments: dict[Text, Level] = Field(default={})
     successes: Annotated[int, Field(ge=0, le=100)] | None = None
+
+
+class ReleaseModel(Model):
+    shares: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1, max_length=20)]
+    hold: PositiveDuration | None = None
+
+    @field_validator("shares")
+    @classmethod
+    def _rises(cls, shares: list[float]) -> list[float]:
+        if sorted(set(shares)) != shares:
+            raise wrong(f"{shares} does not rise: write each share once, the smallest first")
+        return shares
 
 
 class PlaybookFile(Model):
@@ -75,12 +90,21 @@ class PlaybookFile(Model):
     description: Text
     owner: Text
     match: Matchers
-    target_kind: Literal["instance", "client", "service"]
+    target_kind: Literal["instance", "client", "service", "zone"]
     min_confidence: Share | None = None
-    steps: Annotated[list[StepModel], Field(min_length=1)]
-    recovery: RecoveryModel
+    steps: list[StepModel]
+    recovery: RecoveryModel | None = None
     approval: ApprovalModel = ApprovalModel()
     limits: LimitsModel = LimitsModel()
     autonomy: AutonomyModel = AutonomyModel()
+    release: ReleaseModel | None = None
     expires_after: PositiveDuration | None = None
     runbook: str = ""
+
+    @model_validator(mode="after")
+    def _is_judged(self) -> Self:
+        if self.steps and self.recovery is None:
+            raise wrong("recovery is required and missing: by which signal is it judged whether the steps helped?")
+        if not self.steps and not self.runbook:
+            raise wrong("a playbook without steps pages people: write a runbook, or what shall they do?")
+        return self

@@ -39,7 +39,7 @@ MITIGATION_TRANSITIONS: Mapping[MitigationState, frozenset[MitigationState]] = {
     _S.EFFECTIVE: frozenset({_S.UNDOING}),
     _S.INEFFECTIVE: frozenset({_S.UNDOING}),
     _S.INCONCLUSIVE: frozenset({_S.EFFECTIVE, _S.INEFFECTIVE, _S.UNDOING}),
-    _S.UNDOING: frozenset({_S.UNDONE, _S.UNDO_FAILED}),
+    _S.UNDOING: frozenset({_S.UNDONE, _S.UNDO_FAILED, _S.EFFECTIVE}),  # effective again: a release was stopped
     _S.UNDONE: frozenset(),
     _S.UNDO_FAILED: frozenset({_S.UNDOING}),
 }
@@ -60,7 +60,9 @@ class Recovery(StrEnum):
 class Step:
     """One effect: what an actuator shall do to a target. Parameters are plain text and numbers.
 
-    `key` names this one effect and stays the same however often it is tried; in a plan it is still empty.
+    `key` names this one effect and stays the same however often it is tried; in a plan it is still empty. It is tried
+    at most `retries` times more, after waits of chance that may be `backoff` long at first and double each time.
+    `with_previous`: it is done side by side with the step before it.
     """
 
     actuator: str
@@ -69,6 +71,9 @@ class Step:
     params: Mapping[str, str | int | float] = field(default_factory=dict[str, str | int | float])
     timeout: timedelta = timedelta(seconds=10)
     key: str = ""
+    retries: int = 2
+    backoff: timedelta = timedelta(milliseconds=200)
+    with_previous: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,15 @@ class BlastRadius:
     instances: tuple[str, ...]
     capacity_share: float  # 0..1, share of the service's live capacity that the plan removes
     capacity_left: float  # 0..1, share of the service's full capacity that still serves afterwards
+
+    @property
+    def load_on_rest(self) -> float | None:
+        """How many times its load of now what remains would take, if the traffic stays; None where nothing remains.
+
+        >>> BlastRadius(service="api", instances=("api-1",), capacity_share=1 / 3, capacity_left=2 / 3).load_on_rest
+        1.5
+        """
+        return round(1 / (1 - self.capacity_share), 3) if self.capacity_share < 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +109,18 @@ class Plan:
     needs_approval: bool
     approval_reason: str
     expires_after: timedelta
+    retry_budget: timedelta = timedelta(seconds=30)
+
+    @property
+    def stages(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of the steps (from 1), those together that are done side by side."""
+        stages: list[tuple[int, ...]] = []
+        for number, step in enumerate(self.steps, start=1):
+            if step.with_previous and stages:
+                stages[-1] = (*stages[-1], number)
+            else:
+                stages.append((number,))
+        return tuple(stages)
 
 
 def plan_hash(plan: Plan) -> str:
@@ -107,6 +133,7 @@ def plan_hash(plan: Plan) -> str:
         "incident": plan.incident,
         "target": plan.target,
         "steps": [[s.actuator, s.action, s.target, sorted(s.params.items())] for s in plan.steps],
+        "stages": plan.stages,
         "expires_after": plan.expires_after.total_seconds(),
     }
     return hashlib.sha256(json.dumps(effects, sort_keys=True, default=str).encode()).hexdigest()
@@ -150,6 +177,9 @@ class Mitigation:
     recovery_reason: str = ""
     answers: str = ""  # the name of the alert that it answers; empty where a person asked for it
     flow_run: str | None = None
+    eased_to: float | None = None  # share that came back so far, while it is released a little at a time
+    eased_at: datetime | None = None
+    answered: Mapping[str, int] = field(default_factory=dict[str, int])  # by the servers, when the share was given
 
     @property
     def is_holding(self) -> bool:
@@ -183,8 +213,11 @@ def move_mitigation(
             changed = replace(changed, applied_at=now, expires_at=now + mitigation.plan.expires_after)
         case MitigationState.EFFECTIVE | MitigationState.INEFFECTIVE | MitigationState.INCONCLUSIVE:
             changed = replace(changed, judged_at=now, recovery=Recovery(to.value), recovery_reason=why)
+            changed = replace(changed, eased_to=None, eased_at=None)
         case MitigationState.UNDONE | MitigationState.REFUSED | MitigationState.EXPIRED:
-            changed = replace(changed, ended_at=now)
+            changed = replace(changed, ended_at=now, eased_to=None, eased_at=None)
+        case MitigationState.UNDO_FAILED:
+            changed = replace(changed, eased_to=None, eased_at=None)
         case _:
             pass
     return changed, move

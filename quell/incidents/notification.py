@@ -17,6 +17,7 @@ class NotificationKind(StrEnum):
     SEVERITY = "severity"
     APPROVAL = "approval"
     ESCALATION = "escalation"  # nobody has answered what waits for approval
+    PAGE = "page"  # a playbook says that people shall look, and nothing else
     UNDO_FAILED = "undo_failed"
     SWEEPS_STOPPED = "sweeps_stopped"
     RESOLVED = "resolved"
@@ -24,8 +25,15 @@ class NotificationKind(StrEnum):
     REPORTER = "reporter"  # to the author of a user's report
 
 
-# Whoever waits for the morning with these has nobody watching until then.
-URGENT_KINDS = frozenset({NotificationKind.UNDO_FAILED, NotificationKind.SWEEPS_STOPPED, NotificationKind.ESCALATION})
+# Trouble with Quell itself, what a playbook pages for, and a question that nobody answers: the morning is too late.
+URGENT_KINDS = frozenset(
+    {
+        NotificationKind.UNDO_FAILED,
+        NotificationKind.SWEEPS_STOPPED,
+        NotificationKind.PAGE,
+        NotificationKind.ESCALATION,
+    }
+)
 
 
 class NotificationState(StrEnum):

@@ -1,16 +1,18 @@
 """A plan: the playbook's steps with every name filled in, and what they would take away."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import BlastRadius, Plan, Step
-from quell.incidents.service import Service
+from quell.incidents.service import Instance, Service
 from quell.response.playbook import ApprovalPolicy, Playbook, StepTemplate
 from quell.response.target import Target
 
 ISOLATING = ("isolate", "maint")
 WEIGHT = "weight"
+_NAME = re.compile(r"\{([^{}]*)\}")
 
 
 def make_plan(
@@ -27,7 +29,7 @@ def make_plan(
     `live` is server -> share of its full weight that serves now, read from the load balancer; a server that is
     missing there counts as not serving. Raises InvalidInput when a step names what the target does not have.
     """
-    steps = tuple(_fill(template, playbook, target) for template in playbook.steps)
+    steps = tuple(step for template in playbook.steps for step in _fill(template, playbook, target))
     radius = blast_radius(target.service, steps, live)
     needs_approval, reason = ask_for_approval(playbook.approval, radius)
     return Plan(
@@ -41,6 +43,7 @@ def make_plan(
         needs_approval=needs_approval,
         approval_reason=reason,
         expires_after=playbook.expires_after,
+        retry_budget=playbook.limits.retry_budget,
     )
 
 
@@ -104,27 +107,44 @@ def ask_for_approval(policy: ApprovalPolicy, radius: BlastRadius) -> tuple[bool,
     return False, f"{share}, not more than {limit}: no approval needed"
 
 
-def _fill(template: StepTemplate, playbook: Playbook, target: Target) -> Step:
-    server = target.instance.server if target.instance else None
+def _fill(template: StepTemplate, playbook: Playbook, target: Target) -> list[Step]:
+    """One step; in a zone, one for each of its instances where the step names an instance, side by side."""
+    texts = [template.target, *(value for value in template.params.values() if isinstance(value, str))]
+    is_of_each = any(name in text for text in texts for name in ("{instance}", "{server}"))
+    instances = target.instances if is_of_each and target.instances else (target.instance,)
+    return [
+        Step(
+            actuator=template.actuator,
+            action=template.action,
+            target=_filled(template.target, playbook, target, instance),
+            params={
+                name: _filled(value, playbook, target, instance) if isinstance(value, str) else value
+                for name, value in template.params.items()
+            },
+            timeout=template.timeout,
+            retries=template.retries,
+            backoff=template.backoff,
+            with_previous=template.with_previous or place > 0,
+        )
+        for place, instance in enumerate(instances)
+    ]
+
+
+def _filled(text: str, playbook: Playbook, target: Target, instance: Instance | None) -> str:
+    """The text with its `{names}` replaced; nothing but these names is read from it."""
     names = {
         "target": target.name,
         "service": target.service.name,
-        "instance": target.instance.name if target.instance else None,
-        "server": server,
+        "instance": instance.name if instance else None,
+        "server": instance.server if instance else None,
         "client": target.name if target.kind == "client" else None,
+        "zone": target.name if target.kind == "zone" else None,
     }
     known = {name: value for name, value in names.items() if value is not None}
-    try:
-        filled = template.target.format_map(known)
-    except (KeyError, IndexError, ValueError) as error:
-        raise InvalidInput(
-            f"playbook {playbook.name}: step target {template.target!r} cannot be filled in for {target.key}: "
-            f"{error} is unknown; known are {', '.join(known)}"
-        ) from error
-    return Step(
-        actuator=template.actuator,
-        action=template.action,
-        target=filled,
-        params=dict(template.params),
-        timeout=template.timeout,
-    )
+    for name in _NAME.findall(text):
+        if name not in known:
+            raise InvalidInput(
+                f"playbook {playbook.name}: {text!r} cannot be filled in for {target.key}"
+                f"{f' ({instance.name})' if instance else ''}: {name!r} is unknown; known are {', '.join(known)}"
+            )
+    return _NAME.sub(lambda found: known[found[1]], text)

@@ -7,13 +7,17 @@ from datetime import timedelta
 from quell.incidents.incident import Severity
 from quell.incidents.matcher import Matcher
 from quell.response.autonomy import Autonomy
+from quell.response.release import ReleaseRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTemplate:
     """One step before its target is known.
 
-    `{target}`, `{instance}`, `{server}`, `{service}` and `{client}` are filled in from the incident's suspect.
+    `{target}`, `{instance}`, `{server}`, `{service}`, `{zone}` and `{client}` are filled in from the incident's
+    suspect; in a zone, a step that names an instance or a server is one step for each of the zone's instances, side
+    by side. `with_previous` starts it together with the step before it. A step that does not get through is tried
+    `retries` times more; the wait before is chance, up to `backoff`, which doubles each time.
     """
 
     actuator: str
@@ -22,6 +26,8 @@ class StepTemplate:
     params: Mapping[str, str | int | float] = field(default_factory=dict[str, str | int | float])
     timeout: timedelta = timedelta(seconds=10)
     retries: int = 2
+    backoff: timedelta = timedelta(milliseconds=200)
+    with_previous: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +67,14 @@ class ApprovalPolicy:
 class Limits:
     """Never leave the service below `capacity_floor` of its full capacity; wait `cooldown` between runs on a target.
 
-    `per_hour` is how often the playbook may be planned for one service in any hour.
+    `per_hour` is how often the playbook may be planned for one service in any hour. No step of a plan is tried again
+    when the plan has been at it for longer than `retry_budget`: what cannot be done by then is undone.
     """
 
     capacity_floor: float = 0.5
     cooldown: timedelta = timedelta(minutes=5)
     per_hour: int = 6
+    retry_budget: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +92,22 @@ class FleetLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playbook:
-    """`matchers` select the incidents it answers (on the labels of any of their alerts, plus `service`)."""
+    """`matchers` select the incidents it answers (on the labels of any of their alerts, plus `service`).
+
+    One without steps touches nothing: it pages people.
+    """
 
     name: str
     description: str
     owner: str
     matchers: tuple[Matcher, ...]
-    target_kind: str  # instance | client | service: what a suspect must name for the playbook to apply
+    target_kind: str  # instance | client | service | zone: what a suspect must name for the playbook to apply
     min_confidence: float = 0.0
     steps: tuple[StepTemplate, ...]
-    recovery: RecoveryRule
+    recovery: RecoveryRule = RecoveryRule(signal="")
     approval: ApprovalPolicy = ApprovalPolicy()
     limits: Limits = Limits()
     autonomy: Autonomy = field(default_factory=Autonomy)
+    release: ReleaseRule = field(default_factory=ReleaseRule)
     expires_after: timedelta = timedelta(hours=1)
     runbook: str = ""

@@ -15,6 +15,8 @@ class Action(StrEnum):
     APPLY = "apply"
     JUDGE = "judge"
     UNDO = "undo"
+    RELEASE = "release"
+    EASE = "ease"
     REFUSE = "refuse"
     EXPIRE = "expire"
 
@@ -41,8 +43,15 @@ def _due(mitigation: Mitigation, answer: Answer | None, now: datetime) -> Need |
         return Need(action=Action.EXPIRE, why=f"nobody decided until {deadline:%H:%M:%S} UTC; a person has to look")
     held = (MitigationState.EFFECTIVE, MitigationState.APPLIED)
     if state in held and expires_at is not None and expires_at <= now:
-        return Need(action=Action.UNDO, why=f"it expired at {expires_at:%H:%M:%S} UTC")
+        return Need(action=Action.RELEASE, why=f"it expired at {expires_at:%H:%M:%S} UTC")
+    if is_easing(mitigation):
+        return Need(action=Action.EASE, why="it comes back a little at a time")
     return None
+
+
+def is_easing(mitigation: Mitigation) -> bool:
+    """Whether it is being released a little at a time."""
+    return mitigation.state is MitigationState.UNDOING and mitigation.eased_to is not None
 
 
 def _abandoned(mitigation: Mitigation, answer: Answer | None) -> Need | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from quell.incidents.gantt import Bar, gantt
-from quell.incidents.mitigation import Mitigation, MitigationState, Plan, Step
+from quell.incidents.mitigation import BlastRadius, Mitigation, MitigationState, Plan, Step
 from quell.incidents.timeline import TimelineEntry
 
 _MAX_STATES_DRAWN = 30
@@ -20,7 +20,7 @@ def tell_plan(plan: Plan, plan_hash: str, effects: Sequence[str], incident: str 
         ("target", plan.target),
         ("playbook", plan.playbook),
         ("takes", f"{radius.capacity_share:.0%} of the live capacity of {radius.service}: {_names(radius.instances)}"),
-        ("leaves", f"{radius.capacity_left:.0%} of its full capacity"),
+        ("leaves", f"{radius.capacity_left:.0%} of its full capacity{load_text(radius)}"),
         ("approval", plan.approval_reason),
         ("ends by itself", f"after {plan.expires_after.total_seconds() / 60:g} min"),
         ("plan hash", f"`{plan_hash[:16]}`"),
@@ -29,7 +29,7 @@ def tell_plan(plan: Plan, plan_hash: str, effects: Sequence[str], incident: str 
         (
             f"### Plan: {_action(plan)}",
             _table(("", ""), rows),
-            "#### What it does\n\n" + _numbered(effects or [step_text(step) for step in plan.steps]),
+            "#### What it does\n\n" + _numbered(_staged(plan, effects)),
             "#### How it is undone\n\n" + _numbered(plan.undo),
             "#### Evidence\n\n" + _bullets(plan.evidence),
         )
@@ -55,7 +55,7 @@ def tell_question(
         f"- **For** {incident or plan.incident or 'no incident'}, asked by {_plain(mitigation.requested_by)}",
         f"- **Why** {_short(why)}",
         f"- **Takes** {radius.capacity_share:.0%} of the live capacity of {radius.service}, leaves"
-        f" {radius.capacity_left:.0%} of all",
+        f" {radius.capacity_left:.0%} of all{load_text(radius)}",
         f"- **Undo** {'; '.join(_plain(text) for text in plan.undo) or 'nothing to undo'}; by itself after"
         f" {plan.expires_after.total_seconds() / 60:g} min",
         f"- **Until** {deadline:%H:%M:%S} UTC; plan `{mitigation.plan_hash[:16]}`",
@@ -87,6 +87,14 @@ def tell_outcome(
     return "\n\n".join(part for part in parts if part)
 
 
+def load_text(radius: BlastRadius) -> str:
+    """`; what remains takes 1.5 times its load of now`, where something is taken."""
+    if radius.capacity_share <= 0:
+        return ""
+    factor = radius.load_on_rest
+    return f"; what remains takes {factor:.3g} times its load of now" if factor else "; nothing remains"
+
+
 def step_text(step: Step) -> str:
     params = ", ".join(f"{name} {value}" for name, value in step.params.items())
     return f"{step.actuator}: {step.action} {step.target}" + (f" ({params})" if params else "")
@@ -95,6 +103,13 @@ def step_text(step: Step) -> str:
 def short_title(plan: Plan) -> str:
     """`INC-42 isolate checkout-2`, for the name of a run."""
     return " ".join(part for part in (plan.incident, _action(plan)) if part)
+
+
+def _staged(plan: Plan, effects: Sequence[str]) -> list[str]:
+    """What each step does, with those marked that are done together with the one before."""
+    texts = effects or [step_text(step) for step in plan.steps]
+    pairs = zip(plan.steps, texts, strict=True)
+    return [f"{text} _(side by side with the one before)_" if step.with_previous else text for step, text in pairs]
 
 
 def _action(plan: Plan) -> str:

@@ -1,7 +1,7 @@
 """The target of a playbook: what the evidence names, in the kind that the playbook can act on."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quell.incidents.errors import InvalidInput
 from quell.incidents.incident import Incident
@@ -12,22 +12,28 @@ from quell.incidents.signal import Signal
 from quell.response.playbook import Playbook
 
 CLIENT = "client"
+ZONE = "zone"
+_ZONE_NEEDS = 2  # instances in trouble; one alone is an instance's trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a plan acts on. `name` is the instance, the client or the service; `evidence` says why it."""
+    """What a plan acts on. `name` is the instance, the client, the service or the zone; `evidence` says why it.
+
+    `instances` are those of the service in the zone.
+    """
 
     kind: str
     name: str
     service: Service
     instance: Instance | None = None
+    instances: tuple[Instance, ...] = ()
     evidence: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """The name under which one active mitigation per target is enforced: `instance:checkout-2`."""
-        return f"{self.kind}:{self.name}"
+        return f"zone:{self.service.name}/{self.name}" if self.kind == ZONE else f"{self.kind}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +64,7 @@ def choose(
             reasons.append(f"{playbook.name}: no alert of {incident.id} matches it")
             continue
         signal = signals.get(playbook.recovery.signal)
-        if signal is None or not signal.is_user_facing:
+        if playbook.steps and (signal is None or not signal.is_user_facing):
             reasons.append(f"{playbook.name}: its recovery signal {playbook.recovery.signal} is not user facing")
             continue
         found = find_target(playbook, incident, labels, catalog)
@@ -75,6 +81,8 @@ def find_target(playbook: Playbook, incident: Incident, alerts: Sequence[Labels]
             return _instance(playbook, incident, alerts, catalog)
         case "client":
             return _client(playbook, incident, alerts, catalog)
+        case "zone":
+            return _zone(playbook, incident, alerts, catalog)
         case _:
             service = catalog.service(incident.service)
             if service is None:
@@ -97,6 +105,8 @@ def named_target(playbook: Playbook, service_name: str, name: str, catalog: Cata
         if not name:
             raise InvalidInput(f"playbook {playbook.name} acts on a client, and no target was given")
         return Target(kind="client", name=name, service=service)
+    if playbook.target_kind == ZONE:
+        return _named_zone(service, name)
     if name not in ("", service_name):
         raise InvalidInput(f"playbook {playbook.name} acts on whole services; target {name!r} is not {service_name}")
     return Target(kind="service", name=service_name, service=service)
@@ -129,6 +139,35 @@ def _only_alerting_instance(alerts: Sequence[Labels], catalog: Catalog) -> Targe
     if instance is None:
         return f"no suspect, and the alerts name {len(names)} instances known to the configuration, it needs exactly 1"
     return _target_of(instance, catalog, f"the only instance that the alerts name is {instance.name}")
+
+
+def _zone(playbook: Playbook, incident: Incident, alerts: Sequence[Labels], catalog: Catalog) -> Target | str:
+    """The zone in which every instance of the service is in trouble, and outside of which none is."""
+    service = catalog.service(incident.service)
+    if service is None:
+        return f"service {incident.service} is not in the configuration"
+    alerted = {one[INSTANCE] for one in alerts if INSTANCE in one}
+    suspected = {s.node for s in incident.suspects if s.is_alerted and s.score >= playbook.min_confidence}
+    troubled = [i for i in service.instances if i.name in alerted or i.name in suspected]
+    zones = {i.zone for i in troubled}
+    if len(troubled) < _ZONE_NEEDS or len(zones) != 1 or None in zones:
+        names = ", ".join(i.name for i in troubled) or "no instance"
+        return f"{names} of {service.name} in trouble, it needs {_ZONE_NEEDS} or more that are all in one zone"
+    found = _named_zone(service, str(zones.pop()))
+    well = [i.name for i in found.instances if i not in troubled]
+    if well:
+        return f"zone {found.name} as a whole is not in trouble: {', '.join(well)} of {service.name} is well"
+    reason = f"all instances of {service.name} in zone {found.name} are in trouble and no other: "
+    return replace(found, evidence=(reason + ", ".join(i.name for i in troubled),))
+
+
+def _named_zone(service: Service, name: str) -> Target:
+    name = name.removeprefix(f"{service.name}/")  # as in the key of a zone
+    instances = tuple(i for i in service.instances if i.zone == name)
+    if not name or not instances:
+        known = ", ".join(sorted({i.zone for i in service.instances if i.zone})) or "none"
+        raise InvalidInput(f"target {name!r} is no zone of {service.name}; its zones are {known} (services.yaml)")
+    return Target(kind=ZONE, name=name, service=service, instances=instances)
 
 
 def _target_of(instance: Instance, catalog: Catalog, reason: str) -> Target:

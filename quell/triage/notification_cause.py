@@ -15,6 +15,7 @@ _KIND_OF_ENTRY: Mapping[str, NotificationKind] = {
     "incident open": NotificationKind.REOPENED,
     "severity": NotificationKind.SEVERITY,
     "mitigation awaiting approval": NotificationKind.APPROVAL,
+    "page": NotificationKind.PAGE,
     "fix validated": NotificationKind.APPROVAL,
     "threshold proposed": NotificationKind.APPROVAL,
     "approval escalated": NotificationKind.ESCALATION,

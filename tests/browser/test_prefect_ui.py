@@ -200,7 +200,7 @@ def test_the_run_form_says_what_each_field_is_for(running_quell: Any, page: Page
     expect(page.get_by_text("nothing is touched")).to_be_visible()
     for label, about in (
         ("Select Service", "Needed: the service"),
-        ("Select Instance", "Needed: the instance or client"),
+        ("Select Instance or zone", "Needed: the instance, zone or client"),
         ("Select Requested By", "whoever asks cannot approve"),
     ):
         expect(page.get_by_role("button", name=label)).to_be_visible()
@@ -217,7 +217,7 @@ def test_the_run_form_offers_the_shops_own_names_and_takes_a_typed_client(runnin
     expect(page.get_by_role("option")).to_have_text(["storefront", "checkout", "payment", "catalog"])
     desk.shoot("run-form-services")
     page.get_by_role("option", name="checkout").click()
-    desk.choose("Instance", "checkout-2")
+    desk.choose("Instance or zone", "checkout-2")
     page.get_by_role("tab", name="Client or other").click()
     page.get_by_role("tabpanel", name="Client or other").get_by_role("textbox").fill("batch-importer")
     desk.choose("Requested By", "carol")
@@ -263,7 +263,7 @@ def ask_for_it(desk: Desk, playbook: str) -> None:
     for label, value in (
         ("Playbook", playbook),
         ("Service", "checkout"),
-        ("Instance", "checkout-3"),
+        ("Instance or zone", "checkout-3"),
         ("Requested By", "carol"),
     ):
         desk.choose(label, value)

@@ -1,5 +1,6 @@
 """Every actuator that Quell brings keeps every promise, on the real thing: HAProxy, HTTP, commands, Alertmanager."""
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,13 +13,14 @@ import pytest
 
 from deployments.sandbox.trial_proxy import GREEN, TrialProxy
 from quell.adapters.actuators.command import make_command
+from quell.adapters.actuators.configuration import make_configuration
 from quell.adapters.actuators.conformance import PROMISES, Promise, PromiseBroken, Trial
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.adapters.actuators.hook import make_hook
 from quell.adapters.actuators.silence import make_silence
 from quell.config.config import Config, Connections
 from quell.incidents.mitigation import Step
-from quell.incidents.service import Catalog, Instance, Service
+from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from tests.alertmanager_server import alertmanager_server
 from tests.hook_service import hook_service
 
@@ -148,11 +150,40 @@ def silence_trial(running: ExitStack, folder: Path) -> Trial:
     )
 
 
+def configuration_trial(running: ExitStack, folder: Path) -> Trial:
+    def git(*words: str) -> str:
+        command = ["git", "-c", "user.name=dana", "-c", "user.email=dana@example.org", *words]
+        return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=20).stdout
+
+    git("init", "--quiet", "-b", "main")
+    for text in ("timeout: 800\n", "timeout: 5\n"):
+        (folder / "checkout-2.yaml").write_text(text)
+        git("add", "checkout-2.yaml")
+        git("commit", "--quiet", "-m", f"checkout-2: {text.strip()}")
+    (folder / "running").write_text("timeout: 5\n")
+    repository = ConfigRepository(
+        path=str(folder),
+        files={"checkout-2": "checkout-2.yaml"},
+        validate=("grep", "-q", "timeout", "{file}"),
+        reload=("cp", "{file}", "running"),
+    )
+    service = Service(name="checkout", team="shop", repository=repository)
+    config = replace(CONFIG, catalog=Catalog(services={"checkout": service}))
+    first = git("rev-parse", "HEAD~1").strip()
+    return Trial(
+        actuator=make_configuration("configuration", {}, config),
+        step=Step(actuator="configuration", action="restore", target="checkout-2", params={"commit": first}),
+        unknown_target="checkout-9",
+        effects=lambda: ((folder / "checkout-2.yaml").read_text(), (folder / "running").read_text()),
+    )
+
+
 TRIALS: dict[str, Callable[[ExitStack, Path], Trial]] = {
     **{f"haproxy {action}": haproxy_trial(action) for action in HAPROXY_STEPS},
     "http": hook_trial,
     "command": command_trial,
     "alertmanager": silence_trial,
+    "git": configuration_trial,
 }
 
 

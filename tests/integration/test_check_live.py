@@ -11,9 +11,11 @@ import pytest
 from deployments.cli.check import Finding, check_live
 from deployments.sandbox.layout import find_base_port
 from deployments.sandbox.sandbox import Sandbox
+from quell.adapters.actuators.configuration import ConfigurationActuator, ConfigurationSettings
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.config.check import ACTUATORS
 from quell.config.load import load_config
+from quell.incidents.service import Catalog
 
 pytestmark = pytest.mark.integration
 
@@ -130,7 +132,8 @@ def test_parts_that_do_not_answer_are_one_finding_each(shop: Sandbox, tmp_path: 
 
 
 def test_the_actions_that_are_checked_offline_are_the_ones_that_the_actuator_has() -> None:
-    actuator = HAProxyActuator(socket="/nowhere", maps=None, state_file=None)
-    assert set(ACTUATORS) == {actuator.name}
-    assert ACTUATORS["haproxy"] == actuator.parameters()
-    assert list(actuator.parameters()) == list(actuator.actions())
+    haproxy = HAProxyActuator(socket="/nowhere", maps=None, state_file=None)
+    configuration = ConfigurationActuator("configuration", ConfigurationSettings(), Catalog())
+    assert {actuator.name: actuator.parameters() for actuator in (haproxy, configuration)} == ACTUATORS
+    for actuator in (haproxy, configuration):
+        assert list(actuator.parameters()) == list(actuator.actions())

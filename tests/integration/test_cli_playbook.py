@@ -33,10 +33,9 @@ def quell(folder: Path, *words: str) -> Result:
 
 def test_the_list_says_what_was_earned(folder: Path, tmp_path: Path) -> None:
     empty = json.loads(quell(folder, "list", "--json").output)
-    assert {(row["playbook"], row["level"]) for row in empty} == {
-        (NAME, "approve"),
-        ("throttle-noisy-client", "automatic"),
-    }
+    levels = {row["playbook"]: row["level"] for row in empty}
+    assert levels[NAME] == "approve" and levels["throttle-noisy-client"] == "automatic"
+    assert set(levels) == {file.stem for file in (folder / "playbooks").glob("*.yaml")}
     desk = Desk()
     made = [desk.planned("alertmanager", "sweep")]
     desk.finish(made[0], MitigationState.EFFECTIVE)
@@ -64,9 +63,43 @@ def test_one_playbook_is_described_and_an_unknown_one_names_the_nearest(folder: 
 
 
 def test_checking_names_file_and_line_of_what_is_wrong(folder: Path) -> None:
-    assert "2 playbooks are right" in quell(folder, "check").output
+    count = len(list((folder / "playbooks").glob("*.yaml")))
+    assert f"{count} playbooks are right" in quell(folder, "check").output
     file = folder / "playbooks" / f"{NAME}.yaml"
     file.write_text(file.read_text().replace("level: automatic", "level: autmatic"))
     wrong = quell(folder, "check")
     assert wrong.exit_code == 1
     assert f"{NAME}.yaml:" in wrong.output and "automatic" in wrong.output
+
+
+def test_the_library_shows_every_playbook_and_which_are_in_use(folder: Path) -> None:
+    said = quell(folder, "library").output
+    for name in ("isolate-bad-instance", "drain-zone", "blue-green-switch-back", "page-only"):
+        assert name in said
+    assert "throttle-noisy-client" in said and said.count(" yes ") == len(list((folder / "playbooks").glob("*.yaml")))
+
+
+def test_what_fits_is_added_and_an_own_file_is_never_overwritten(folder: Path) -> None:
+    file = folder / "playbooks" / "drain-zone.yaml"
+    file.unlink()
+    assert quell(folder, "add", "drain-zone").exit_code == 0
+    assert quell(folder, "check").exit_code == 0 and "target_kind: zone" in file.read_text()
+    file.write_text(file.read_text().replace("owner: platform", "owner: mine"))
+    again = quell(folder, "add", "drain-zone")
+    assert again.exit_code == 1 and "stays as it is" in " ".join(again.output.split())
+    assert "owner: mine" in file.read_text()
+
+
+def test_what_does_not_fit_yet_is_put_beside_with_what_to_mend(folder: Path) -> None:
+    """A file that names a hook nobody configured would keep the whole of Quell from starting."""
+    added = quell(folder, "add", "restart-by-hook")
+    said = " ".join(added.output.split())
+    assert added.exit_code == 1
+    assert "restart-by-hook.yaml:" in said and 'actuator "restarter" is not defined' in said
+    assert (folder / "playbooks" / "restart-by-hook.yaml.draft").exists()
+    assert quell(folder, "check").exit_code == 0
+
+
+def test_an_unknown_one_names_the_nearest(folder: Path) -> None:
+    wrong = quell(folder, "add", "drain-zones")
+    assert wrong.exit_code == 1 and "drain-zone" in wrong.output

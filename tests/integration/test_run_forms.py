@@ -58,7 +58,10 @@ def test_the_form_offers_what_the_configuration_knows(desk: Desk, client: SyncPr
     assert "default" not in found["service"]  # nobody's service is chosen by accident
     assert found["requested_by"]["enum"] == ["alice", "bob", "carol", "dave", "erin"]
     instance, other = found["target"]["anyOf"]
-    assert "checkout-2" in instance["enum"] and (instance["title"], other["title"]) == ("Instance", "Client or other")
+    assert "checkout-2" in instance["enum"] and (instance["title"], other["title"]) == (
+        "Instance or zone",
+        "Client or other",
+    )
     assert found["dry_run"]["default"] is True and "nothing is touched" in str(
         client.read_deployment_by_name("mitigate/mitigate").parameter_openapi_schema
     )

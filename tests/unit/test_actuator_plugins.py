@@ -100,34 +100,41 @@ def with_step(folder: Path, step: str) -> None:
 
 
 def test_the_example_opens_and_haproxy_comes_by_its_socket_alone() -> None:
-    assert list(open_actuators(read_config(EXAMPLE))) == ["haproxy"]
+    assert list(open_actuators(read_config(EXAMPLE))) == ["haproxy", "configuration"]
 
 
 def test_what_the_example_shows_in_comments_is_right_when_it_is_taken_in(folder: Path) -> None:
     text = (EXAMPLE / "actuators.yaml").read_text().replace("actuators: {}", "actuators:").replace("\n  # ", "\n  ")
     (folder / "actuators.yaml").write_text(text)
-    assert list(open_actuators(read_config(folder))) == ["haproxy", "alertmanager", "flags", "batch"]
+    assert list(open_actuators(read_config(folder))) == ["haproxy", "configuration", "alertmanager", "flags", "batch"]
 
 
-def test_every_action_of_haproxy_stands_in_the_documentation_with_its_own_sentence() -> None:
+def test_every_action_that_is_built_in_stands_in_the_documentation_with_its_own_sentence() -> None:
     documentation = (EXAMPLE.parents[1] / "docs" / "actuators.md").read_text()
-    haproxy = open_actuators(read_config(EXAMPLE))["haproxy"]
+    built_in = open_actuators(read_config(EXAMPLE)).values()
     rows = [line.strip("| ").split(" | ") for line in documentation.splitlines() if line.startswith("| `")]
-    assert {row[0].strip("`"): row[-1] for row in rows} == haproxy.actions()
+    actions = {name: text for actuator in built_in for name, text in actuator.actions().items()}
+    parameters = {name: list(given) for actuator in built_in for name, given in actuator.parameters().items()}
+    assert {row[0].strip("`"): row[-1] for row in rows} == actions
     named = {row[0].strip("`"): re.findall(r"`([a-z_]+)`", row[-2]) for row in rows}
-    assert named == {action: list(params) for action, params in haproxy.parameters().items()}
+    assert named == parameters
 
 
 def test_what_actuators_yaml_names_is_opened_without_reading_a_secret(folder: Path) -> None:
     """A machine without the secrets can check the configuration; nothing is contacted."""
     config = read_config(folder)
-    assert list(open_actuators(config)) == ["haproxy", "alertmanager", "flags"]
-    assert [actuator.name for actuator in open_actuators(config).values()] == ["haproxy", "alertmanager", "flags"]
+    assert list(open_actuators(config)) == ["haproxy", "configuration", "alertmanager", "flags"]
+    assert [actuator.name for actuator in open_actuators(config).values()] == [
+        "haproxy",
+        "configuration",
+        "alertmanager",
+        "flags",
+    ]
 
 
 def test_a_process_has_the_same_actuators_among_its_resources(folder: Path, tmp_path: Path) -> None:
     spoil(folder, "quell.toml", "sqlite:///.quell/sandbox/quell.db", f"sqlite:///{tmp_path}/quell.db")
-    assert list(open_resources(read_config(folder)).actuators) == ["haproxy", "alertmanager", "flags"]
+    assert list(open_resources(read_config(folder)).actuators) == ["haproxy", "configuration", "alertmanager", "flags"]
 
 
 MISTAKES = {

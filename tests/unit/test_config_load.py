@@ -170,7 +170,7 @@ MISTAKES = {
     ),
     "instance written twice": (
         "services.yaml", "checkout-2: {server: be_checkout/checkout-2", "checkout-1: {server: be_checkout/checkout-2",
-        "services.checkout.instances.checkout-1: is written twice (first on line 49); the second would silently win",
+        "services.checkout.instances.checkout-1: is written twice (first on line 50); the second would silently win",
     ),
     "instance of two services": (
         "services.yaml", "payment-2: {server", "checkout-3: {server",
@@ -251,7 +251,7 @@ MISTAKES = {
     ),
     "unknown kind of target": (
         ISOLATE, "target_kind: instance", "target_kind: instanse",
-        'target_kind: "instanse" is not one of instance, client, service; did you mean "instance"?',
+        'target_kind: "instanse" is not one of instance, client, service, zone; did you mean "instance"?',
     ),
     "bad matcher": (
         ISOLATE, "'{service=~\".+\"}'", "'{service~checkout}'",

@@ -189,3 +189,63 @@ def test_a_playbook_is_not_chosen_when_users_cannot_show_its_recovery() -> None:
 def test_a_target_that_is_not_configured_is_named_with_what_is(service: str, name: str, text: str) -> None:
     with pytest.raises(InvalidInput, match=text):
         named_target(ISOLATE, service, name, CATALOG)
+
+
+def _zoned(*zones: str | None) -> Service:
+    servers = [replace(server, zone=zone) for server, zone in zip(SERVERS, zones, strict=True)]
+    return replace(CHECKOUT, instances=tuple(servers))
+
+
+DRAIN_ZONE = replace(ISOLATE, name="drain-zone", target_kind="zone")
+TROUBLE = ({"instance": "checkout-1"}, {"instance": "checkout-2"})
+
+
+def test_in_a_zone_a_step_is_done_for_each_instance_side_by_side() -> None:
+    service = _zoned("a", "a", "b")
+    target = named_target(DRAIN_ZONE, "checkout", "a", Catalog(services={"checkout": service}))
+    plan = _plan(DRAIN_ZONE, target)
+    assert [step.target for step in plan.steps] == ["be/checkout-1", "be/checkout-2"]
+    assert plan.stages == ((1, 2),) and plan.target == "zone:checkout/a"
+    assert plan.blast_radius.instances == ("checkout-1", "checkout-2")
+    assert plan.blast_radius.capacity_left == pytest.approx(1 / 3)
+
+
+def test_stages_follow_with_previous() -> None:
+    after = StepTemplate(actuator="haproxy", action="isolate", target="be/checkout-3")
+    book = replace(DRAIN_ZONE, steps=(*DRAIN_ZONE.steps, after, replace(after, with_previous=True)))
+    target = named_target(book, "checkout", "a", Catalog(services={"checkout": _zoned("a", "a", "b")}))
+    plan = _plan(book, target)
+    assert plan.stages == ((1, 2), (3, 4))
+    alone = replace(plan, steps=(*plan.steps[:3], replace(plan.steps[3], with_previous=False)))
+    assert alone.stages == ((1, 2), (3,), (4,)) and plan_hash(alone) != plan_hash(plan)
+
+
+@pytest.mark.parametrize(
+    ("zones", "alerts", "said"),
+    [
+        (("a", "a", "b"), TROUBLE, "zone:checkout/a"),
+        (("a", "b", "b"), TROUBLE, "all in one zone"),
+        ((None, None, None), TROUBLE, "all in one zone"),
+        (("a", "a", "a"), TROUBLE, "checkout-3 of checkout is well"),
+        (("a", "b", "b"), TROUBLE[:1], "it needs 2 or more"),
+    ],
+)
+def test_a_zone_is_drained_only_when_all_of_it_and_nothing_else_is_in_trouble(
+    zones: tuple[str | None, ...], alerts: tuple[dict[str, str], ...], said: str
+) -> None:
+    incident = replace(INCIDENT, service="checkout", suspects=())
+    found = choose([DRAIN_ZONE], incident, alerts, Catalog(services={"checkout": _zoned(*zones)}), SIGNALS)
+    assert said in (found.target.key if isinstance(found, Choice) else found.reasons[0])
+
+
+def test_an_unknown_zone_is_named_with_those_that_are() -> None:
+    with pytest.raises(InvalidInput, match="'c' is no zone of checkout; its zones are a, b"):
+        named_target(DRAIN_ZONE, "checkout", "c", Catalog(services={"checkout": _zoned("a", "a", "b")}))
+
+
+@pytest.mark.parametrize("text", ["{target.__class__}", "{0}", "{server!r}", "{client}"])
+def test_nothing_but_names_is_read_from_a_step(text: str) -> None:
+    """Format strings can reach into objects; a playbook's text cannot."""
+    book = replace(ISOLATE, steps=(replace(ISOLATE.steps[0], target=text),))
+    with pytest.raises(InvalidInput, match="is unknown; known are target, service, instance, server"):
+        _plan(book, named_target(book, "checkout", "checkout-2", CATALOG))

@@ -5,14 +5,14 @@ and undo is also written to the map file or the server-state file so that a relo
 `set maxconn frontend` is never used: raising it on a full frontend kills HAProxy 2.6 (haproxy/haproxy#2726).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 from quell.adapters.actuators.haproxy_maps import Shed, Switch, Throttle, ThrottleAll
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
-from quell.adapters.actuators.haproxy_servers import Isolate, Maint, Weight, known_server
+from quell.adapters.actuators.haproxy_servers import Isolate, Maint, ServerLever, Weight, known_server
 from quell.config.config import Config
 from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import Step
@@ -33,23 +33,22 @@ class HAProxyActuator:
     def __init__(
         self, *, socket: str, maps: Path | None, state_file: Path | None, timeout: timedelta = timedelta(seconds=5)
     ) -> None:
-        client = RuntimeClient(socket, timeout)
-        self._client = client
-        self._levers: Mapping[str, Lever] = {
-            "isolate": Isolate(client, state_file),
-            "maint": Maint(client, state_file),
-            "weight": Weight(client, state_file),
-            "throttle": Throttle(client, maps),
-            "throttle_all": ThrottleAll(client, maps),
-            "shed": Shed(client, maps),
-            "switch": Switch(client, maps),
+        self._client = RuntimeClient(socket, timeout)
+        self._levers: Mapping[str, tuple[Callable[[RuntimeClient, Path | None], Lever], Path | None]] = {
+            "isolate": (Isolate, state_file),
+            "maint": (Maint, state_file),
+            "weight": (Weight, state_file),
+            "throttle": (Throttle, maps),
+            "throttle_all": (ThrottleAll, maps),
+            "shed": (Shed, maps),
+            "switch": (Switch, maps),
         }
 
     def actions(self) -> Mapping[str, str]:
-        return {name: (type(lever).__doc__ or "").splitlines()[0] for name, lever in self._levers.items()}
+        return {name: (lever.__doc__ or "").splitlines()[0] for name, (lever, _) in self._levers.items()}
 
     def parameters(self) -> Mapping[str, tuple[str, ...]]:
-        return {name: lever.parameters for name, lever in self._levers.items()}
+        return {name: lever(self._client, None).parameters for name, (lever, _) in self._levers.items()}
 
     def describe(self, step: Step) -> str:
         return self._lever(step).describe(step)
@@ -80,11 +79,27 @@ class HAProxyActuator:
     def witness(self, step: Step) -> str:
         return self._lever(step).witness(step)
 
-    def _lever(self, step: Step) -> "Lever":
-        lever = self._levers.get(step.action)
-        if lever is None:
-            raise InvalidInput(f"haproxy has no action {step.action!r}; it has {', '.join(self._levers)}")
+    def can_ease(self, step: Step) -> bool:
+        return isinstance(self._lever(step), ServerLever)
+
+    def ease(self, step: Step, state_before: State, share: float) -> None:
+        self._server_lever(step).ease(step, state_before, share)
+
+    def answered(self, step: Step) -> tuple[int, int]:
+        return self._server_lever(step).answered(step)
+
+    def _server_lever(self, step: Step) -> ServerLever:
+        lever = self._lever(step)
+        if not isinstance(lever, ServerLever):
+            raise InvalidInput(f"{step.action} of {step.target} comes back at once, only servers a little at a time")
         return lever
+
+    def _lever(self, step: Step) -> "Lever":
+        """The lever for one call, whose commands all together may take as long as the step's timeout."""
+        if step.action not in self._levers:
+            raise InvalidInput(f"haproxy has no action {step.action!r}; it has {', '.join(self._levers)}")
+        lever, file = self._levers[step.action]
+        return lever(self._client.within(step.timeout), file)
 
 
 def make_haproxy(name: str, settings: Mapping[str, Any], config: Config) -> HAProxyActuator:  # noqa: ARG001

@@ -1,7 +1,9 @@
 """HAProxy's runtime API: one command, one reply, and the few replies that Quell reads."""
 
+import csv
 import re
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,9 +54,14 @@ class ServerState:
 class RuntimeClient:
     """Speaks to the runtime API over a unix socket (a path) or TCP (host:port), one connection per command."""
 
-    def __init__(self, address: str, timeout: timedelta) -> None:
+    def __init__(self, address: str, timeout: timedelta, until: float = float("inf")) -> None:
         self.address = address
-        self._seconds = timeout.total_seconds()
+        self._timeout = timeout
+        self._until = until  # time.monotonic() after which no command is sent
+
+    def within(self, time_left: timedelta) -> "RuntimeClient":
+        """The same, for commands that all together may take so long from now."""
+        return RuntimeClient(self.address, self._timeout, time.monotonic() + time_left.total_seconds())
 
     def ask(self, *words: str) -> str:
         """Send one command and return its reply without the trailing blank lines.
@@ -66,8 +73,11 @@ class RuntimeClient:
             raise InvalidInput("`set maxconn frontend` is never sent: it can kill HAProxy 2.6 (haproxy/haproxy#2726)")
         for word in words:
             check_word(word)
+        seconds = min(self._timeout.total_seconds(), self._until - time.monotonic())
+        if seconds <= 0:
+            raise Unavailable(f"haproxy at {self.address} took longer than the step's timeout; is it overloaded?")
         try:
-            with self._connect() as connection:
+            with self._connect(seconds) as connection:
                 connection.sendall(" ".join(words).encode() + b"\n")
                 connection.shutdown(socket.SHUT_WR)
                 return _read_all(connection).decode(errors="replace").strip("\n")
@@ -94,6 +104,16 @@ class RuntimeClient:
         lines = [line.split(None, 2) for line in self.ask("show", "map", map_id).splitlines()]
         return {parts[1]: parts[2] if len(parts) > 2 else "" for parts in lines if len(parts) > 1}
 
+    def answers_of(self, target: str) -> tuple[int, int]:
+        """How many requests `backend/server` answered since HAProxy started, and how many of them with 5xx."""
+        backend, _, server = target.partition("/")
+        lines = self.ask("show", "stat").removeprefix("# ").splitlines()
+        for row in csv.DictReader(lines):
+            if (row["pxname"], row["svname"]) == (backend, server):
+                given = [int(row[f"hrsp_{kind}"] or 0) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other")]
+                return sum(given), given[4]
+        return 0, 0
+
     def rate_of(self, key: str) -> int | None:
         """How many requests in its table's period HAProxy counts for a key; None where it counts none."""
         for line in self.ask("show", "table").splitlines():
@@ -105,13 +125,13 @@ class RuntimeClient:
                 return int(counted["rate"])
         return None
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, seconds: float) -> socket.socket:
         tcp = _ADDRESS.fullmatch(self.address)
         if tcp:
-            return socket.create_connection((tcp["host"].strip("[]"), int(tcp["port"])), timeout=self._seconds)
+            return socket.create_connection((tcp["host"].strip("[]"), int(tcp["port"])), timeout=seconds)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(self._seconds)
+            connection.settimeout(seconds)
             connection.connect(self.address)
         except BaseException:
             connection.close()

@@ -13,7 +13,7 @@ from quell.incidents.mitigation import Step
 State = Mapping[str, str]
 
 
-class _ServerLever:
+class ServerLever:
     """What isolate, maint and weight share: the server's administrative state and weight, before and after."""
 
     parameters: tuple[str, ...] = ()
@@ -33,6 +33,18 @@ class _ServerLever:
 
     def verify_undone(self, step: Step, state_before: State) -> bool:
         return self._in_force(step, state_before)
+
+    def ease(self, step: Step, state_before: State, share: float) -> None:
+        """Ready, with this share of the weight that it had before, and at least 1: 0 would be none at all."""
+        self._server(step)
+        weight = max(round(int(state_before["weight"]) * share), 1)
+        self._client.order("set", "weight", step.target, str(weight))  # first, or it would get its full share at once
+        self._client.order("set", "server", step.target, "state", state_before["admin_state"])
+        self._persist()
+
+    def answered(self, step: Step) -> tuple[int, int]:
+        self._server(step)
+        return self._client.answers_of(step.target)
 
     def witness(self, step: Step) -> str:
         """A server that HAProxy's own checks find down."""
@@ -55,7 +67,7 @@ class _ServerLever:
             write_state(self._file, lambda: self._client.ask("show", "servers", "state"))
 
 
-class Isolate(_ServerLever):
+class Isolate(ServerLever):
     """Takes one server (`backend/server`) out: it gets no new requests, running ones finish.
 
     Isolation silences the server's own alert, since it has no traffic any more: recovery is judged elsewhere.
@@ -76,7 +88,7 @@ class Isolate(_ServerLever):
         return self._in_force(step, {"admin_state": "drain"})
 
 
-class Maint(_ServerLever):
+class Maint(ServerLever):
     """Puts one server (`backend/server`) into maintenance: no new requests, no health checks, sessions move elsewhere.
 
     For a machine that is about to be worked on. Unlike a drained one it also loses the clients that stick to it.
@@ -97,7 +109,7 @@ class Maint(_ServerLever):
         return self._in_force(step, {"admin_state": "maint"})
 
 
-class Weight(_ServerLever):
+class Weight(ServerLever):
     """Sets the weight of one server (params: weight 0..256), for a canary or a gradual return.
 
     Absolute numbers only: a percentage is a share of the initial weight and stays 0 when that is 0.

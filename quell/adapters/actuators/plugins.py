@@ -21,6 +21,7 @@ from quell.ports import Actuator
 
 GROUP = "quell.actuators"
 HAPROXY = "haproxy"
+CONFIGURATION, GIT = "configuration", "git"
 Factory = Callable[[str, Mapping[str, Any], Config], Actuator]
 M = TypeVar("M", bound=BaseModel)
 
@@ -67,10 +68,15 @@ def open_actuators(config: Config) -> Mapping[str, Actuator]:
 
 
 def _named(config: Config) -> list[ActuatorSettings]:
-    """Those of actuators.yaml, and HAProxy where its socket is known."""
-    source = Source(file=str(config.folder / "quell.toml"))
-    haproxy = [ActuatorSettings(name=HAPROXY, kind=HAPROXY, source=source)] if config.connections.haproxy_socket else []
-    return [*haproxy, *config.actuators.values()]
+    """HAProxy where its socket is known, configuration in git where a service has some, and those of actuators.yaml."""
+    known: dict[str, ActuatorSettings] = {}
+    if config.connections.haproxy_socket:
+        source = Source(file=str(config.folder / "quell.toml"))
+        known[HAPROXY] = ActuatorSettings(name=HAPROXY, kind=HAPROXY, source=source)
+    if any(service.repository for service in config.catalog.services.values()):
+        source = Source(file=str(config.folder / "services.yaml"))
+        known[CONFIGURATION] = ActuatorSettings(name=CONFIGURATION, kind=GIT, source=source)
+    return [*(known | dict(config.actuators)).values()]
 
 
 def _open(one: ActuatorSettings, config: Config) -> Actuator | list[Problem]:
