@@ -6,9 +6,9 @@ Quell runs. What is chosen from something that changes every minute, or that no 
 The flows check everything once more: a caller of Prefect's API can switch its check off.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -21,11 +21,12 @@ from quell.config.load import read_config
 from quell.incidents.errors import QuellError
 from quell.incidents.incident import ACTIVE_STATES as ACTIVE_INCIDENTS
 from quell.ports import Transaction
+from quell.response.story import short_title
 from tasks.record import ACTIVE_STATES
 from tasks.resources import Resources
 
 Schema = dict[str, Any]
-_MOST_OFFERED = 100  # the newest; more would be a list that nobody reads
+_MOST_OFFERED, _MOST_EXPLAINED = 100, 8  # the newest; more would be a list that nobody reads
 _INCIDENT, _MITIGATION = r"^(INC-[0-9]{1,18})?$", r"^MIT-[0-9]{1,18}$"
 # What may be a name on the wire of some actuator; each of them checks more closely.
 _TYPED_TARGET = r"^[A-Za-z0-9_.:#/@+-]{0,128}$"
@@ -39,8 +40,8 @@ class Choices:
     services: tuple[str, ...]
     targets: tuple[str, ...]  # instances, and zones as SERVICE/ZONE
     people: tuple[str, ...]
-    incidents: tuple[str, ...] = ()
-    releasable: tuple[str, ...] = ()
+    incidents: Mapping[str, str] = field(default_factory=dict[str, str])  # id -> what it is
+    releasable: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def choices_of(config: Config, tx: Transaction | None = None) -> Choices:
@@ -55,8 +56,8 @@ def choices_of(config: Config, tx: Transaction | None = None) -> Choices:
         services=tuple(config.catalog.services),
         targets=(*config.catalog.instances, *_zones(config)),
         people=tuple(config.people),
-        incidents=tuple(incident.id for incident in incidents),
-        releasable=tuple(mitigation.id for mitigation in mitigations),
+        incidents={i.id: f"{i.severity}, {i.service}" if config.catalog.service(i.service) else "" for i in incidents},
+        releasable={m.id: f"{short_title(m.plan)}, {m.state.replace('_', ' ')}" for m in mitigations},
     )
 
 
@@ -69,6 +70,7 @@ def mitigate_form(choices: Choices) -> Schema:
     _choose(fields["requested_by"], choices.people)
     _choose_or_type(fields["target"], "Instance or zone", choices.targets, "Client or other", _TYPED_TARGET)
     _choose_or_type(fields["incident"], "Going on", choices.incidents, "Another", _INCIDENT)
+    _explain(fields["incident"], choices.incidents)
     return schema
 
 
@@ -77,6 +79,7 @@ def release_form(choices: Choices) -> Schema:
     schema = deepcopy(parameter_schema(release).model_dump())
     fields = schema["definitions"]["ReleaseRequest"]["properties"]
     _choose_or_type(fields["mitigation"], "In force", choices.releasable, "Another", _MITIGATION)
+    _explain(fields["mitigation"], choices.releasable)
     _choose(fields["requested_by"], choices.people)
     return schema
 
@@ -118,21 +121,28 @@ def _zones(config: Config) -> list[str]:
     return list(dict.fromkeys(zones))
 
 
-def _choose(field: Schema, names: Sequence[str]) -> None:
+def _choose(shown: Schema, names: Sequence[str]) -> None:
     """A list to choose from. Without any name the field stays as it is: an empty list could never be filled in."""
     if not names:
         return
-    if field.get("default") not in names:
-        field.pop("default", None)
-    field["enum"] = list(names)
+    if shown.get("default") not in names:
+        shown.pop("default", None)
+    shown["enum"] = list(names)
 
 
-def _choose_or_type(field: Schema, chosen: str, names: Sequence[str], typed: str, pattern: str) -> None:
+def _explain(shown: Schema, meanings: Mapping[str, str]) -> None:
+    """The list shows ids only, so the line above it says what the newest are."""
+    said = [f"{id}: {meaning}" for id, meaning in list(meanings.items())[:_MOST_EXPLAINED] if meaning]
+    if said:
+        shown["description"] += f" ({'; '.join(said)})"
+
+
+def _choose_or_type(shown: Schema, chosen: str, names: Collection[str], typed: str, pattern: str) -> None:
     """Two tabs: a list to choose from, and a line to type in; without any name only the line."""
     if not names:
-        field["pattern"] = pattern
+        shown["pattern"] = pattern
         return
-    kind = field.pop("type")
-    field.pop("default", None)  # it would open the second tab
+    kind = shown.pop("type")
+    shown.pop("default", None)  # it would open the second tab
     listed = {"title": chosen, "type": kind, "enum": list(names)}
-    field["anyOf"] = [listed, {"title": typed, "type": kind, "pattern": pattern}]
+    shown["anyOf"] = [listed, {"title": typed, "type": kind, "pattern": pattern}]

@@ -112,6 +112,8 @@ def test_open_incidents_and_what_can_be_released_are_offered_while_they_last(
     assert offer_what_is_there(desk.res) == ["mitigate/mitigate", "release/release"]
     assert fields(client, "mitigate/mitigate", "MitigationRequest")["incident"]["anyOf"][0]["enum"] == ["INC-1"]
     assert fields(client, "release/release", "ReleaseRequest")["mitigation"]["anyOf"][0]["enum"] == ["MIT-1"]
+    assert "MIT-1: INC-1 isolate checkout-2, applied" in str(fields(client, "release/release", "ReleaseRequest"))
+    assert "INC-1: major, checkout" in str(fields(client, "mitigate/mitigate", "MitigationRequest"))
     assert offer_what_is_there(desk.res) == []
     given = {"requested_by": "bob", "reason": "mended"}
     assert ask(client, "release/release", {"mitigation": "MIT-1", **given}).status_code == 201
