@@ -89,7 +89,7 @@ def is_answered_elsewhere(res: Resources, tx: Transaction, mitigation: Mitigatio
     """
     found = tx.decisions.find({"subject": mitigation.id})
     elsewhere = [d for d in found if d.plan_hash == mitigation.plan_hash and d.channel != PREFECT]
-    if tally_of(res, tx, mitigation).answer is not None:
+    if not elsewhere or tally_of(res, tx, mitigation).answer is not None:
         return bool(elsewhere)
     return len(elsewhere) > asked_on(tx, mitigation.id, PREFECT).woken
 

@@ -12,10 +12,10 @@ import anyio
 import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL
-from prefect.states import State
 from prefect.testing.utilities import prefect_test_harness
 from prefect.workers.process import ProcessJobConfiguration
 
@@ -55,11 +55,8 @@ def api() -> str:
 
 def post(path: str, body: Any, method: str = "POST") -> httpx.Response:
     """Prefect on SQLite answers 503 while another of its own writers holds the database: asked again, as clients do."""
-    for _ in range(20):
-        answer = httpx.request(method, f"{api()}{path}", json=body, timeout=30)
-        if answer.status_code != 503:
-            break
-    return answer
+    answers = (httpx.request(method, f"{api()}{path}", json=body, timeout=30) for _ in range(20))
+    return next(answer for answer in answers if answer.status_code != 503)
 
 
 def start(client: SyncPrefectClient, request: dict[str, Any], **more: Any) -> httpx.Response:

@@ -39,10 +39,12 @@ def desk(tmp_path: Path, client: SyncPrefectClient) -> Iterator[Desk]:
 
 
 def ask(client: SyncPrefectClient, name: str, request: dict[str, Any], **more: Any) -> httpx.Response:
-    """What a person or a program asks of Prefect's REST interface."""
+    """What a person or a program asks of Prefect's REST interface; its SQLite is busy now and then, and says so."""
     id = client.read_deployment_by_name(name).id
     address = f"{PREFECT_API_URL.value()}/deployments/{id}/create_flow_run"
-    return httpx.post(address, json={"parameters": {"request": request}, **more}, timeout=30)
+    body = {"parameters": {"request": request}, **more}
+    answers = (httpx.post(address, json=body, timeout=30) for _ in range(20))
+    return next(answer for answer in answers if answer.status_code != 503)
 
 
 def fields(client: SyncPrefectClient, name: str, form: str) -> dict[str, Any]:
