@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import httpx
@@ -17,8 +17,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from deployments.run_forms import choices_of, offer
 from deployments.supervisor import Program
-from quell.config.config import Intervals
+from quell.config.config import Config
 from quell.incidents.errors import Unavailable
 
 POOL = "quell"
@@ -73,18 +74,31 @@ def is_healthy(api_url: str) -> bool:
         return False
 
 
-def register(intervals: Intervals, env: Mapping[str, str]) -> None:
-    """Create the work pool and all deployments of prefect.yaml, then set the schedules of quell.toml.
+def register(config: Config, env: Mapping[str, str]) -> None:
+    """Create the work pool and all deployments of prefect.yaml, then set schedules and forms by the configuration.
 
     Raises Unavailable with Prefect's own words when it refuses.
     """
     full = {**os.environ, **env, "QUELL_HOME": str(Path.cwd())}
-    _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], full)
-    with files("deployments").joinpath("prefect.yaml") as path:
+    create_pool(full)
+    with as_file(files("deployments") / "prefect.yaml") as path:
         _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(path)], full)
     with _client(env) as client:
-        _set_interval(client, "detection-sweep/detection-sweep", intervals.sweep)
-        _set_interval(client, "refresh-baselines/refresh-baselines", intervals.refresh_baselines)
+        _set_interval(client, "detection-sweep/detection-sweep", config.intervals.sweep)
+        _set_interval(client, "refresh-baselines/refresh-baselines", config.intervals.refresh_baselines)
+        offer(client, choices_of(config))
+
+
+def create_pool(env: Mapping[str, str]) -> None:
+    """Create the work pool, or give it its template back.
+
+    Prefect's own template lets whoever starts a run choose command and environment of its process
+    (PrefectHQ/prefect#17112). Ours has no variables: the server refuses job variables, and a worker finds no place for
+    them. `env` must not stand in it at all: where it does, a worker merges a run's own into it.
+    """
+    with as_file(files("deployments") / "work_pool.json") as path:
+        template = ["--base-job-template", str(path)]
+        _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite", *template], env)
 
 
 def prove_scheduling(env: Mapping[str, str]) -> None:

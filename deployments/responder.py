@@ -14,14 +14,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import FrameType
 
+from deployments.run_forms import offer_what_is_there
 from flows.response import respond
 from flows.upkeep import reconcile
+from quell.incidents.decision import Answer
 from quell.incidents.errors import QuellError, Refused
 from quell.incidents.incident import ACTIVE_STATES, Incident, IncidentState
 from quell.incidents.mitigation import HOLDING_STATES, MitigationState
 from quell.incidents.next_step import NextStep, is_answered, next_step, step_key
 from tasks.intake import drain_inbox
 from tasks.notifier import run_notifier
+from tasks.question import is_answered_elsewhere
+from tasks.record import QUELL
 from tasks.resources import Resources, resources
 from tasks.runs import resume_run, run_state, start_run
 from tasks.suspicion import suspect_live
@@ -61,6 +65,7 @@ class Responder:
     pool: ThreadPoolExecutor
     answering: dict[str, float] = field(default_factory=dict)  # incident -> when it may be tried again
     reconciling: Future[object] | None = None
+    offering: Future[object] | None = None
     looks: dict[str, _Look] = field(default_factory=dict[str, _Look])
     looking: ThreadPoolExecutor = field(default_factory=_looking_pool)
     since: datetime = field(init=False)
@@ -119,17 +124,16 @@ class Responder:
         self.looks[incident] = _Look(alerts=alerts, again_at=time.monotonic() + pause, is_due=is_due)
 
     def resume(self) -> None:
-        """Wake suspended `mitigate` runs that a person has answered on the page or the command line."""
+        """Wake suspended `mitigate` runs that a person has answered on the page or the command line.
+
+        Those with enough answers go on; where another person is needed, the run shows its question anew, once.
+        """
         with self.res.store.reading() as tx:
-            answered = [
-                (mitigation, decision)
-                for mitigation in tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})
-                for decision in tx.decisions.find({"subject": mitigation.id})
-                if decision.plan_hash == mitigation.plan_hash and decision.channel != "prefect"
-            ]
-        for mitigation, decision in answered:
+            waiting = tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})
+            answered = [mitigation for mitigation in waiting if is_answered_elsewhere(self.res, tx, mitigation)]
+        for mitigation in answered:
             if mitigation.flow_run and run_state(mitigation.flow_run) == "paused":
-                values = {"answer": decision.answer, "person": decision.person, "one_time_code": "", "comment": ""}
+                values = {"answer": Answer.APPROVE, "person": QUELL, "one_time_code": "", "comment": ""}
                 try:
                     resume_run(mitigation.flow_run, values)
                 except Refused as error:  # somebody was faster; the flow reads the decision from the store
@@ -150,6 +154,17 @@ class Responder:
             reconcile()
         except Exception:  # noqa: BLE001 - the next round tries again, and so does the scheduled deployment
             _LOG.exception("reconcile failed; it is tried again")
+
+    def offer_forms(self) -> None:
+        """Bring the choices of Prefect's forms up to date; a Prefect that hangs keeps nothing else waiting."""
+        if self.offering is None or self.offering.done():
+            self.offering = self.looking.submit(self._offer_forms)
+
+    def _offer_forms(self) -> None:
+        try:
+            offer_what_is_there(self.res)
+        except Exception as error:  # noqa: BLE001 - the forms show older choices, and what is new may be typed
+            _LOG.info("the forms in Prefect could not be brought up to date: %s", error)
 
     def watch(self) -> None:
         """Notice when sweeps stop: they depend on Prefect's server and worker, this process does not."""
@@ -221,6 +236,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
                     since_slow_round = 0.0
                 if time.monotonic() >= reconcile_at:
                     responder.reconcile()
+                    responder.offer_forms()
                     reconcile_at = time.monotonic() + res.config.intervals.reconcile.total_seconds()
                 failures = 0
             except QuellError as error:

@@ -1,27 +1,22 @@
 """Approval: take a person's answer to a plan, from whatever channel, through the one check."""
 
-import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from quell.adapters.identity import code_step
 from quell.incidents.decision import Answer, Decision, Person
-from quell.incidents.errors import InvalidInput, NotFound, Refused
-from quell.incidents.fix import FixState
-from quell.incidents.mitigation import MitigationState
-from quell.incidents.threshold import ThresholdState
-from quell.incidents.timeline import NO_INCIDENT, Event
+from quell.incidents.errors import InvalidInput, Refused
+from quell.incidents.timeline import NO_INCIDENT
 from quell.ports import Transaction
-from quell.response.approval import Question, check
+from quell.response.approval import Question, check, tally
 from quell.response.refusal import Allowed, Refusal
 from tasks.proof import spent_steps
+from tasks.question import REJECTED, about, incident_of, question_about
 from tasks.record import QUELL, acknowledge
 from tasks.resources import Resources
 
-_REJECTED = "decision rejected"
 _FAILED_CODES_COUNT_FOR = timedelta(minutes=10)
 _LONGEST_WAY = timedelta(minutes=5)  # a resumed run waits for a worker and its own start
-_DEFAULT_ROLES = ("approver",)
 
 
 def decide(
@@ -49,7 +44,7 @@ def decide(
     with res.store.writing() as tx:
         now, question = res.clock(), question_about(res, tx, subject)
         decision = Decision(
-            id=f"{subject}/{plan_hash[:16]}",
+            id=_next_id(tx, subject, plan_hash),
             subject=subject,
             plan_hash=plan_hash,
             person=person,
@@ -61,11 +56,17 @@ def decide(
         )
         verdict = _verdict(res, tx, question, decision, found)
         if not isinstance(verdict, Refusal):
-            _store(tx, decision, _incident_of(tx, subject))
-            return decision
+            return _store(tx, question, decision)
         _tell_rejected(tx, decision, verdict)
     # outside of the transaction, which would take the line on the timeline back
     raise _refused(decision, verdict)
+
+
+def _next_id(tx: Transaction, subject: str, plan_hash: str) -> str:
+    """The first answer to a plan has the plan's id, the next ones a number: of two at once the store takes one."""
+    first = f"{subject}/{plan_hash[:16]}"
+    given = sum(decision.id.startswith(first) for decision in tx.decisions.find({"subject": subject}))
+    return f"{first}/{given + 1}" if given else first
 
 
 def _proven_step(person: Person | None, code: str, given_at: datetime | None, now: datetime) -> int | None:
@@ -95,8 +96,8 @@ def _verdict(
 def _tell_rejected(tx: Transaction, decision: Decision, verdict: Refusal) -> None:
     evidence = {"rule": verdict.rule, "channel": decision.channel, "person": decision.person}
     text = f"{decision.answer} by {decision.person or 'nobody'}: {verdict.sentence}"
-    incident = _incident_of(tx, decision.subject)
-    tx.timeline.append(_event(incident, decision.subject, _REJECTED, QUELL, text, decision.at, evidence))
+    incident = incident_of(tx, decision.subject)
+    tx.timeline.append(about(incident, decision.subject, REJECTED, QUELL, text, decision.at, evidence))
 
 
 def _refused(decision: Decision, verdict: Refusal) -> Refused:
@@ -108,29 +109,6 @@ def _refused(decision: Decision, verdict: Refusal) -> Refused:
     )
 
 
-def question_about(res: Resources, tx: Transaction, subject: str) -> Question:
-    """What is asked about a mitigation, a fix or a threshold version, and whether it is still open."""
-    if (mitigation := tx.mitigations.get(subject)) is not None:
-        playbook = res.config.playbooks.get(mitigation.playbook)
-        return _question(
-            tx,
-            subject,
-            hash=mitigation.plan_hash,
-            requested_by=mitigation.requested_by,
-            roles=playbook.approval.roles if playbook else _DEFAULT_ROLES,
-            deadline=mitigation.approval_deadline,
-            waits=mitigation.state is MitigationState.AWAITING_APPROVAL,
-            state=mitigation.state,
-        )
-    if (fix := tx.fixes.get(subject)) is not None:
-        waits = fix.state in (FixState.PROPOSED, FixState.VALIDATED)
-        return _question(tx, subject, hash=text_hash(fix.diff), waits=waits, state=fix.state)
-    if (version := tx.thresholds.get(subject)) is not None:
-        waits = version.state in (ThresholdState.PROPOSED, ThresholdState.SHADOW)
-        return _question(tx, subject, hash=text_hash(version.rule), waits=waits, state=version.state)
-    raise NotFound(f"{subject} is no mitigation, fix or threshold version in the store")
-
-
 def used_code_steps(tx: Transaction, person: str) -> set[int]:
     """The time steps of every code that the person has used: to decide, to label, to sign in and to act."""
     steps = [decision.code_step for decision in tx.decisions.find({"person": person})]
@@ -138,53 +116,26 @@ def used_code_steps(tx: Transaction, person: str) -> set[int]:
     return {step for step in steps if step is not None} | set(spent_steps(tx, person))
 
 
-def text_hash(text: str) -> str:
-    """The hash to which the approval of a diff or a rule file is bound."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def rejections(res: Resources, subject: str, channel: str) -> int:
-    """How many answers from one channel were not accepted; the next question of that channel has the next number."""
-    with res.store.reading() as tx:
-        entries = tx.timeline.of(_incident_of(tx, subject) or NO_INCIDENT)
-    return sum(e.kind == _REJECTED and e.subject == subject and e.evidence.get("channel") == channel for e in entries)
-
-
-def _question(
-    tx: Transaction,
-    subject: str,
-    *,
-    hash: str,  # noqa: A002 - the word of the field
-    waits: bool,
-    state: str,
-    requested_by: str = QUELL,
-    roles: tuple[str, ...] = _DEFAULT_ROLES,
-    deadline: datetime | None = None,
-) -> Question:
-    known = next((d for d in tx.decisions.find({"subject": subject}) if d.plan_hash == hash), None)
-    return Question(
-        subject=subject,
-        plan_hash=hash,
-        requested_by=requested_by,
-        roles=roles,
-        deadline=deadline,
-        is_open=waits and known is None,
-        state=f"answered by {known.person} ({known.answer})" if known else state.replace("_", " "),
-    )
-
-
-def _store(tx: Transaction, decision: Decision, incident: str | None) -> None:
+def _store(tx: Transaction, question: Question, decision: Decision) -> Decision:
+    """Write it down, with where the question stands now; enough approvals are the mitigation's approval."""
+    so_far = tally(question, [*tx.decisions.find({"subject": decision.subject}), decision])
+    decision = replace(decision, standing=so_far.standing)
     tx.decisions.add(decision)
-    mitigation = tx.mitigations.get(decision.subject)
-    if mitigation is not None and decision.answer is Answer.APPROVE:
-        tx.mitigations.put(
-            replace(mitigation, approved_by=decision.person, approved_at=decision.at, updated_at=decision.at)
-        )
+    incident, mitigation = incident_of(tx, decision.subject), tx.mitigations.get(decision.subject)
+    if mitigation is not None:
+        known = replace(mitigation, approvers=question.approvers)
+        if so_far.answer is Answer.APPROVE:
+            by = ", ".join(so_far.people)
+            known = replace(known, approved_by=by, approved_at=decision.at, updated_at=decision.at)
+        tx.mitigations.put(known)
     acknowledge(tx, incident, decision.at)
     evidence = {"plan_hash": decision.plan_hash, "channel": decision.channel}
     text = decision.comment or f"{decision.answer} of plan {decision.plan_hash[:12]}"
+    if question.approvers > 1:
+        text = f"{text}; {so_far.standing}"
     kind = f"decision {decision.answer}"
-    tx.timeline.append(_event(incident, decision.subject, kind, decision.person, text, decision.at, evidence))
+    tx.timeline.append(about(incident, decision.subject, kind, decision.person, text, decision.at, evidence))
+    return decision
 
 
 def _answer(answer: str) -> Answer:
@@ -196,29 +147,12 @@ def _answer(answer: str) -> Answer:
 
 def _failed_codes(res: Resources, tx: Transaction, subject: str, person: str) -> int:
     since = res.clock() - _FAILED_CODES_COUNT_FOR
-    entries = tx.timeline.of(_incident_of(tx, subject) or NO_INCIDENT)
+    entries = tx.timeline.of(incident_of(tx, subject) or NO_INCIDENT)
     return sum(
-        e.kind == _REJECTED
+        e.kind == REJECTED
         and e.subject == subject
         and e.at >= since
         and e.evidence.get("person") == person
         and e.evidence.get("rule") == "one-time code"
         for e in entries
     )
-
-
-def _incident_of(tx: Transaction, subject: str) -> str | None:
-    record = tx.mitigations.get(subject) or tx.fixes.get(subject) or tx.thresholds.get(subject)
-    return record.incident if record else None
-
-
-def _event(
-    incident: str | None,
-    subject: str,
-    kind: str,
-    by: str,
-    text: str,
-    at: datetime,
-    evidence: dict[str, str],
-) -> Event:
-    return Event(incident=incident, at=at, kind=kind, by=by, text=text, subject=subject, evidence=evidence)

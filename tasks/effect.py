@@ -6,15 +6,16 @@ takes the lease next carries on from there. Steps are idempotent, so carrying on
 
 from datetime import datetime
 
+from quell.incidents.decision import Answer as Said
 from quell.incidents.errors import Conflict, Refused
-from quell.incidents.mitigation import HOLDING_STATES, PENDING_STATES, Mitigation, MitigationState
+from quell.incidents.mitigation import HOLDING_STATES, PENDING_STATES, Mitigation, MitigationState, plan_hash
 from quell.ports import Transaction
-from quell.response.approval import is_valid
+from quell.response.approval import has_run_out
 from quell.response.refusal import Answer, Refusal
-from tasks.approval import question_about
 from tasks.lease import Hold, hold
 from tasks.planning import Draft, ask_guardrails, live_capacity
-from tasks.record import QUELL, get_decision, get_mitigation, move
+from tasks.question import tally_of
+from tasks.record import QUELL, get_mitigation, move
 from tasks.resources import Resources
 from tasks.steps import carry_out, put_back
 
@@ -84,7 +85,10 @@ def _draft_again(res: Resources, mitigation: Mitigation) -> Draft | None:
 
 
 def _ask_again(res: Resources, tx: Transaction, draft: Draft, mitigation: Mitigation, now: datetime) -> Answer:
-    """What a person approved counts as asked for by a person."""
+    """What a person approved counts as asked for by a person. The steps must be those that the hash was made of."""
+    if (made_of := plan_hash(mitigation.plan)) != mitigation.plan_hash:
+        value, limit = f"the stored steps have {made_of[:12]}", mitigation.plan_hash[:12]
+        return Refusal(rule="plan hash", value=value, limit=limit, advice="somebody changed the record; plan again")
     by = mitigation.approved_by or mitigation.requested_by
     return ask_guardrails(res, tx, draft, now=now, requested_by=by, own=mitigation)
 
@@ -99,15 +103,19 @@ def _approved(res: Resources, tx: Transaction, mitigation: Mitigation, now: date
         return mitigation
     by, why = QUELL, mitigation.plan.approval_reason
     if mitigation.plan.needs_approval:
-        decision = get_decision(tx, mitigation)
-        if decision is None or not is_valid(question_about(res, tx, mitigation.id), decision):
+        answers = tally_of(res, tx, mitigation)
+        if answers.answer is not Said.APPROVE:
             raise Refused(
-                f"{mitigation.id} needs an approval of plan {mitigation.plan_hash[:12]} and has none",
+                f"{mitigation.id} needs an approval of plan {mitigation.plan_hash[:12]} by {answers.approvers} "
+                f"person(s) and has {answers.standing or 'none'}",
                 rule="approval",
-                value="none",
-                limit=mitigation.plan_hash[:12],
+                value=answers.standing or "none",
+                limit=f"{answers.approvers} of plan {mitigation.plan_hash[:12]}",
             )
-        by, why = decision.person, f"approved by {decision.person} ({decision.channel}): {decision.comment or 'yes'}"
+        if (late := has_run_out(mitigation.approval_deadline, now)) is not None:
+            return move(tx, mitigation, MitigationState.EXPIRED, now=now, by=QUELL, why=late)
+        by = ", ".join(answers.people)
+        why = "; ".join(f"approved by {d.person} ({d.channel}): {d.comment or 'yes'}" for d in answers.approvals)
     return move(tx, mitigation, MitigationState.APPLYING, now=now, by=by, why=why)
 
 

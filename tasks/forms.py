@@ -1,7 +1,7 @@
 """Forms: what a person fills in in the Prefect UI to ask for a mitigation, to answer a plan, to release."""
 
 from prefect.input import RunInput
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from quell.incidents.decision import Answer
 
@@ -9,16 +9,15 @@ from quell.incidents.decision import Answer
 class MitigationRequest(BaseModel):
     """Ask for a mitigation. It is a dry run until you switch that off: the plan is shown and nothing is touched."""
 
-    playbook: str = Field(
-        "isolate-bad-instance", description="A playbook of the configuration, e.g. isolate-bad-instance"
+    model_config = ConfigDict(extra="forbid")
+    playbook: str = Field("isolate-bad-instance", description="What to do: a playbook of the configuration")
+    service: str = Field("", description="Needed: the service that is in trouble")
+    target: str = Field(
+        "", description="Needed: the instance, zone or client to act on; not for playbooks that act on whole services"
     )
-    service: str = Field("", description="Needed: the service that is in trouble, e.g. checkout")
-    target: str = Field("", description="Needed: the instance or client to act on, e.g. checkout-2")
-    requested_by: str = Field(
-        "", description="Needed unless it is a dry run: your name as in people.yaml; whoever asks cannot approve"
-    )
+    requested_by: str = Field("", description="Needed unless it is a dry run: your name; whoever asks cannot approve")
     reason: str = Field("", description="Why; it goes on the timeline and above the approver's form")
-    incident: str = Field("", description="The incident it belongs to, e.g. INC-42; may stay empty")
+    incident: str = Field("", description="The incident it belongs to; may stay empty")
     dry_run: bool = Field(True, description="On: only show the plan. Off: do it, after approval where one is needed")
     mitigation: str = Field("", description="Leave empty; Quell names a plan here that it has stored itself")
 
@@ -26,6 +25,7 @@ class MitigationRequest(BaseModel):
 class ReleaseRequest(BaseModel):
     """Take a mitigation back and verify that everything is as it was before."""
 
+    model_config = ConfigDict(extra="forbid")
     mitigation: str = Field(description="The mitigation to undo, e.g. MIT-7: see the incident's page")
     requested_by: str = Field(description="Your name as in people.yaml; it goes on the timeline")
     reason: str = Field("released by hand", description="Why; it goes on the timeline")

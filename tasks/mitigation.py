@@ -16,14 +16,15 @@ from quell.incidents.decision import Answer
 from quell.incidents.errors import Conflict, Refused
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.response.story import short_title
-from tasks.approval import decide, rejections
+from tasks.approval import decide
 from tasks.artifacts import publish
 from tasks.effect import apply_mitigation, undo_mitigation
 from tasks.forms import ApprovalForm, MitigationRequest
 from tasks.keeping import keep_in_force
 from tasks.planning import plan_for_incident, plan_manual
+from tasks.question import PREFECT, ask_again, asked_on, question_about, tally_of
 from tasks.reconciliation import end_pending, reconcile_all
-from tasks.record import QUELL, get_decision, get_incident, get_mitigation
+from tasks.record import QUELL, get_incident, get_mitigation
 from tasks.recovery import judge_recovery
 from tasks.release import release_mitigation
 from tasks.resources import Resources, resources
@@ -46,7 +47,6 @@ __all__ = [
     "reconcile_all",
     "undo_mitigation",
 ]
-_PREFECT = "prefect"
 _LATE_SECONDS = 300  # Prefect's own timeout fails the run, so ours must be over long before
 _ENDED_UNTOUCHED = (MitigationState.REFUSED, MitigationState.EXPIRED)
 
@@ -84,7 +84,8 @@ def plan_request(request: MitigationRequest) -> str | None:
         return None
     else:
         asked = (request.playbook, request.service, request.target, request.incident or None)
-        mitigation = plan_manual(res, *asked, request.requested_by, request.reason, flow_run=current_run_id())
+        who, run = request.requested_by, current_run_id()  # Prefect has no users: the name is what somebody typed
+        mitigation = plan_manual(res, *asked, who, request.reason, flow_run=run, is_proven=False)
     _remember_run(res, mitigation.id, current_run_id())
     if not has_waited():  # a run that comes back has shown it
         show_plan(res, mitigation)
@@ -122,29 +123,35 @@ def open_question(mitigation_id: str) -> OpenQuestion | None:
     res = resources()
     with res.store.reading() as tx:
         mitigation = get_mitigation(tx, mitigation_id)
-        answered = get_decision(tx, mitigation)
+        is_open = question_about(res, tx, mitigation_id).is_open
+        standing, asked = tally_of(res, tx, mitigation).standing, asked_on(tx, mitigation_id, PREFECT)
     deadline = mitigation.approval_deadline
-    if mitigation.state is not MitigationState.AWAITING_APPROVAL or answered is not None or deadline is None:
+    if not is_open or deadline is None:
         return None
     left = (deadline - res.clock()).total_seconds()
     if left <= 0:
         return None
-    failed = rejections(res, mitigation_id, _PREFECT)
     return OpenQuestion(
-        text=question_text(res, mitigation, deadline, failed),
-        key=f"ask-{failed + 1}",
+        text=question_text(res, mitigation, deadline, asked.rejected, standing),
+        key=f"ask-{asked.answered + 1}",
         timeout_seconds=int(left) + _LATE_SECONDS,
     )
 
 
 @task(name="take the answer", task_run_name="take the answer to {mitigation_id}", cache_policy=NO_CACHE)
 def take_answer(mitigation_id: str, form: ApprovalForm) -> bool:
-    """Check the answer; one that is not accepted is logged with its reason, and the question stays open."""
+    """Check the answer; one that is not accepted is logged with its reason, and the question stays open.
+
+    Quell itself wakes the run when somebody has answered elsewhere and others are still needed: nothing to check then.
+    """
     res, run = resources(), current_run_id()
+    if form.person == QUELL and not form.one_time_code:
+        ask_again(res, mitigation_id, PREFECT)
+        return False
     with res.store.reading() as tx:
         shown = get_mitigation(tx, mitigation_id).plan_hash
     try:
-        decide(
+        decision = decide(
             res,
             subject=mitigation_id,
             plan_hash=shown,
@@ -152,12 +159,13 @@ def take_answer(mitigation_id: str, form: ApprovalForm) -> bool:
             code=form.one_time_code,
             answer=form.answer,
             comment=form.comment,
-            channel=_PREFECT,
+            channel=PREFECT,
             given_at=resumed_at(run) if run else None,
         )
     except Refused as error:
         log().warning("%s", error)
         return False
+    log().info("%s said %s to %s: %s", decision.person, decision.answer, mitigation_id, decision.standing)
     return True
 
 
@@ -167,10 +175,12 @@ def apply_plan(mitigation_id: str) -> MitigationState:
     res = resources()
     with res.store.reading() as tx:
         mitigation = get_mitigation(tx, mitigation_id)
-        decision = get_decision(tx, mitigation)
-    if mitigation.state is MitigationState.AWAITING_APPROVAL and (decision is None or decision.answer is Answer.REFUSE):
-        to = MitigationState.REFUSED if decision else MitigationState.EXPIRED
-        why = f"{decision.person}: {decision.comment or 'no'}" if decision else "nobody decided in time"
+        answers = tally_of(res, tx, mitigation)
+    if mitigation.state is MitigationState.AWAITING_APPROVAL and answers.answer is not Answer.APPROVE:
+        said = answers.refusal
+        to = MitigationState.REFUSED if said else MitigationState.EXPIRED
+        missing = f"not enough persons decided in time: {answers.standing}" if answers.approvals else ""
+        why = f"{said.person}: {said.comment or 'no'}" if said else missing or "nobody decided in time"
         return end_pending(res, mitigation_id, to, why).state
     return apply_mitigation(res, mitigation_id).state
 

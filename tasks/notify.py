@@ -25,7 +25,14 @@ REPORTERS = "reporters"  # the receiver of messages to authors of reports
 _READ_AT_ONCE = 500
 # What was written longer ago was not heard of because nobody listened: only what still matters is told.
 _STALE = timedelta(hours=1)
-_LASTING = frozenset({NotificationKind.OPENED, NotificationKind.SWEEPS_STOPPED, NotificationKind.APPROVAL})
+_LASTING = frozenset(
+    {
+        NotificationKind.OPENED,
+        NotificationKind.SWEEPS_STOPPED,
+        NotificationKind.APPROVAL,
+        NotificationKind.ESCALATION,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +50,7 @@ def queue_due(res: Resources) -> int:
     The place in the timeline moves in the transaction that queues: whoever dies in between leaves both as they were.
     """
     notifying = res.config.notifying
-    if not notifying.receivers and notifying.reporters is None:
+    if not notifying.receivers and notifying.reporters is None and notifying.people is None:
         return 0
     queued = 0
     while True:
@@ -86,9 +93,7 @@ def _notifications(
     tx: Transaction, res: Resources, reading: _Reading, cause: Cause, now: datetime
 ) -> Iterable[Notification]:
     incident, entry = reading.incident, reading.entry
-    team = team_of(res, incident.service) if incident else ""
-    labels = routing_labels(incident, cause.kind, team=team, alertname=reading.alertname)
-    for name in find_receivers(res.config.notifying.routes, labels):
+    for name in _receivers(res, reading, cause):
         if not _is_stale(tx, reading, cause, name, now):
             yield _queued(cause, name, entry.at, now)
     if cause.kind is NotificationKind.RESOLVED and incident and res.config.notifying.reporters:
@@ -105,6 +110,16 @@ def _notifications(
                 updated_at=now,
                 due_at=now,
             )
+
+
+def _receivers(res: Resources, reading: _Reading, cause: Cause) -> Sequence[str]:
+    """By the routes; an escalation goes to whom the playbook names, which stands on its entry."""
+    if cause.kind is NotificationKind.ESCALATION:
+        return reading.entry.evidence.get("to", "").splitlines()
+    incident = reading.incident
+    team = team_of(res, incident.service) if incident else ""
+    labels = routing_labels(incident, cause.kind, team=team, alertname=reading.alertname)
+    return find_receivers(res.config.notifying.routes, labels)
 
 
 def _queued(cause: Cause, receiver: str, at: datetime, now: datetime) -> Notification:

@@ -15,7 +15,7 @@ from quell.triage.notification import Message, Situation, missing_from, write_me
 from quell.triage.notification_cause import OWN_ALERTS
 from quell.triage.notification_link import fill_links, link_values
 from quell.triage.relation import service_of
-from tasks.approval import question_about
+from tasks.question import question_about, standing_of
 from tasks.resources import Resources
 from tasks.runs import run_url
 
@@ -47,7 +47,7 @@ def describe(tx: Transaction, res: Resources, notification: Notification, now: d
 
 def is_still_asked(tx: Transaction, res: Resources, notification: Notification) -> bool:
     """Whether what it asks for still waits for an answer."""
-    if notification.kind is not NotificationKind.APPROVAL:
+    if notification.kind not in (NotificationKind.APPROVAL, NotificationKind.ESCALATION):
         return True
     try:
         return question_about(res, tx, notification.subject).is_open
@@ -67,7 +67,7 @@ def situation_of(tx: Transaction, res: Resources, incident: Incident, now: datet
         users=_users(res, alerts, reports),
         reach=users_behind(incident.service, res.config.catalog) or "",
         did=tuple(_did(mitigations, fixes)),
-        proposes=tuple(_proposals(mitigations, fixes)),
+        proposes=tuple(_proposals(tx, res, mitigations, fixes)),
         runbook=_runbook(res, incident, alerts, mitigations),
         owner=service.owner if service else "",
         team=service.team if service else "",
@@ -101,12 +101,15 @@ def _did(mitigations: Iterable[Mitigation], fixes: Iterable[Fix]) -> Iterable[st
             yield f"{fix.id}, a revert of {fix.file}, is {where}."
 
 
-def _proposals(mitigations: Iterable[Mitigation], fixes: Iterable[Fix]) -> Iterable[str]:
+def _proposals(
+    tx: Transaction, res: Resources, mitigations: Iterable[Mitigation], fixes: Iterable[Fix]
+) -> Iterable[str]:
     for each in mitigations:
         if each.state is MitigationState.AWAITING_APPROVAL:
             until = f" until {each.approval_deadline:%H:%M:%S} UTC" if each.approval_deadline else ""
             share = f"{each.plan.blast_radius.capacity_share:.0%} of {each.service}"
-            yield f"{_called(each)} takes {share} and waits for approval{until}: quell approve {each.id}."
+            standing = f" ({text})" if (text := standing_of(tx, question_about(res, tx, each.id))) else ""
+            yield f"{_called(each)} takes {share} and waits for approval{until}{standing}: quell approve {each.id}."
         elif each.state is MitigationState.PLANNED:
             yield f"{_called(each)} is planned."
     for fix in fixes:

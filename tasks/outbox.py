@@ -18,6 +18,7 @@ from quell.incidents.notification import (
 )
 from quell.incidents.timeline import Event
 from quell.ports import Transaction
+from quell.response.escalation import person_receiver, person_told
 from quell.triage.notification import Message, write_digest
 from quell.triage.notification_digest import digest_lines
 from quell.triage.notification_route import Receiver
@@ -57,12 +58,27 @@ def receiver_of(res: Resources, name: str) -> Receiver | None:
             timeout=reporters.timeout,
             give_up_after=reporters.give_up_after,
         )
-    return res.config.notifying.receivers.get(name)
+    return res.config.notifying.receivers.get(name) or _person(res, name)
+
+
+def _person(res: Resources, name: str) -> Receiver | None:
+    """Somebody of people.yaml as a receiver, where notifications.yaml says how people are told."""
+    mail = res.config.notifying.people
+    if mail is None or person_told(res.config.people, name) is None:
+        return None
+    return Receiver(
+        name=name,
+        urls=(mail.url,),
+        only_actionable=False,
+        timeout=mail.timeout,
+        give_up_after=mail.give_up_after,
+    )
 
 
 def receivers_with_work(res: Resources) -> list[str]:
     """Who has something due."""
     names = [*res.config.notifying.receivers, *([REPORTERS] if res.config.notifying.reporters else [])]
+    names += [person_receiver(name) for name in res.config.people] if res.config.notifying.people else []
     now = res.clock()
     with res.store.reading() as tx:
         return [name for name in names if _due(tx, name, now, limit=1)]
@@ -217,6 +233,8 @@ class _Desk:
         contact = None
         if one.kind is NotificationKind.REPORTER:
             contact, message = contact_address(self._tx, one.subject), reporter_message(one.incident)
+        elif (person := person_told(self._res.config.people, one.receiver)) is not None:
+            contact = person.email
         if message is None and one.title:
             message = Message(title=one.title, text=one.text, markdown=one.markdown)
         message = message or describe(self._tx, self._res, one, self._now)[0]

@@ -22,6 +22,7 @@ from quell.response.target import NoChoice, Target, choose, named_target
 from tasks.automation import automation_enabled
 from tasks.doubts import ground_of
 from tasks.playbooks import get_playbook
+from tasks.question import approvers_now
 from tasks.record import ACTIVE_STATES, QUELL, acknowledge, get_incident, move, move_incident_if_possible
 from tasks.resources import Resources
 from tasks.unplanned import event_about, page, tell_refused, tell_unplanned
@@ -66,7 +67,11 @@ def plan_for_incident(res: Resources, incident_id: str) -> Mitigation | None:
         *(_in_words(alert) for alert in alerts[:5]),
         *(f"change: {summary}" for summary in summaries[:5]),
     )
-    draft = draft_plan(res, found.playbook, found.target, incident.id, evidence)
+    try:
+        draft = draft_plan(res, found.playbook, found.target, incident.id, evidence)
+    except InvalidInput as error:  # a name from an alert that no actuator takes will not become better
+        tell_refused(res, incident.id, f"{found.playbook.name} cannot be planned: {error}")
+        return None
     ground = ground_of(res, found.playbook, draft.plan, incident, alerts)
     if ground.standing.level in (Level.OBSERVE, Level.SUGGEST):
         tell_unplanned(res, draft.plan, draft.service.name, ground.standing)
@@ -88,8 +93,11 @@ def plan_manual(
     reason: str,
     *,
     flow_run: str | None = None,
+    is_proven: bool = True,
 ) -> Mitigation:
     """Plan what a person asked for. The same flow run gets the same mitigation again.
+
+    Where nobody has proven to be `requested_by`, a person who can prove it must approve, whatever the policy says.
 
     Raises InvalidInput (unknown playbook, service or target), NotFound (incident), Refused (a guardrail).
     """
@@ -98,6 +106,9 @@ def plan_manual(
     if known is not None:
         return known
     draft = draft_manual(res, playbook, service, target, incident, requested_by, reason)
+    if not is_proven:
+        doubt = f"that {requested_by} asks is not proven"
+        draft = replace(draft, plan=with_doubts(draft.plan, (doubt,), draft.playbook.approval))
     stored = store_plan(res, draft, requested_by=requested_by, why=reason, flow_run=flow_run)
     if isinstance(stored, Refusal):
         raise Refused(
@@ -246,6 +257,7 @@ def _write_plan(
         created_at=now,
         updated_at=now,
         approval_deadline=now + draft.playbook.approval.deadline if plan.needs_approval else None,
+        approvers=approvers_now(tx, draft.playbook.approval, incident=plan.incident, service=draft.service.name),
         flow_run=flow_run,
     )
     tx.mitigations.add(mitigation)

@@ -6,7 +6,9 @@ from quell.incidents.errors import Conflict, QuellError
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.response.reconciliation import Action, Need, need_of
 from tasks.effect import apply_mitigation, undo_mitigation
-from tasks.record import ACTIVE_STATES, QUELL, get_decision, get_mitigation, move, note
+from tasks.escalation import escalate_due
+from tasks.question import tally_of
+from tasks.record import ACTIVE_STATES, QUELL, get_mitigation, move, note
 from tasks.recovery import judge_once
 from tasks.release import begin_release, ease_once
 from tasks.resources import Resources
@@ -23,7 +25,7 @@ def reconcile_all(res: Resources) -> list[str]:
 
     Trouble with one does not keep the others from being looked at.
     """
-    return [sentence for work in _find_work(res) if (sentence := _settle(res, work))]
+    return [*escalate_due(res), *(sentence for work in _find_work(res) if (sentence := _settle(res, work)))]
 
 
 def _find_work(res: Resources) -> list[_Work]:
@@ -31,8 +33,8 @@ def _find_work(res: Resources) -> list[_Work]:
         now = res.clock()
         work: list[_Work] = []
         for mitigation in tx.mitigations.find({"state": ACTIVE_STATES}):
-            decision = get_decision(tx, mitigation)
-            answer = decision.answer if decision else None
+            waits = mitigation.state is MitigationState.AWAITING_APPROVAL
+            answer = tally_of(res, tx, mitigation).answer if waits else None
             need = need_of(mitigation, answer=answer, lease=tx.leases.get(mitigation.id), now=now)
             if need is not None:
                 work.append(_Work(mitigation=mitigation, need=need))
@@ -77,8 +79,8 @@ def end_pending(res: Resources, mitigation_id: str, to: MitigationState, why: st
         mitigation = get_mitigation(tx, mitigation_id)
         if mitigation.state is not MitigationState.AWAITING_APPROVAL:
             return mitigation
-        decision = get_decision(tx, mitigation)
-        by = decision.person if decision and to is MitigationState.REFUSED else QUELL
+        refused = tally_of(res, tx, mitigation).refusal
+        by = refused.person if refused and to is MitigationState.REFUSED else QUELL
         ended = move(tx, mitigation, to, now=now, by=by, why=why)
         if to is MitigationState.EXPIRED:
             note(tx, ended, "handed to a person", now=now, by=QUELL, text=why)

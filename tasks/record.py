@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from quell.incidents.decision import Decision
 from quell.incidents.errors import NotFound
 from quell.incidents.incident import INCIDENT_TRANSITIONS, Incident, IncidentState, move_incident
 from quell.incidents.mitigation import (
@@ -33,12 +32,6 @@ def get_incident(tx: Transaction, id: str) -> Incident:
     if incident is None:
         raise NotFound(f"incident {id} is not in the store; `quell incident` lists those that are")
     return incident
-
-
-def get_decision(tx: Transaction, mitigation: Mitigation) -> Decision | None:
-    """The stored answer to exactly this plan."""
-    found = tx.decisions.find({"subject": mitigation.id})
-    return next((d for d in found if d.plan_hash == mitigation.plan_hash), None)
 
 
 def move(

@@ -77,10 +77,11 @@ def show_dry_run(res: Resources, request: MitigationRequest) -> None:
     publish(key, f"**Dry run, nothing was changed. It would be {verdict}.**\n\n{text}", "What would be done")
 
 
-def question_text(res: Resources, mitigation: Mitigation, deadline: datetime, failed: int) -> str:
+def question_text(res: Resources, mitigation: Mitigation, deadline: datetime, failed: int, standing: str) -> str:
     """What stands above the form of the person who decides."""
     link = incident_link(res.config, mitigation.incident)
-    return tell_question(mitigation, _effects(res, mitigation.plan), deadline, incident=link, failed=failed)
+    effects = _effects(res, mitigation.plan)
+    return tell_question(mitigation, effects, deadline, incident=link, failed=failed, standing=standing)
 
 
 def show_outcome(res: Resources, mitigation_id: str, title: str) -> str:

@@ -13,10 +13,10 @@ from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_thr
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
 from quell.prevention.rule import rule_group
-from tasks.approval import text_hash
 from tasks.artifacts import publish
 from tasks.automation import automation_enabled
 from tasks.lease import hold
+from tasks.question import text_hash
 from tasks.resources import Resources, resources
 from tasks.study import WAITING, Study, evidence_of, hold_of, limits_in_words, report_of, study_of
 

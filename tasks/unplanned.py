@@ -1,6 +1,7 @@
 """Unplanned: what the timeline says when an incident gets no plan: why, what would be done, or who is paged."""
 
 from datetime import datetime
+from shlex import quote
 
 from quell.incidents.mitigation import Plan
 from quell.incidents.timeline import Event
@@ -25,9 +26,9 @@ def tell_unplanned(res: Resources, plan: Plan, service: str, standing: Standing)
     steps = "; ".join(step_text(step) for step in plan.steps)
     text = f"{plan.playbook} would do: {steps}; {standing.reason}"
     if standing.level is Level.SUGGEST:
-        target = plan.target.partition(":")[2]
+        target = quote(plan.target.partition(":")[2])  # the name may come from an alert, and the line is for a shell
         text += (
-            f"; to do it: quell mitigate --playbook {plan.playbook} --service {service} --target {target} "
+            f"; to do it: quell mitigate --playbook {plan.playbook} --service {quote(service)} --target {target} "
             f"--incident {plan.incident} --apply"
         )
     with res.store.writing() as tx:

@@ -261,6 +261,8 @@ def check_secrets(config: "Config") -> Iterator[Finding]:
         references += [(f"receivers.{receiver.name}.urls", reference) for reference in receiver.urls]
     if config.notifying.reporters:
         references.append(("reporters.url", config.notifying.reporters.url))
+    if config.notifying.people:
+        references.append(("people.url", config.notifying.people.url))
     for subject, reference in references:
         try:
             read_reference(reference)

@@ -116,12 +116,15 @@ def approve(
     config: ConfigOption = DEFAULT_FOLDER,
 ) -> None:
     """Approve (or refuse) what waits for a person; it is shown, and the decision is bound to exactly that."""
-    from tasks.approval import decide, question_about
+    from tasks.approval import decide
+    from tasks.question import question_about, standing_of
 
     with opened(config) as res:
         with res.store.reading() as tx:
             question = question_about(res, tx, subject.upper())
             _print_subject(tx, question.subject)
+            if standing := standing_of(tx, question):
+                out().print(f"approvals: {standing}", markup=False, soft_wrap=True)
         decision = decide(
             res,
             subject=question.subject,
@@ -133,7 +136,7 @@ def approve(
             channel="cli",
         )
     said = f"{decision.person} said {decision.answer} to {decision.subject} (plan {decision.plan_hash[:12]})"
-    out().print(said, markup=False)
+    out().print(f"{said}: {decision.standing}", markup=False, soft_wrap=True)
 
 
 def _print_subject(tx: "Transaction", id: str) -> None:

@@ -71,7 +71,7 @@ def _start_all(
         started = time.monotonic()
         with console.status(f"{title}: starting"):
             if program is None:
-                register(config.intervals, env)
+                register(config, env)
             else:
                 supervisor.start(program)
         console.print(f"{_time()}  {title} ready after {time.monotonic() - started:.1f} s")

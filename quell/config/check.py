@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from quell.config.approval_check import check_approval
 from quell.config.notification_check import check_notifications
 from quell.config.problem import KeyPath, Problem, not_defined
 from quell.config.source import Source
@@ -167,14 +168,7 @@ def _check_playbook(source: Source, files: Sources) -> Iterator[Problem]:
         yield from _check_step(source, ("steps", index), at(raw), kind, files)
     yield from _check_recovery(source, files.signals)
     if files.people.is_read:
-        yield from _check_roles(source, files.people)
-
-
-def _check_roles(source: Source, people: Source) -> Iterator[Problem]:
-    held = {role for person in at(people.data, "people").values() for role in texts(at(person).get("roles"))}
-    for index, role in enumerate(items(at(source.data, "approval").get("roles"))):
-        if isinstance(role, str) and role not in held:
-            yield source.problem(("approval", "roles", index), not_defined("role", role, held))
+        yield from check_approval(source, files.people, files.notifications)
 
 
 def _check_step(

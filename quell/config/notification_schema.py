@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from quell.config.schema import Model, Text
 from quell.config.value import Duration, Matchers, PositiveDuration, Reference, TimeOfDay, Zone, wrong
 from quell.incidents.maintenance import Weekly
-from quell.triage.notification_route import Notifying, Receiver, ReporterMail, Route, Storm
+from quell.triage.notification_route import Notifying, PeopleMail, Receiver, ReporterMail, Route, Storm
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -58,6 +58,12 @@ class ReportersModel(Model):
         return self
 
 
+class PeopleModel(Model):
+    url: Reference
+    timeout: PositiveDuration | None = None
+    give_up_after: PositiveDuration | None = None
+
+
 class NotificationsFile(Model):
     """notifications.yaml"""
 
@@ -66,6 +72,7 @@ class NotificationsFile(Model):
     routes: Annotated[list[RouteModel], Field(default_factory=list)]
     links: Annotated[dict[Text, Text], Field(default_factory=dict)]
     reporters: ReportersModel | None = None
+    people: PeopleModel | None = None
 
 
 def build_notifying(file: NotificationsFile) -> Notifying:
@@ -75,6 +82,7 @@ def build_notifying(file: NotificationsFile) -> Notifying:
         routes=tuple(Route(receivers=tuple(r.receivers), matchers=r.match, goes_on=r.goes_on) for r in file.routes),
         links=file.links,
         reporters=None if file.reporters is None else ReporterMail(**_given(file.reporters)),
+        people=None if file.people is None else PeopleMail(**_given(file.people)),
         **({} if file.wait is None else {"wait": file.wait}),
     )
 

@@ -1,12 +1,28 @@
 """The shape of playbooks/NAME.yaml."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from quell.config.schema import Model, Share, Text
 from quell.config.value import Duration, Matchers, Params, PositiveDuration, wrong
+from quell.incidents.incident import Severity
 from quell.response.autonomy import Level
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def _as_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise wrong(
+            f"name is {text[:40]!r}; it must be 1 to 100 letters, digits and _.- and begin with one of the former"
+        )
+    return text
+
+
+# It stands in addresses, in names of artifacts, and in commands that people copy.
+Name = Annotated[str, AfterValidator(_as_name)]
 
 
 class StepModel(Model):
@@ -28,11 +44,18 @@ class RecoveryModel(Model):
     preventive: bool | None = None
 
 
+_Approvers = Annotated[int, Field(ge=1, le=9)]
+
+
 class ApprovalModel(Model):
     always: bool | None = None
     above_capacity_share: Share | None = None
     roles: Annotated[list[Text], Field(min_length=1)] | None = None
     deadline: PositiveDuration | None = None
+    approvers: _Approvers | None = None
+    approvers_by_severity: dict[Severity, _Approvers] = Field(default={})
+    escalate_after: PositiveDuration | None = None
+    escalate_to: Annotated[list[Text], Field(min_length=1)] | None = None
 
 
 class LimitsModel(Model):
@@ -63,7 +86,7 @@ class ReleaseModel(Model):
 class PlaybookFile(Model):
     """playbooks/NAME.yaml"""
 
-    name: Text
+    name: Name
     description: Text
     owner: Text
     match: Matchers

@@ -106,7 +106,7 @@ class IncidentPage:
         """`refused`: the subject or the action whose form was refused, and why; `asked` is what stood in it."""
         visitor = self._door.visitor(request)
         try:
-            view = read_incident(self._deps.store, id)
+            view = read_incident(self._deps.store, id, self._deps.config.playbooks)
         except NotFound as error:
             return self._renderer.show(request, visitor, "problem.html", error=str(error), status=404)
         chart, chart_problem = self._charts.draw(view, self._deps.clock())

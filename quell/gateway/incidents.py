@@ -85,7 +85,7 @@ def incident_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     )
     def incident(incident_id: Id) -> Any:  # pyright: ignore[reportUnusedFunction]
         """Of very many alerts and entries the newest 500; `alert_count` and the entries' numbers tell how many."""
-        view = read_incident(deps.store, incident_id)
+        view = read_incident(deps.store, incident_id, deps.config.playbooks)
         body = jsonable_encoder(view)
         with deps.store.reading() as tx:
             newest = tx.alerts.find({"incident": incident_id}, order="starts_at", descending=True, limit=NEWEST_ALERTS)

@@ -16,6 +16,8 @@ from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.timeline import TimelineEntry
 from quell.ports import Store, Transaction
+from quell.response.approval import approvers_needed, question_of, tally
+from quell.response.playbook import Playbook
 
 REPORTS_SHOWN = 20
 REPORTS_READ = 200  # those that repeat another are counted with it
@@ -29,10 +31,12 @@ class MitigationView:
     mitigation: Mitigation
     journal: tuple[JournalEntry, ...]
     decisions: tuple[Decision, ...]
+    standing: str = ""  # "1 of 2 approvals (alice), waiting for another person"
+    is_answered: bool = False
 
     @property
     def is_pending(self) -> bool:
-        return self.mitigation.state in PENDING_STATES and not self.decisions
+        return self.mitigation.state in PENDING_STATES and not self.is_answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,7 @@ class IncidentView:
         return {change.id: change for change in self.changes}
 
 
-def read_incident(store: Store, incident_id: str) -> IncidentView:
+def read_incident(store: Store, incident_id: str, playbooks: Mapping[str, Playbook]) -> IncidentView:
     """What the page shows of one incident, as of one moment; long lists only in part. Raises NotFound."""
     with store.reading() as tx:
         incident = find_incident(tx, incident_id)
@@ -73,7 +77,7 @@ def read_incident(store: Store, incident_id: str) -> IncidentView:
             changes=tuple(changes),
             reports=_reports(tx, incident_id),
             report_count=tx.reports.count(where),
-            mitigations=tuple(_mitigation(tx, m) for m in tx.mitigations.find(where)),
+            mitigations=tuple(_mitigation(tx, incident, m, playbooks) for m in tx.mitigations.find(where)),
             fixes=tuple(tx.fixes.find(where)),
             review=tx.reviews.get(incident_id),
             notifications=tuple(
@@ -96,12 +100,21 @@ def _others(tx: Transaction, incident_id: str) -> tuple[Incident, ...]:
     return tuple(other for other in found if other.id != incident_id)[:OTHERS_SHOWN]
 
 
-def _mitigation(tx: Transaction, mitigation: Mitigation) -> MitigationView:
+def _mitigation(
+    tx: Transaction, incident: Incident, mitigation: Mitigation, playbooks: Mapping[str, Playbook]
+) -> MitigationView:
     journal = tx.journal.find({"mitigation": mitigation.id})
+    decisions = tx.decisions.find({"subject": mitigation.id})
+    playbook = playbooks.get(mitigation.playbook)
+    severity = incident.worst_severity or incident.severity
+    needed = approvers_needed(playbook.approval if playbook else None, severity, planned=mitigation.approvers)
+    answers = tally(question_of(mitigation, playbook, needed), decisions)
     return MitigationView(
         mitigation=mitigation,
         journal=tuple(sorted(journal, key=lambda entry: entry.position)),
-        decisions=tuple(tx.decisions.find({"subject": mitigation.id})),
+        decisions=tuple(decisions),
+        standing=answers.standing,
+        is_answered=answers.answer is not None,
     )
 
 

@@ -22,6 +22,7 @@ class Decision:
     comment: str = ""
     channel: str
     at: datetime
+    standing: str = ""  # where the question stood with it: "1 of 2, waiting for another person"
     code_step: int | None = None  # the time step of the one-time code, so that it works once
 
 

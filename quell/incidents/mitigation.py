@@ -165,6 +165,8 @@ class Mitigation:
     created_at: datetime
     updated_at: datetime
     approval_deadline: datetime | None = None
+    approvers: int = 1  # how many persons had to agree when it was planned; it never becomes less
+    escalated_at: datetime | None = None  # nobody had answered: others were told
     approved_by: str | None = None
     approved_at: datetime | None = None
     applied_at: datetime | None = None

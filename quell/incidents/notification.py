@@ -16,6 +16,7 @@ class NotificationKind(StrEnum):
     REOPENED = "reopened"
     SEVERITY = "severity"
     APPROVAL = "approval"
+    ESCALATION = "escalation"  # nobody has answered what waits for approval
     PAGE = "page"  # a playbook says that people shall look, and nothing else
     UNDO_FAILED = "undo_failed"
     SWEEPS_STOPPED = "sweeps_stopped"
@@ -24,8 +25,15 @@ class NotificationKind(StrEnum):
     REPORTER = "reporter"  # to the author of a user's report
 
 
-# Trouble with Quell itself, and what a playbook pages for: whoever waits for the morning with it comes too late.
-URGENT_KINDS = frozenset({NotificationKind.UNDO_FAILED, NotificationKind.SWEEPS_STOPPED, NotificationKind.PAGE})
+# Trouble with Quell itself, what a playbook pages for, and a question that nobody answers: the morning is too late.
+URGENT_KINDS = frozenset(
+    {
+        NotificationKind.UNDO_FAILED,
+        NotificationKind.SWEEPS_STOPPED,
+        NotificationKind.PAGE,
+        NotificationKind.ESCALATION,
+    }
+)
 
 
 class NotificationState(StrEnum):

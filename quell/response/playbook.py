@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from quell.incidents.incident import Severity
 from quell.incidents.matcher import Matcher
 from quell.response.autonomy import Autonomy
 from quell.response.release import ReleaseRule
@@ -47,13 +48,19 @@ class RecoveryRule:
 class ApprovalPolicy:
     """A person must agree when the plan takes more than `above_capacity_share` of the service's live capacity.
 
-    0.0 asks for every plan that takes any capacity, `always` for every plan, 1.0 for none.
+    0.0 asks for every plan that takes any capacity, `always` for every plan, 1.0 for none. As many different persons
+    as `approvers` must agree, or what `approvers_by_severity` says for the incident. Where nobody has answered for
+    `escalate_after`, `escalate_to` is told: names of people, of roles, or of notification receivers.
     """
 
     always: bool = False
     above_capacity_share: float = 0.25
     roles: tuple[str, ...] = ("approver",)
     deadline: timedelta = timedelta(minutes=15)
+    approvers: int = 1
+    approvers_by_severity: Mapping[Severity, int] = field(default_factory=dict[Severity, int])
+    escalate_after: timedelta | None = None
+    escalate_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

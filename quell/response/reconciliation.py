@@ -31,7 +31,7 @@ def need_of(mitigation: Mitigation, *, answer: Answer | None, lease: Lease | Non
     """What shall be done about the mitigation now; None when it is at rest or somebody still holds it."""
     if lease is not None and lease.is_held(now):
         return None
-    return _due(mitigation, now) or (_abandoned(mitigation, answer) if is_left(mitigation, now) else None)
+    return _due(mitigation, answer, now) or (_abandoned(mitigation, answer) if is_left(mitigation, now) else None)
 
 
 def is_left(mitigation: Mitigation, now: datetime) -> bool:
@@ -39,10 +39,10 @@ def is_left(mitigation: Mitigation, now: datetime) -> bool:
     return abs(now - mitigation.updated_at) >= GRACE
 
 
-def _due(mitigation: Mitigation, now: datetime) -> Need | None:
+def _due(mitigation: Mitigation, answer: Answer | None, now: datetime) -> Need | None:
     """What has a time of its own, whoever is alive."""
     state, deadline, expires_at = mitigation.state, mitigation.approval_deadline, mitigation.expires_at
-    if state is MitigationState.AWAITING_APPROVAL and mitigation.approved_at is None and deadline and deadline <= now:
+    if state is MitigationState.AWAITING_APPROVAL and answer is None and deadline and deadline <= now:
         return Need(action=Action.EXPIRE, why=f"nobody decided until {deadline:%H:%M:%S} UTC; a person has to look")
     held = (MitigationState.EFFECTIVE, MitigationState.APPLIED)
     if state in held and expires_at is not None and expires_at <= now:

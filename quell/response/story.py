@@ -37,9 +37,15 @@ def tell_plan(plan: Plan, plan_hash: str, effects: Sequence[str], incident: str 
 
 
 def tell_question(
-    mitigation: Mitigation, effects: Sequence[str], deadline: datetime, *, incident: str = "", failed: int = 0
+    mitigation: Mitigation,
+    effects: Sequence[str],
+    deadline: datetime,
+    *,
+    incident: str = "",
+    failed: int = 0,
+    standing: str = "",
 ) -> str:
-    """What the person who decides must know, short enough to stand above the form."""
+    """What the person who decides must know, short enough to stand above the form, with who has agreed so far."""
     plan = mitigation.plan
     radius = plan.blast_radius
     what = "; ".join(_plain(effect) for effect in effects) or _action(plan)
@@ -54,6 +60,8 @@ def tell_question(
         f" {plan.expires_after.total_seconds() / 60:g} min",
         f"- **Until** {deadline:%H:%M:%S} UTC; plan `{mitigation.plan_hash[:16]}`",
     ]
+    if standing:
+        lines.append(f"- **Approvals** {_plain(standing)}")
     if failed:
         lines.append(f"- **Not accepted so far: {failed}** (this run's log says why)")
     return lines[0] + "\n\n" + "\n".join(lines[1:])

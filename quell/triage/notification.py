@@ -109,6 +109,7 @@ _WORDS = {
     _KIND.REOPENED: "Back:",
     _KIND.SEVERITY: "Now",
     _KIND.APPROVAL: "Approve",
+    _KIND.ESCALATION: "Nobody answers: approve",
     _KIND.PAGE: "Look at",
     _KIND.UNDO_FAILED: "UNDO FAILED:",
     _KIND.SWEEPS_STOPPED: "Quell is blind:",

@@ -18,6 +18,7 @@ _KIND_OF_ENTRY: Mapping[str, NotificationKind] = {
     "page": NotificationKind.PAGE,
     "fix validated": NotificationKind.APPROVAL,
     "threshold proposed": NotificationKind.APPROVAL,
+    "approval escalated": NotificationKind.ESCALATION,
     "mitigation undo failed": NotificationKind.UNDO_FAILED,
     "incident resolved": NotificationKind.RESOLVED,
     "incident dismissed": NotificationKind.RESOLVED,

@@ -27,5 +27,5 @@ def _line(subject: str, told: Sequence[Notification], incident: Incident | None)
 
 def _happened(told: Iterable[Notification]) -> Iterable[str]:
     for one in told:
-        about = f" of {one.subject}" if one.kind is NotificationKind.APPROVAL else ""
+        about = f" of {one.subject}" if one.kind in (NotificationKind.APPROVAL, NotificationKind.ESCALATION) else ""
         yield f"{one.kind.replace('_', ' ')}{about} {one.created_at:%H:%M} UTC"

@@ -56,6 +56,15 @@ class ReporterMail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleMail:
+    """How one person is told: an Apprise URL by reference, in which `{contact}` is replaced by the person's e-mail."""
+
+    url: str
+    timeout: timedelta = timedelta(seconds=10)
+    give_up_after: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notifying:
     """What notifications.yaml says. An opening waits for `wait`, so that it can name a suspect and a proposal."""
 
@@ -63,6 +72,7 @@ class Notifying:
     routes: tuple[Route, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict[str, str])
     reporters: ReporterMail | None = None
+    people: PeopleMail | None = None
     wait: timedelta = timedelta(seconds=3)
 
 

@@ -66,7 +66,7 @@ def decide(standing: Standing, *, now: datetime) -> Decision:
 def _as_obsolete(standing: Standing) -> Decision | None:
     notification, incident = standing.notification, standing.incident
     match notification.kind:
-        case NotificationKind.APPROVAL if not standing.is_still_asked:
+        case NotificationKind.APPROVAL | NotificationKind.ESCALATION if not standing.is_still_asked:
             return Decision(step=Step.DROP, reason=f"{notification.subject} was answered before this was sent")
         case NotificationKind.SEVERITY if incident is not None and told_severity(standing.others) is incident.severity:
             return Decision(step=Step.DROP, reason=f"severity {incident.severity} was told already")

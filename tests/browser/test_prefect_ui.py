@@ -92,6 +92,17 @@ class Desk:
         self.page.get_by_role("menuitem", name="Custom run").click()
         expect(self.page.get_by_text("Parameters", exact=True)).to_be_visible()
 
+    def choose(self, label: str, value: str) -> None:
+        self.page.get_by_role("button", name=f"Select {label}").click()
+        self.page.get_by_role("option", name=value, exact=True).click()
+        expect(self.page.get_by_role("button", name=f"Select {label}")).to_contain_text(value)
+
+    def offered(self, title: str) -> list[str]:
+        """The choices that the deployment has now for a field of `mitigate`."""
+        schema = self.quell.prefect("GET", "/deployments/name/mitigate/mitigate")["parameter_openapi_schema"]
+        fields = schema["definitions"]["MitigationRequest"]["properties"].values()
+        return next(field.get("enum", []) for field in fields if field["title"] == title)
+
     def submit_run(self) -> None:
         assert self.press_until_gone(self.page.get_by_role("button", name="Submit"))
         expect(self.page.get_by_text("scheduled to start now")).to_be_visible()
@@ -188,15 +199,37 @@ def test_the_run_form_says_what_each_field_is_for(running_quell: Any, page: Page
     desk.open_run_form("mitigate")
     expect(page.get_by_text("nothing is touched")).to_be_visible()
     for label, about in (
-        ("Service", "Needed: the service"),
-        ("Target", "Needed: the instance or client"),
-        ("Requested By", "whoever asks cannot approve"),
-        ("Dry Run", "only show the plan"),
+        ("Select Service", "Needed: the service"),
+        ("Select Instance or zone", "Needed: the instance, zone or client"),
+        ("Select Requested By", "whoever asks cannot approve"),
     ):
-        expect(page.get_by_label(re.compile(f"^{label}"))).to_be_visible()
+        expect(page.get_by_role("button", name=label)).to_be_visible()
         expect(page.get_by_text(about)).to_be_visible()
+    expect(page.get_by_text("only show the plan")).to_be_visible()
     expect(page.get_by_role("switch", name=re.compile("^Dry Run"))).to_be_checked()
     desk.shoot("run-form")
+
+
+def test_the_run_form_offers_the_shops_own_names_and_takes_a_typed_client(running_quell: Any, page: Page) -> None:
+    desk = Desk(running_quell, page)
+    desk.open_run_form("mitigate")
+    page.get_by_role("button", name="Select Service").click()
+    expect(page.get_by_role("option")).to_have_text(["storefront", "checkout", "payment", "catalog"])
+    desk.shoot("run-form-services")
+    page.get_by_role("option", name="checkout").click()
+    desk.choose("Instance or zone", "checkout-2")
+    page.get_by_role("tab", name="Client or other").click()
+    page.get_by_role("tabpanel", name="Client or other").get_by_role("textbox").fill("batch-importer")
+    desk.choose("Requested By", "carol")
+    desk.shoot("run-form-chosen")
+
+
+def test_the_release_form_offers_who_may_ask_and_what_can_be_released(running_quell: Any, page: Page) -> None:
+    desk = Desk(running_quell, page)
+    desk.open_run_form("release")
+    page.get_by_role("button", name="Select Requested By").click()
+    expect(page.get_by_role("option")).to_have_text(["alice", "bob", "carol"])
+    desk.shoot("release-form")
 
 
 def test_one_person_asks_another_approves_and_what_did_not_help_is_undone(
@@ -225,15 +258,16 @@ def test_one_person_asks_another_approves_and_what_did_not_help_is_undone(
 
 
 def ask_for_it(desk: Desk, playbook: str) -> None:
+    desk.quell.wait_for("the new playbook in the form", lambda: playbook in desk.offered("Playbook"), within=90)
     desk.open_run_form("mitigate")
     for label, value in (
         ("Playbook", playbook),
         ("Service", "checkout"),
-        ("Target", "checkout-3"),
+        ("Instance or zone", "checkout-3"),
         ("Requested By", "carol"),
-        ("Reason", "it answers slowly in the evening"),
     ):
-        desk.page.get_by_label(re.compile(f"^{label}")).fill(value)
+        desk.choose(label, value)
+    desk.page.get_by_label(re.compile("^Reason")).fill("it answers slowly in the evening")
     desk.page.get_by_role("switch", name=re.compile("^Dry Run")).click()
     desk.submit_run()
 

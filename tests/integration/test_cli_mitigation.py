@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyotp
@@ -110,3 +110,28 @@ def test_an_approved_mitigation_is_released_and_the_server_serves_again(shop: Sa
     assert released.exit_code == 0, released.output
     assert f"{planned.id} is undone" in released.stdout
     assert admin_state(shop, "be_checkout/checkout-2") == "ready"
+
+
+def test_the_first_of_two_approvals_says_who_is_waited_for(shop: Sandbox) -> None:
+    file = shop.config_folder / "playbooks" / "isolate-bad-instance.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("  approvers: 1\n", "  approvers: 2\n"))
+    try:
+        with opened(shop.config_folder) as res:
+            planned = plan_manual(res, "isolate-bad-instance", "checkout", "checkout-3", None, "carol", "errors")
+            first = quell(shop, "approve", planned.id, "--person", "alice", "--code", code_of(shop, "alice"))
+            assert "approvals: 0 of 2 approvals, waiting for 2 persons" in first.stdout, first.output
+            said = f"alice said approve to {planned.id} (plan {planned.plan_hash[:12]})"
+            assert f"{said}: 1 of 2 approvals (alice), waiting for another person" in first.stdout
+            second = quell(shop, "approve", planned.id, "--person", "bob", "--code", code_of(shop, "bob"))
+            assert ": approved by alice, bob" in second.stdout
+            released = quell(shop, "release", planned.id)
+            assert "withdrawn" in released.stdout
+    finally:
+        file.write_text(text)
+
+
+def code_of(shop: Sandbox, person: str) -> str:
+    """A code that no other test here has used: the next one is good for half a minute already."""
+    secret = load_config(shop.config_folder).people[person].totp_secret.removeprefix("file:")
+    return pyotp.TOTP(Path(secret).read_text().strip()).at(datetime.now(UTC) + timedelta(seconds=30))

@@ -1,6 +1,8 @@
 """The response flows on a real Prefect server, a real store and a real HAProxy."""
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 import tasks.mitigation
 import tasks.resolution
+from deployments.responder import Responder
 from deployments.sandbox.trial_proxy import TrialProxy
 from flows.response import mitigate, release, respond
 from flows.upkeep import reconcile
@@ -85,6 +88,15 @@ class World:
             found = tx.incidents.get("INC-1")
         assert found is not None
         return found
+
+    def needs_two(self) -> None:
+        book = self.res.config.playbooks["isolate-bad-instance"]
+        strict = replace(book, approval=replace(book.approval, approvers=2))
+        self.res = replace(self.res, config=replace(self.res.config, playbooks={strict.name: strict}))
+
+    def decide(self, person: str, channel: str) -> None:
+        given = {"person": person, "code": self.code(person), "answer": "approve", "comment": ""}
+        decide(self.res, subject="MIT-1", plan_hash=self.only().plan_hash, channel=channel, **given)
 
     def automatic(self) -> None:
         """Let the playbook act without asking."""
@@ -166,6 +178,16 @@ class DeployedRun:
         values = {"answer": answer, "person": person, "one_time_code": code, "comment": "from the test"}
         with get_client(sync_client=True) as client:
             return client.resume_flow_run(UUID(str(self.id)), run_input=values).status.value
+
+    def question(self, asked: int) -> str:
+        """What stands above the form of the n-th asking."""
+        with get_client(sync_client=True) as client:
+            return json.loads(client.read_flow_run_input(self.id, f"suspended-ask-{asked}-description"))
+
+    def is_paused(self) -> bool:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(self.id).state
+        return state is not None and state.is_paused()
 
     def name(self) -> str:
         with get_client(sync_client=True) as client:
@@ -312,3 +334,33 @@ def test_a_run_that_is_stopped_while_it_judges_takes_its_effect_back(
 def test_a_target_outside_the_configuration_is_said_clearly(world: World) -> None:
     state = DeployedRun(_manual(target="checkout-9")).go()
     assert state.is_failed() and "no instance of checkout" in str(state.message)
+
+
+def test_the_dialog_asks_the_second_person_anew(world: World) -> None:
+    """Each asking has a key of its own in Prefect, or the first answer would be taken for the second."""
+    world.needs_two()
+    run = DeployedRun(_manual(requested_by="carol"))
+    assert run.go().is_paused()
+    assert "0 of 2 approvals, waiting for 2 persons" in run.question(1)
+    assert run.resume("approve", "alice", world.code("alice")) == "ACCEPT"
+    assert run.go().is_paused() and not world.is_drained
+    assert "1 of 2 approvals (alice), waiting for another person" in run.question(2)
+    assert run.resume("approve", "bob", world.code("bob")) == "ACCEPT"
+    assert run.go().is_completed()
+    assert world.only().state is MitigationState.EFFECTIVE and world.only().approved_by == "alice, bob"
+
+
+def test_an_answer_given_on_the_page_is_the_first_of_two_and_the_dialog_says_so(world: World) -> None:
+    world.needs_two()
+    run = DeployedRun(_manual(requested_by="carol"))
+    run.go()
+    world.decide("alice", channel="page")
+    responder = Responder(world.res, ThreadPoolExecutor(1))
+    with world.res.store.writing() as tx:
+        tx.mitigations.put(replace(world.only(), flow_run=str(run.id)))
+    responder.resume()
+    assert run.go().is_paused() and "1 of 2 approvals (alice)" in run.question(2)
+    responder.resume()  # once is enough: nothing is new
+    assert run.is_paused() and not world.is_drained
+    assert run.resume("approve", "bob", world.code("bob")) == "ACCEPT"
+    assert run.go().is_completed() and world.only().approved_by == "alice, bob"

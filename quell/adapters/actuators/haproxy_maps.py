@@ -5,7 +5,7 @@ from pathlib import Path
 
 from quell.adapters.actuators.haproxy_files import read_map, write_map
 from quell.adapters.actuators.haproxy_params import whole_number
-from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+from quell.adapters.actuators.haproxy_runtime import RuntimeClient, check_word
 from quell.incidents.errors import InvalidInput, Refused
 from quell.incidents.mitigation import Step
 
@@ -88,6 +88,7 @@ class Throttle(_MapLever):
         kind, _, client = step.target.partition(":")
         if kind != "client" or not client or client.startswith("#") or len(client) > 64:
             raise InvalidInput(f"throttle target {step.target!r} is not client:NAME with 1 to 64 characters")
+        check_word(client)
         return client.lower()  # the configuration compares in lower case
 
     def describe(self, step: Step) -> str:

@@ -72,8 +72,7 @@ class RuntimeClient:
         if words[:3] == _DEADLY:
             raise InvalidInput("`set maxconn frontend` is never sent: it can kill HAProxy 2.6 (haproxy/haproxy#2726)")
         for word in words:
-            if not _WORD.fullmatch(word):
-                raise InvalidInput(f"{word!r} cannot be part of an HAProxy command: use letters, digits and _.:#/@+-")
+            check_word(word)
         seconds = min(self._timeout.total_seconds(), self._until - time.monotonic())
         if seconds <= 0:
             raise Unavailable(f"haproxy at {self.address} took longer than the step's timeout; is it overloaded?")
@@ -138,6 +137,12 @@ class RuntimeClient:
             connection.close()
             raise
         return connection
+
+
+def check_word(word: str) -> None:
+    """Raises InvalidInput for what would be more than one word of a command."""
+    if not _WORD.fullmatch(word):
+        raise InvalidInput(f"{word!r} cannot be part of an HAProxy command: use letters, digits and _.:#/@+-")
 
 
 def parse_servers(text: str) -> Mapping[str, ServerState]:
