@@ -20,6 +20,7 @@ from quell.incidents.errors import QuellError, Refused
 from quell.incidents.incident import ACTIVE_STATES, Incident, IncidentState
 from quell.incidents.mitigation import HOLDING_STATES, MitigationState
 from quell.incidents.next_step import NextStep, is_answered, next_step, step_key
+from tasks.adaptive import run_adaptive
 from tasks.intake import drain_inbox
 from tasks.notifier import run_notifier
 from tasks.resources import Resources, resources
@@ -208,6 +209,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
     failures = 0
     # its own thread: whoever is notified may hang, and the inbox must not wait for that
     threading.Thread(target=run_notifier, args=(res, stopping), name="notifier", daemon=True).start()
+    threading.Thread(target=run_adaptive, args=(res, stopping), name="adaptive", daemon=True).start()
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="respond") as pool:
         responder = Responder(res, pool)
         while not stopping.is_set():

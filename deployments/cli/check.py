@@ -23,6 +23,7 @@ _MAP_OF_ACTION = {
     "throttle_all": "knobs.map",
     "shed": "knobs.map",
     "switch": "backends.map",
+    "adaptive": "adaptive.map",
 }
 
 

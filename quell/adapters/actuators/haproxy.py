@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from quell.adapters.actuators.haproxy_adaptive import Adaptive
 from quell.adapters.actuators.haproxy_maps import Shed, Switch, Throttle, ThrottleAll
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
 from quell.adapters.actuators.haproxy_servers import Isolate, Maint, Weight, known_server
@@ -23,9 +24,9 @@ State = Mapping[str, str]
 class HAProxyActuator:
     """The HAProxy that `connections.haproxy_socket` names.
 
-    `maps` is the folder with `limits.map`, `knobs.map` and `backends.map`; without it the maps are changed at runtime
-    only and a reload forgets them. `state_file` is HAProxy's `server-state-file`; the same holds. `timeout` bounds one
-    command.
+    `maps` is the folder with `limits.map`, `knobs.map`, `backends.map` and `adaptive.map`; without it the maps are
+    changed at runtime only and a reload forgets them. `state_file` is HAProxy's `server-state-file`; the same holds.
+    `timeout` bounds one command.
     """
 
     name = "haproxy"
@@ -35,6 +36,7 @@ class HAProxyActuator:
     ) -> None:
         client = RuntimeClient(socket, timeout)
         self._client = client
+        self.adaptive = Adaptive(client, maps)
         self._levers: Mapping[str, Lever] = {
             "isolate": Isolate(client, state_file),
             "maint": Maint(client, state_file),
@@ -43,6 +45,7 @@ class HAProxyActuator:
             "throttle_all": ThrottleAll(client, maps),
             "shed": Shed(client, maps),
             "switch": Switch(client, maps),
+            "adaptive": self.adaptive,
         }
 
     def actions(self) -> Mapping[str, str]:
