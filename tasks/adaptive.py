@@ -20,7 +20,7 @@ from quell.incidents.errors import QuellError
 from quell.incidents.journal import Lease
 from quell.incidents.mitigation import Mitigation, MitigationState, Step
 from quell.ports import Document, Transaction
-from quell.response.gradient import Bounds, Caps, Limiter, Stage, advance, caps_of, start
+from quell.response.gradient import READING_SECONDS, Bounds, Caps, Limiter, Stage, advance, caps_of, start
 from quell.response.traffic import Reading, Traffic, read_rates
 from tasks.automation import automation_enabled
 from tasks.effect import undo_mitigation
@@ -36,7 +36,7 @@ ADJUSTED_STATES = (
     MitigationState.INCONCLUSIVE,
 )
 _LOG = logging.getLogger("quell.adaptive")
-_LOOK_SECONDS, _DECIDE_SECONDS, _IDLE_SECONDS = 0.2, 1.0, 0.5
+_LOOK_SECONDS, _IDLE_SECONDS = 0.1, 0.25
 _LEASE_TIME = timedelta(seconds=5)
 _TOLD_EVERY = timedelta(seconds=5)
 _TELLING_CHANGE = 0.25  # of the limit that was told last
@@ -83,14 +83,14 @@ def throttled_of(mitigations: Sequence[Mitigation]) -> list[Throttled]:
 
 @dataclass(slots=True)
 class Controller:
-    """Adjusts every adaptive throttle that is in force; `look` several times a second, it decides once a second."""
+    """Adjusts every adaptive throttle that is in force; `look` several times a second, it decides twice a second."""
 
     res: Resources
     holder: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
     looks: dict[str, list[Traffic]] = field(default_factory=dict[str, list[Traffic]])
 
     def look(self) -> bool:
-        """Look at the traffic of each, decide where a second has passed; whether there is any."""
+        """Look at the traffic of each, decide where it is time; whether there is any."""
         with self.res.store.reading() as tx:
             active = throttled_of(tx.mitigations.find({"state": ADJUSTED_STATES}))
         for old in set(self.looks) - {one.document for one in active}:
@@ -120,7 +120,7 @@ class Controller:
     def _look(self, one: Throttled) -> None:
         looks = self.looks.setdefault(one.document, [])
         looks.append(lever_of(self.res, one.step).traffic(one.step))
-        if looks[-1].at_seconds - looks[0].at_seconds < _DECIDE_SECONDS:
+        if looks[-1].at_seconds - looks[0].at_seconds < READING_SECONDS:
             return
         reading = read_rates(looks)
         self.looks[one.document] = looks[-1:]
@@ -204,8 +204,7 @@ def _begin(reading: Reading, bounds: Bounds, in_force: Caps | None) -> Limiter:
     begun = start(reading, bounds)
     if in_force is None or in_force.everyone is None:
         return begun
-    capacity = max(begun.capacity, in_force.everyone / bounds.cruise)
-    return replace(begun, capacity=capacity, limit=float(in_force.everyone))
+    return replace(begun, limit=max(float(in_force.everyone), bounds.floor_rps))
 
 
 def _take_lease(tx: Transaction, id: str, holder: str, now: datetime) -> bool:

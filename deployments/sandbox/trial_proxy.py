@@ -55,13 +55,17 @@ backend be_green
   server green-1 127.0.0.1:{green} weight 100
 backend be_empty
   server empty-1 127.0.0.1:{green} disabled
-"""
+{more}"""
 
 
 class TrialProxy:
-    """Starts on entering, stops on leaving; `hits` counts what each backend answered."""
+    """Starts on entering, stops on leaving; `hits` counts what each backend answered.
 
-    def __init__(self, folder: Path) -> None:
+    `more` is further configuration, `route` the backend that the route `shop` begins with.
+    """
+
+    def __init__(self, folder: Path, *, more: str = "", route: str = BACKEND) -> None:
+        self._more, self._route = more, route
         self.folder = folder
         self.maps = folder / "maps"
         self.state_file = folder / "server-state"
@@ -76,7 +80,7 @@ class TrialProxy:
         (self.maps / "limits.map").write_text("# client requests_per_second\n")
         (self.maps / "adaptive.map").write_text("# client requests_per_second, adjusted by Quell\n")
         (self.maps / "knobs.map").write_text("# knob value\nglobal_rps 1000000\n")
-        (self.maps / "backends.map").write_text("# route backend\nshop be_checkout\n")
+        (self.maps / "backends.map").write_text(f"# route backend\nshop {self._route}\n")
         self.state_file.touch()
         for backend in self._backends:
             threading.Thread(target=backend.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -86,7 +90,10 @@ class TrialProxy:
         ]
         config = self.folder / "haproxy.cfg"
         green = self._backends[-1].server_address[1]
-        config.write_text(_CONFIG.format(folder=self.folder, port=self.port, servers="\n".join(lines), green=green))
+        text = _CONFIG.format(
+            folder=self.folder, port=self.port, servers="\n".join(lines), green=green, more=self._more
+        )
+        config.write_text(text)
         master = f"{self.folder}/master.sock,mode,600"
         self._process = subprocess.Popen(
             ["haproxy", "-W", "-db", "-f", str(config), "-S", master],

@@ -27,6 +27,7 @@ ACTUATORS: Mapping[str, Actions] = {
         "throttle_all": ("requests_per_second",),
         "shed": ("per_mille",),
         "switch": ("backend",),
+        "adaptive": ("backend", "latency_ms", "floor_rps"),
     }
 }
 PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {  # what a step's text may name, by the playbook's target_kind

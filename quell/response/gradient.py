@@ -1,28 +1,30 @@
 """The gradient method: a limit on admitted requests that follows what the service can do, and lets go when it may.
 
-How much lower: new = limit * clamp(bound / latency, 0.5, 1), as in Gradient2 of Netflix's concurrency-limits; its
-idea is TCP Vegas' (Brakmo, O'Malley and Peterson, SIGCOMM 1994): latency that rises says that a queue grows. Where to
-return: to the rate of answers that was measured while requests were waiting, which is what the service can do, as BBR
-measures a bottleneck (Cardwell et al., ACM Queue 14(5), 2016); creeping up from below would cost half a minute.
+The gradient is bound / latency, as in Gradient2 of Netflix's concurrency-limits; TCP Vegas (Brakmo, O'Malley and
+Peterson, SIGCOMM 1994) reads from it how many requests wait: in flight * (1 - gradient). The limit is on a rate, so
+what waits is taken off it for a second: it falls to its floor when more than a second of work waits, and by a hundredth
+when a hundredth does. Where it returns to is the rate of answers measured while requests were waiting, which is what
+the service can do, as BBR measures a bottleneck (Cardwell et al., ACM Queue 14(5), 2016); creeping up from below would
+cost half a minute.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from math import inf
 
 from quell.response.fairness import max_min
 from quell.response.traffic import Reading
 
-_LEAST_GRADIENT = 0.5  # Gradient2's own: one reading never takes more than half
-_PROBE = 1.01  # per reading, while it holds and nothing waits: the service may be able to do more by now
+READING_SECONDS = 0.5  # apart; what follows counts readings
+_PROBE = 1.005  # per reading, while it holds and nothing waits: the service may be able to do more by now
 _MOST_PROBED = 1.1  # of what was measured
 _MOST_RISE = 0.5  # of what was measured, per reading: a limit that opens at once lets a burst in
-_SMOOTH = 0.2  # weight of one reading in what the service can do; the first few count evenly
-_DEMAND_SMOOTH = 0.5
+_SMOOTH = 0.1  # weight of one reading in what the service can do; the first few count evenly
+_DEMAND_SMOOTH = 0.3
 _LEAST_DEMAND = 0.5  # requests per second; who offers less is forgotten
 _MOST_CLIENTS = 20  # limits of their own; who is smaller is left to the limit on everything
-_PATIENCE = 3  # readings with limits on clients alone, before everything is limited
+_CERTAIN = 3  # readings in a row, before a wait counts while nothing is refused: with little traffic chance is large
+_PATIENCE = 10  # readings with limits on clients alone, before everything is limited
 
 
 class Stage(StrEnum):
@@ -40,8 +42,8 @@ class Bounds:
 
     latency_ms: float
     floor_rps: float
-    cruise: float = 0.96
-    hold: int = 5
+    cruise: float = 0.98
+    hold: int = 10
     raised_by: float = 1.25
     raises: int = 3
 
@@ -73,10 +75,10 @@ class Caps:
 
 
 def start(reading: Reading, bounds: Bounds) -> Limiter:
-    """The limit with which it begins: a share of what the service answers now, for it is overloaded now."""
+    """The limit with which it begins: what the service answers now, for it is overloaded now, less what waits."""
     capacity = max(reading.goodput, bounds.floor_rps)
-    limit = max(bounds.cruise * capacity, bounds.floor_rps)
-    return Limiter(limit=limit, capacity=capacity, demands=reading.demands, offered=reading.offered)
+    begun = Limiter(limit=capacity, capacity=capacity, demands=reading.demands, offered=reading.offered)
+    return replace(begun, limit=_drained(begun, reading, bounds))
 
 
 def advance(limiter: Limiter, reading: Reading, bounds: Bounds, *, may_tighten: bool = True) -> Limiter:
@@ -84,7 +86,7 @@ def advance(limiter: Limiter, reading: Reading, bounds: Bounds, *, may_tighten: 
     waits = reading.latency_ms > bounds.latency_ms
     seen = _measure(_follow(limiter, reading), reading, bounds)
     seen = replace(seen, waiting_for=limiter.waiting_for + 1 if waits else 0)
-    if waits:
+    if waits and (reading.refused > 0 or seen.waiting_for >= _CERTAIN):
         after = _tighten(seen, reading, bounds)
     elif reading.refused > 0:
         after = _hold(seen, bounds)
@@ -96,21 +98,36 @@ def advance(limiter: Limiter, reading: Reading, bounds: Bounds, *, may_tighten: 
 def caps_of(limiter: Limiter, *, usual: Mapping[str, float] | None = None) -> Caps:
     """Per client first, then everybody: only who takes more than a fair share is limited, if that is enough.
 
-    Requests without a client's name, or of many small clients, cannot be told apart: they share the limit on
-    everything. It also comes when limits on clients have not helped for a few readings.
+    What waits is taken off those alone, too: who asks for less than a fair share of what the service can do gets it
+    all, also while a queue is worked off. Requests without a client's name, or of many small clients, cannot be told
+    apart: they share the limit on everything. It also comes when limits on clients have not helped for long.
     """
     nameless = max(limiter.offered - sum(limiter.demands.values()), 0.0)
-    shares = max_min({**limiter.demands, "": nameless}, limiter.limit, usual=usual or {})
-    cut = [name for name, demand in limiter.demands.items() if shares[name] < demand]
-    largest = sorted(cut, key=lambda name: (-limiter.demands[name], name))[:_MOST_CLIENTS]
-    is_enough = bool(cut) and len(cut) == len(largest) and shares[""] >= nameless - _noise(limiter)
-    everyone = None if is_enough and limiter.waiting_for < _PATIENCE else max(round(limiter.limit), 1)
-    return Caps(everyone=everyone, clients={name: max(round(shares[name]), 1) for name in largest})
+    asked = {**limiter.demands, "": nameless}
+    fair = max_min(asked, max(limiter.capacity, limiter.limit), usual=usual or {})
+    modest = {name: demand for name, demand in asked.items() if fair[name] >= demand}
+    greedy = {name: demand for name, demand in asked.items() if name not in modest}
+    rest = max_min(greedy, limiter.limit - sum(modest.values()), usual=usual or {})
+    shares = {**modest, **rest}
+    largest = sorted(set(greedy) - {""}, key=lambda name: (-greedy[name], name))[:_MOST_CLIENTS]
+    is_enough = bool(largest) and len({*greedy} - {""}) == len(largest) and shares[""] >= nameless - _noise(limiter)
+    everyone = limiter.limit if not greedy or limiter.waiting_for >= _PATIENCE else sum(shares.values())
+    return Caps(
+        everyone=None if is_enough and limiter.waiting_for < _PATIENCE else max(round(everyone), 1),
+        clients=_whole({name: shares[name] for name in largest}),
+    )
+
+
+def _whole(shares: Mapping[str, float]) -> Mapping[str, int]:
+    """Whole numbers with the same sum (largest remainders), none below 1."""
+    left = round(sum(shares.values())) - sum(int(share) for share in shares.values())
+    favoured = sorted(shares, key=lambda name: (int(shares[name]) - shares[name], name))[: max(left, 0)]
+    return {name: max(int(share) + (name in favoured), 1) for name, share in shares.items()}
 
 
 def _noise(limiter: Limiter) -> float:
     """What may be nameless without a limit for it: chance makes small numbers jump."""
-    return 0.05 * limiter.limit
+    return 0.05 * limiter.capacity
 
 
 def _follow(limiter: Limiter, reading: Reading) -> Limiter:
@@ -135,9 +152,14 @@ def _measure(limiter: Limiter, reading: Reading, bounds: Bounds) -> Limiter:
 
 
 def _tighten(limiter: Limiter, reading: Reading, bounds: Bounds) -> Limiter:
-    gradient = max(_LEAST_GRADIENT, bounds.latency_ms / reading.latency_ms if reading.latency_ms < inf else 0.0)
-    limit = min(limiter.limit, bounds.cruise * limiter.capacity) * gradient
-    return replace(limiter, limit=max(limit, bounds.floor_rps), stage=Stage.HOLDING, calm_for=0, raised=0)
+    limit = min(_drained(limiter, reading, bounds), limiter.limit + _MOST_RISE * limiter.capacity)
+    return replace(limiter, limit=limit, stage=Stage.HOLDING, calm_for=0, raised=0)
+
+
+def _drained(limiter: Limiter, reading: Reading, bounds: Bounds) -> float:
+    """What the service can do, less what waits longer than the bound, taken off over one second."""
+    waiting_seconds = max(reading.in_flight / limiter.capacity - bounds.latency_ms / 1000, 0.0)
+    return max(limiter.capacity * (bounds.cruise - min(waiting_seconds, 1.0)), bounds.floor_rps)
 
 
 def _hold(limiter: Limiter, bounds: Bounds) -> Limiter:

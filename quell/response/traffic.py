@@ -37,11 +37,12 @@ class Traffic:
 class Reading:
     """Rates per second over a stretch of time.
 
-    `latency_ms` is the mean time of a request now, `least_latency_ms` with as few in flight as there were at any look:
-    it is high only if requests were waiting all the time. `demands` is what each client offered.
+    `in_flight` and `latency_ms`, the mean time of a request, are of now; `least_latency_ms` is with as few in flight as
+    there were at any look: it is high only if requests waited all the time. `demands` is what each client offered.
     """
 
     seconds: float
+    in_flight: float
     latency_ms: float
     least_latency_ms: float
     goodput: float
@@ -65,11 +66,12 @@ def read_rates(looks: Sequence[Traffic]) -> Reading | None:
     done = last.answered - first.answered + last.failed - first.failed
     if seconds <= 0 or last.offered < first.offered or last.answered < first.answered or last.failed < first.failed:
         return None
-    late = looks[len(looks) // 2 :]
+    in_flight = sum(look.in_flight for look in looks[-2:]) / 2
     refused = (last.offered - first.offered) - (last.admitted - first.admitted)
     return Reading(
         seconds=seconds,
-        latency_ms=_latency(sum(look.in_flight for look in late) / len(late), done / seconds),
+        in_flight=in_flight,
+        latency_ms=_latency(in_flight, done / seconds),
         least_latency_ms=_latency(min(look.in_flight for look in looks), done / seconds),
         goodput=(last.answered - first.answered) / seconds,
         failed=(last.failed - first.failed) / seconds,
