@@ -25,6 +25,7 @@ from tasks.intake import drain_inbox
 from tasks.notifier import run_notifier
 from tasks.resources import Resources, resources
 from tasks.runs import resume_run, run_state, start_run
+from tasks.safeguards import run_meter
 from tasks.suspicion import suspect_live
 from tasks.thresholds import promote_decided
 from tasks.watch import watch_sweeps
@@ -210,6 +211,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
     # its own thread: whoever is notified may hang, and the inbox must not wait for that
     threading.Thread(target=run_notifier, args=(res, stopping), name="notifier", daemon=True).start()
     threading.Thread(target=run_adaptive, args=(res, stopping), name="adaptive", daemon=True).start()
+    threading.Thread(target=run_meter, args=(res, stopping), name="safeguards", daemon=True).start()
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="respond") as pool:
         responder = Responder(res, pool)
         while not stopping.is_set():

@@ -17,16 +17,18 @@ from uuid import uuid4
 
 from quell.adapters.actuators.haproxy_adaptive import bounds_of
 from quell.incidents.errors import QuellError
-from quell.incidents.journal import Lease
 from quell.incidents.mitigation import Mitigation, MitigationState, Step
 from quell.ports import Document, Transaction
 from quell.response.gradient import READING_SECONDS, Bounds, Caps, Limiter, Stage, advance, caps_of, start
 from quell.response.traffic import Reading, Traffic, read_rates
+from quell.response.usual import most_of
 from tasks.automation import automation_enabled
 from tasks.effect import undo_mitigation
+from tasks.lease import take_turn
 from tasks.planning import get_actuator
 from tasks.record import QUELL, get_mitigation, note
 from tasks.resources import Resources
+from tasks.usual import read_usual
 
 ADAPTIVE = "adaptive"  # the action, and the kind of the document
 ADJUSTED_STATES = (
@@ -130,10 +132,10 @@ class Controller:
     def _decide(self, one: Throttled, reading: Reading) -> None:
         lever = lever_of(self.res, one.step)
         in_force = lever.in_force(one.step)
-        after = self._commit(one, reading, in_force)
-        if after is None:
+        decided = self._commit(one, reading, in_force)
+        if decided is None:
             return
-        caps = caps_of(after)
+        after, caps = decided
         if caps != in_force:
             lever.adjust(one.step, caps)
             if not self._is_ours(one):
@@ -142,21 +144,24 @@ class Controller:
             why = f"the surge is over: {reading.offered:.0f} requests per second offered, none refused while released"
             undo_mitigation(self.res, one.mitigation.id, QUELL, why)
 
-    def _commit(self, one: Throttled, reading: Reading, in_force: Caps | None) -> Limiter | None:
-        """The next limiter, committed before it is put into force; None where another process adjusts it."""
+    def _commit(self, one: Throttled, reading: Reading, in_force: Caps | None) -> tuple[Limiter, Caps] | None:
+        """The next limiter and its limits, committed before they are in force; None where it is not our turn."""
         with self.res.store.writing() as tx:
             now = self.res.clock()
             mitigation = get_mitigation(tx, one.mitigation.id)
-            if mitigation.state not in ADJUSTED_STATES or not _take_lease(tx, one.document, self.holder, now):
+            if mitigation.state not in ADJUSTED_STATES:
+                return None
+            if not take_turn(tx, one.document, self.holder, now=now, time_held=_LEASE_TIME):
                 return None
             known = tx.documents.get(one.document)
             bounds = bounds_of(one.step)
             before = read_limiter(known.body) if known else _begin(reading, bounds, in_force)
             after = advance(before, reading, bounds, may_tighten=automation_enabled(tx))
-            told = _tell(tx, mitigation, known.body if known else {}, before, after, reading, now)
+            caps = caps_of(after, usual=most_of(read_usual(tx, one.step.actuator)))
+            told = _tell(tx, mitigation, known.body if known else {}, before, after, caps, reading, now)
             body = {"limiter": asdict(after), **told}
             tx.documents.put(Document(id=one.document, kind=ADAPTIVE, updated_at=now, body=body))
-            return after
+            return after, caps
 
     def _is_ours(self, one: Throttled) -> bool:
         with self.res.store.reading() as tx:
@@ -207,22 +212,13 @@ def _begin(reading: Reading, bounds: Bounds, in_force: Caps | None) -> Limiter:
     return replace(begun, limit=max(float(in_force.everyone), bounds.floor_rps))
 
 
-def _take_lease(tx: Transaction, id: str, holder: str, now: datetime) -> bool:
-    """Take or prolong the lease; whether it is ours now."""
-    lease = tx.leases.get(id)
-    if lease is not None and lease.holder != holder and lease.expires_at > now:
-        return False
-    token = 1 if lease is None else lease.token + (lease.holder != holder)
-    tx.leases.put(Lease(id=id, holder=holder, token=token, expires_at=now + _LEASE_TIME))
-    return True
-
-
 def _tell(
     tx: Transaction,
     mitigation: Mitigation,
     known: Mapping[str, Any],
     before: Limiter,
     after: Limiter,
+    caps: Caps,
     reading: Reading,
     now: datetime,
 ) -> Mapping[str, Any]:
@@ -232,12 +228,11 @@ def _tell(
     is_notable = abs(after.limit - told_limit) > _TELLING_CHANGE * max(told_limit, 1.0)
     if (is_early or not is_notable) and after.stage is before.stage:
         return {"told_limit": told_limit, "told_at": told_at}
-    note(tx, mitigation, "limit adjusted", now=now, by=QUELL, text=_in_words(after, reading))
+    note(tx, mitigation, "limit adjusted", now=now, by=QUELL, text=_in_words(after, caps, reading))
     return {"told_limit": after.limit, "told_at": now.isoformat()}
 
 
-def _in_words(after: Limiter, reading: Reading) -> str:
-    caps = caps_of(after)
+def _in_words(after: Limiter, caps: Caps, reading: Reading) -> str:
     clients = ", ".join(f"{name} {limit}" for name, limit in sorted(caps.clients.items(), key=lambda c: -c[1])[:5])
     everyone = f"{caps.everyone} requests per second for all" if caps.everyone else "no limit for all"
     return (

@@ -37,6 +37,8 @@ class LimitsModel(Model):
     capacity_floor: Share | None = None
     cooldown: Duration | None = None
     per_hour: Annotated[int, Field(ge=1)] | None = None
+    most_refused: Share | None = None
+    refused_window: PositiveDuration | None = None
 
 
 class AutonomyModel(Model):

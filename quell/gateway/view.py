@@ -16,6 +16,7 @@ from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.timeline import TimelineEntry
 from quell.ports import Store, Transaction
+from quell.response.cost import Cost, cost_document, read_cost
 
 REPORTS_SHOWN = 20
 REPORTS_READ = 200  # those that repeat another are counted with it
@@ -29,6 +30,7 @@ class MitigationView:
     mitigation: Mitigation
     journal: tuple[JournalEntry, ...]
     decisions: tuple[Decision, ...]
+    cost: Cost | None  # of a safeguard, where it was measured
 
     @property
     def is_pending(self) -> bool:
@@ -98,10 +100,12 @@ def _others(tx: Transaction, incident_id: str) -> tuple[Incident, ...]:
 
 def _mitigation(tx: Transaction, mitigation: Mitigation) -> MitigationView:
     journal = tx.journal.find({"mitigation": mitigation.id})
+    cost = tx.documents.get(cost_document(mitigation.id))
     return MitigationView(
         mitigation=mitigation,
         journal=tuple(sorted(journal, key=lambda entry: entry.position)),
         decisions=tuple(tx.decisions.find({"subject": mitigation.id})),
+        cost=read_cost(cost.body) if cost else None,
     )
 
 

@@ -54,12 +54,15 @@ class ApprovalPolicy:
 class Limits:
     """Never leave the service below `capacity_floor` of its full capacity; wait `cooldown` between runs on a target.
 
-    `per_hour` is how often the playbook may be planned for one service in any hour.
+    `per_hour` is how often the playbook may be planned for one service in any hour. A safeguard that refuses more than
+    the share `most_refused` of the requests of clients within their everyday use, over `refused_window`, is lifted.
     """
 
     capacity_floor: float = 0.5
     cooldown: timedelta = timedelta(minutes=5)
     per_hour: int = 6
+    most_refused: float | None = None  # 0..1; None: it is measured and shown, and nothing is done about it
+    refused_window: timedelta = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

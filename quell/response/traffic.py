@@ -17,6 +17,19 @@ class ClientCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """Counters of requests at one moment: all of them, and those that nothing refused. `is_whole`: every client that
+    the load balancer remembers is there, so that one that was not there before is new.
+    """
+
+    at_seconds: float
+    offered: int
+    admitted: int
+    clients: Mapping[str, ClientCount] = field(default_factory=dict[str, ClientCount])
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """Counters at one moment. `at_seconds` is a clock that only runs forward; `in_flight` were admitted and are not
     answered. `answered` are answers of the service, `failed` its 5xx and those of the load balancer for it.
@@ -83,6 +96,23 @@ def read_rates(looks: Sequence[Traffic]) -> Reading | None:
             if (before := first.clients.get(name)) is not None and count.offered > before.offered
         },
     )
+
+
+def count_between(first: Requests, last: Requests) -> tuple[ClientCount, Mapping[str, ClientCount]] | None:
+    """Requests between two moments, all and by client; None when the counters began anew."""
+    if last.at_seconds <= first.at_seconds or last.offered < first.offered or last.admitted < first.admitted:
+        return None
+    total = ClientCount(offered=last.offered - first.offered, admitted=last.admitted - first.admitted)
+    found = {name: _since(first, name, count) for name, count in last.clients.items()}
+    return total, {name: count for name, count in found.items() if count.offered > 0}
+
+
+def _since(first: Requests, name: str, now: ClientCount) -> ClientCount:
+    """One that was forgotten and came back begins at 0; of one that the first look did not ask for nothing is known."""
+    before = first.clients.get(name)
+    if before is None or before.offered > now.offered:
+        return now if first.is_whole else ClientCount(offered=0, admitted=0)
+    return ClientCount(offered=now.offered - before.offered, admitted=max(now.admitted - before.admitted, 0))
 
 
 def _latency(in_flight: float, done_per_second: float) -> float:

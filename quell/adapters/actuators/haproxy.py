@@ -14,9 +14,11 @@ from quell.adapters.actuators.haproxy_adaptive import Adaptive
 from quell.adapters.actuators.haproxy_maps import Shed, Switch, Throttle, ThrottleAll
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
 from quell.adapters.actuators.haproxy_servers import Isolate, Maint, Weight, known_server
+from quell.adapters.actuators.haproxy_traffic import read_requests
 from quell.config.config import Config
 from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import Step
+from quell.response.traffic import Requests
 
 State = Mapping[str, str]
 
@@ -79,6 +81,10 @@ class HAProxyActuator:
         """server -> share of its full weight that takes new requests now: 0 when drained, in maintenance or down."""
         servers = self._client.servers()
         return {target: known_server(servers, target).serving_share for target in service_targets}
+
+    def requests(self) -> Requests:
+        """What the limiter counted until now, by client; no safeguard is needed for it."""
+        return read_requests(self._client)
 
     def witness(self, step: Step) -> str:
         return self._lever(step).witness(step)

@@ -8,12 +8,13 @@ from io import StringIO
 
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
 from quell.incidents.errors import InvalidInput
-from quell.response.traffic import ClientCount, Traffic
+from quell.response.traffic import ClientCount, Requests, Traffic
 
-_TABLE = re.compile(r"# table: (?P<name>[^,\s]+), type: (?P<type>\w+)")
+_TABLE = re.compile(r"# table: (?P<name>[^,\s]+), type: (?P<type>\w+)(?:.*used:(?P<used>\d+))?")
 _ENTRY = re.compile(r"key=(?P<key>\S+) use=")
 _OFFERED = re.compile(r"\bhttp_req_cnt=(?P<count>\d+)")
 _ADMITTED = re.compile(r"\bgpc0=(?P<count>\d+)")
+_MOST_ROWS = 5000  # of larger tables only who was seen in the last second is asked for
 _BACKEND = "2"  # the object type in `show stat`
 _ANSWERED = ("hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_other")
 
@@ -24,18 +25,29 @@ def read_traffic(client: RuntimeClient, backend: str) -> Traffic:
     The tables are found by what they hold: one of clients (type string) and one of everything (type integer), both
     with `gpc0` for admitted requests and `http_req_cnt` for all.
     """
-    row = _stat(client, backend)
-    clients, everything = _tables(client)
-    total = next(iter(_counts(client.ask("show", "table", everything)).values()), ClientCount(offered=0, admitted=0))
-    lately = client.ask("show", "table", clients, "data.http_req_rate", "gt", "0")
+    row, requests = _stat(client, backend), read_requests(client)
     return Traffic(
-        at_seconds=time.monotonic(),
+        at_seconds=requests.at_seconds,
         in_flight=_number(row, "scur"),
         answered=sum(_number(row, name) for name in _ANSWERED),
         failed=_number(row, "hrsp_5xx"),
+        offered=requests.offered,
+        admitted=requests.admitted,
+        clients=requests.clients,
+    )
+
+
+def read_requests(client: RuntimeClient) -> Requests:
+    """Requests alone, without asking a backend what became of them."""
+    clients, everything, is_small = _tables(client)
+    total = next(iter(_counts(client.ask("show", "table", everything)).values()), ClientCount(offered=0, admitted=0))
+    only = () if is_small else ("data.http_req_rate", "gt", "0")
+    return Requests(
+        at_seconds=time.monotonic(),
         offered=total.offered,
         admitted=total.admitted,
-        clients=_counts(lately),
+        clients=_counts(client.ask("show", "table", clients, *only)),
+        is_whole=is_small,
     )
 
 
@@ -49,19 +61,19 @@ def _stat(client: RuntimeClient, backend: str) -> Mapping[str, str]:
     return row
 
 
-def _tables(client: RuntimeClient) -> tuple[str, str]:
-    """The names of the table of clients and of the table of everything."""
-    found: dict[str, str] = {}
+def _tables(client: RuntimeClient) -> tuple[str, str, bool]:
+    """The names of the table of clients and of the table of everything, and whether the first is small."""
+    found: dict[str, tuple[str, int]] = {}
     for line in client.ask("show", "table").splitlines():
         table = _TABLE.match(line)
         if table is not None:
-            found.setdefault(table["type"], table["name"])
+            found.setdefault(table["type"], (table["name"], int(table["used"] or 0)))
     if "string" not in found or "integer" not in found:
         raise InvalidInput(
             "haproxy has no limiter's stick tables, one of type string for clients and one of type integer for all: "
             "see docs/surge.md for the lines of haproxy.cfg"
         )
-    return found["string"], found["integer"]
+    return found["string"][0], found["integer"][0], found["string"][1] <= _MOST_ROWS
 
 
 def _counts(text: str) -> Mapping[str, ClientCount]:
