@@ -119,10 +119,10 @@ def cost_in_words(cost: Cost, most_refused: float | None = None) -> str:
     """One sentence for people.
 
     >>> cost_in_words(Cost(offered=500, refused=40, legitimate=300, wrong=3), 0.05)
-    'refused 40 of 500 requests since it is on; 3 of 300 within everyday use (1.0%, it is lifted above 5.0%)'
+    'refused 40 of 500 requests since it is on; wrongly 3 of 300 within everyday use (1.0%, it is lifted above 5.0%)'
     """
     limit = "" if most_refused is None else f", it is lifted above {most_refused:.1%}"
-    known = f"{cost.wrong} of {cost.legitimate} within everyday use ({cost.wrong_share:.1%}{limit})"
+    known = f"wrongly {cost.wrong} of {cost.legitimate} within everyday use ({cost.wrong_share:.1%}{limit})"
     unknown = f"; {cost.unknown} of clients whose everyday use is not known" if cost.unknown else ""
     return f"refused {cost.refused} of {cost.offered} requests since it is on; {known}{unknown}"
 

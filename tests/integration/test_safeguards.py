@@ -1,5 +1,7 @@
 """The cost of safeguards on a real HAProxy: what they refuse of whom, and the limit that lifts them."""
 
+import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -7,14 +9,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from deployments.cli.main import app
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.adapters.store.memory import MemoryStore
+from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
+from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.mitigation import BlastRadius, Mitigation, MitigationId, MitigationState, Plan, Step, plan_hash
 from quell.incidents.service import Catalog, Service
-from quell.response.cost import Cost
+from quell.ports import Document
+from quell.response.cost import Cost, cost_document, write_cost
 from quell.response.playbook import Limits, Playbook, RecoveryRule
 from quell.response.usual import Usual
 from tasks.effect import apply_mitigation
@@ -25,6 +32,36 @@ from tasks.usual import read_usual, write_usual
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 WELL_KNOWN = {name: Usual(mean=1000.0, seen=100) for name in ("web", "mobile")}
+EXAMPLE = Path(__file__).resolve().parents[2] / "deployments" / "config.example"
+
+
+def safeguard(step: Step, now: datetime) -> Mitigation:
+    """One that is being put on."""
+    plan = Plan(
+        playbook="safeguard",
+        incident=None,
+        target=step.target,
+        steps=(step,),
+        undo=("take it away",),
+        blast_radius=BlastRadius(service="shop", instances=(), capacity_share=0, capacity_left=1),
+        evidence=(),
+        needs_approval=False,
+        approval_reason="no approval needed",
+        expires_after=timedelta(hours=1),
+    )
+    return Mitigation(
+        id=MitigationId("MIT-1"),
+        state=MitigationState.APPLYING,
+        plan=plan,
+        plan_hash=plan_hash(plan),
+        incident=None,
+        playbook=plan.playbook,
+        service="shop",
+        target=step.target,
+        requested_by="bob",
+        created_at=now,
+        updated_at=now,
+    )
 
 
 @dataclass
@@ -47,34 +84,9 @@ class World:
             limits=Limits(most_refused=most_refused),
         )
         self.res = replace(self.res, config=replace(self.res.config, playbooks={book.name: book}))
-        plan = Plan(
-            playbook=book.name,
-            incident=None,
-            target=target,
-            steps=(step,),
-            undo=("take it away",),
-            blast_radius=BlastRadius(service="shop", instances=(), capacity_share=0, capacity_left=1),
-            evidence=(),
-            needs_approval=False,
-            approval_reason="no approval needed",
-            expires_after=timedelta(hours=1),
-        )
+        made = safeguard(step, self.now)
         with self.res.store.writing() as tx:
-            tx.mitigations.add(
-                Mitigation(
-                    id=MitigationId("MIT-1"),
-                    state=MitigationState.APPLYING,
-                    plan=plan,
-                    plan_hash=plan_hash(plan),
-                    incident=None,
-                    playbook=book.name,
-                    service="shop",
-                    target=target,
-                    requested_by="bob",
-                    created_at=self.now,
-                    updated_at=self.now,
-                )
-            )
+            tx.mitigations.add(made)
         assert apply_mitigation(self.res, "MIT-1").state is MitigationState.APPLIED
 
     @property
@@ -219,3 +231,32 @@ def test_everyday_use_is_learned_in_calm_times_and_not_while_something_is_on(
         time.sleep(0.25)
     with world.res.store.reading() as tx:
         assert "flooder" not in read_usual(tx, "haproxy")
+
+
+def test_the_command_line_shows_what_a_safeguard_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    store = SqlStore(f"sqlite:///{tmp_path}/record.db")
+    incident = Incident(
+        id=IncidentId("INC-1"),
+        state=IncidentState.CONTAINED,
+        severity=Severity.MAJOR,
+        title="too many requests",
+        service="storefront",
+        onset_at=NOW,
+        opened_at=NOW,
+        updated_at=NOW,
+        opened_because="test",
+        opened_by="test",
+    )
+    cost = Cost(offered=500, refused=40, legitimate=300, wrong=3)
+    with store.writing() as tx:
+        tx.incidents.add(incident)
+        step = Step(actuator="haproxy", action="shed", target="global", params={"per_mille": 100})
+        tx.mitigations.add(replace(safeguard(step, NOW), incident="INC-1"))
+        tx.documents.put(Document(id=cost_document("MIT-1"), kind="cost", updated_at=NOW, body=write_cost(cost)))
+    store.close()
+    shutil.copytree(EXAMPLE, tmp_path / "config")
+    toml = tmp_path / "config" / "quell.toml"
+    toml.write_text(re.sub(r'store = ".*"', f'store = "sqlite:///{tmp_path}/record.db"', toml.read_text()))
+    said = CliRunner().invoke(app, ["incident", "show", "INC-1", "--config", str(tmp_path / "config")]).output
+    assert "refused 40 of 500 requests since it is on; wrongly 3 of 300 within everyday use (1.0%)" in said
