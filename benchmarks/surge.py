@@ -264,10 +264,14 @@ def _mitigation(quell: Quell, playbook: str = "adaptive-throttle") -> Mitigation
 
 
 def _adjustments(quell: Quell) -> list[str]:
+    mitigation = _mitigation(quell)
+    if mitigation is None:
+        return []
     with quell.store.reading() as tx:
         told = (MitigationState.EFFECTIVE, MitigationState.UNDONE)
         kinds = ("limit adjusted", *(f"mitigation {state}" for state in told))
-        return [f"{e.at:%H:%M:%S} {e.kind}: {e.text}" for e in tx.timeline.entries() if e.kind in kinds]
+        found = [entry for entry in tx.timeline.entries() if entry.kind in kinds and entry.subject == mitigation.id]
+    return [f"{entry.at:%H:%M:%S} {entry.kind}: {entry.text}" for entry in found]
 
 
 def _wait_until(holds: Callable[[], bool], seconds: float) -> float | None:

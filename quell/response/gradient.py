@@ -16,15 +16,16 @@ from quell.response.fairness import max_min
 from quell.response.traffic import Reading
 
 READING_SECONDS = 0.5  # apart; what follows counts readings
-_PROBE = 1.005  # per reading, while it holds and nothing waits: the service may be able to do more by now
-_MOST_PROBED = 1.1  # of what was measured
+_PROBE = 0.005  # of the limit, per reading, while it holds and nothing waits: the service may be able to do more by now
+_FASTEST_PROBE = 4  # times that, after as many readings in which nothing waited: it was measured far too low
+_MOST_PROBED = 1.25  # of what was measured
 _MOST_RISE = 0.5  # of what was measured, per reading: a limit that opens at once lets a burst in
 _SMOOTH = 0.1  # weight of one reading in what the service can do; the first few count evenly
 _DEMAND_SMOOTH = 0.3
 _LEAST_DEMAND = 0.5  # requests per second; who offers less is forgotten
 _MOST_CLIENTS = 20  # limits of their own; who is smaller is left to the limit on everything
 _CERTAIN = 3  # readings in a row, before a wait counts while nothing is refused: with little traffic chance is large
-_PATIENCE = 10  # readings with limits on clients alone, before everything is limited
+_PATIENCE = 20  # readings with limits on clients alone, before everything is limited
 
 
 class Stage(StrEnum):
@@ -52,7 +53,7 @@ class Bounds:
 class Limiter:
     """`limit` is in admitted requests per second over all; `capacity` is what the service can do, measured
     `measured` times. `calm_for` counts readings in which nothing was refused, `waiting_for` those in which requests
-    waited too long. `demands` is what each client offers, smoothed.
+    waited too long, `smooth_for` those since. `demands` is what each client offers, smoothed.
     """
 
     limit: float
@@ -62,6 +63,7 @@ class Limiter:
     calm_for: int = 0
     raised: int = 0
     waiting_for: int = 0
+    smooth_for: int = 0
     demands: Mapping[str, float] = field(default_factory=dict[str, float])
     offered: float = 0.0
 
@@ -85,7 +87,11 @@ def advance(limiter: Limiter, reading: Reading, bounds: Bounds, *, may_tighten: 
     """The next limiter. Without `may_tighten` (the kill switch) the limit is never lowered."""
     waits = reading.latency_ms > bounds.latency_ms
     seen = _measure(_follow(limiter, reading), reading, bounds)
-    seen = replace(seen, waiting_for=limiter.waiting_for + 1 if waits else 0)
+    seen = replace(
+        seen,
+        waiting_for=limiter.waiting_for + 1 if waits else 0,
+        smooth_for=0 if waits else limiter.smooth_for + 1,
+    )
     if waits and (reading.refused > 0 or seen.waiting_for >= _CERTAIN):
         after = _tighten(seen, reading, bounds)
     elif reading.refused > 0:
@@ -111,7 +117,7 @@ def caps_of(limiter: Limiter, *, usual: Mapping[str, float] | None = None) -> Ca
     shares = {**modest, **rest}
     largest = sorted(set(greedy) - {""}, key=lambda name: (-greedy[name], name))[:_MOST_CLIENTS]
     is_enough = bool(largest) and len({*greedy} - {""}) == len(largest) and shares[""] >= nameless - _noise(limiter)
-    everyone = limiter.limit if not greedy or limiter.waiting_for >= _PATIENCE else sum(shares.values())
+    everyone = max(limiter.limit, sum(shares.values())) if greedy else limiter.limit
     return Caps(
         everyone=None if is_enough and limiter.waiting_for < _PATIENCE else max(round(everyone), 1),
         clients=_whole({name: shares[name] for name in largest}),
@@ -165,7 +171,8 @@ def _drained(limiter: Limiter, reading: Reading, bounds: Bounds) -> float:
 def _hold(limiter: Limiter, bounds: Bounds) -> Limiter:
     """It binds and nothing waits: up to what the service can do at once, and from there on by small trials."""
     home = bounds.cruise * limiter.capacity
-    limit = limiter.limit * _PROBE if limiter.limit >= home else home
+    probed = limiter.limit * (1 + _PROBE * min(limiter.smooth_for, _FASTEST_PROBE))
+    limit = probed if limiter.limit >= home else home
     limit = min(limit, limiter.limit + _MOST_RISE * limiter.capacity, _MOST_PROBED * limiter.capacity)
     if limiter.stage is not Stage.HOLDING:  # the surge is back while it was being released
         limit = home

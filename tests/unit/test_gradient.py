@@ -117,7 +117,7 @@ def test_what_nobody_can_tell_apart_shares_the_limit_on_everything() -> None:
 def test_limits_of_clients_that_do_not_help_are_followed_by_one_for_all() -> None:
     limiter = Limiter(limit=100, capacity=100, offered=400, demands={"web": 20, "importer": 380})
     assert caps_of(limiter).everyone is None
-    assert caps_of(replace(limiter, waiting_for=10)).everyone == 100
+    assert caps_of(replace(limiter, waiting_for=20)).everyone == 100
 
 
 def test_whole_numbers_give_out_the_whole_limit() -> None:

@@ -19,7 +19,7 @@ _KNOBS, _CLIENTS = "knobs.map", "adaptive.map"
 _KNOB = "adaptive_rps"  # in knobs.map; while it is there the throttle is in force
 _UNLIMITED = 1_000_000
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+\-]{1,64}")  # names that a command to HAProxy can carry
-_LOOKS, _LOOK_SECONDS = 3, 0.12
+_LOOKS, _LOOK_SECONDS = 3, 0.1
 
 
 class Adaptive:
