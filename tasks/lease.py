@@ -98,3 +98,13 @@ def _free(res: Resources, held: Hold) -> None:
         lease = tx.leases.get(held.id)
         if lease is not None and lease.token == held.token and lease.holder == held.holder:
             tx.leases.put(replace(lease, expires_at=_LONG_AGO))
+
+
+def take_turn(tx: Transaction, id: str, holder: str, *, now: datetime, time_held: timedelta) -> bool:
+    """For work that one process does again and again: take or prolong the lease; whether it is ours now."""
+    lease = tx.leases.get(id)
+    if lease is not None and lease.holder != holder and lease.is_held(now):
+        return False
+    token = 1 if lease is None else lease.token + (lease.holder != holder)
+    tx.leases.put(Lease(id=id, holder=holder, token=token, expires_at=now + time_held))
+    return True

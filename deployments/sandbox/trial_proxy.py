@@ -31,22 +31,26 @@ defaults
   timeout server 10s
   load-server-state-from-file global
 backend st_admit
-  stick-table type string len 64 size 1k expire 30s store gpc0,gpc0_rate(1s)
+  stick-table type string len 64 size 1k expire 30s store gpc0,gpc0_rate(1s),http_req_cnt,http_req_rate(1s)
 backend st_global
-  stick-table type integer size 10 expire 30s store gpc0,gpc0_rate(1s)
+  stick-table type integer size 10 expire 30s store gpc0,gpc0_rate(1s),http_req_cnt,http_req_rate(1s)
 frontend fe
   bind 127.0.0.1:{port}
   http-request set-var(txn.cl) req.hdr(x-client),lower
   http-request track-sc0 var(txn.cl) table st_admit
+  http-request track-sc1 int(1) table st_global
   http-request set-var(txn.lim) var(txn.cl),map_str_int({folder}/maps/limits.map,1000000)
   http-request deny deny_status 429 if {{ var(txn.cl) -m found }} {{ sc0_gpc0_rate,sub(txn.lim) ge 0 }}
-  http-request sc-inc-gpc0(0) if {{ var(txn.cl) -m found }}
+  http-request set-var(txn.alim) var(txn.cl),map_str_int({folder}/maps/adaptive.map,1000000)
+  http-request deny deny_status 429 if {{ var(txn.cl) -m found }} {{ sc0_gpc0_rate,sub(txn.alim) ge 0 }}
   http-request set-var(txn.glim) str(global_rps),map_str_int({folder}/maps/knobs.map,1000000)
-  http-request track-sc1 int(1) table st_global
   http-request deny deny_status 429 if {{ sc1_gpc0_rate,sub(txn.glim) ge 0 }}
-  http-request sc-inc-gpc0(1)
+  http-request set-var(txn.aglim) str(adaptive_rps),map_str_int({folder}/maps/knobs.map,1000000)
+  http-request deny deny_status 429 if {{ sc1_gpc0_rate,sub(txn.aglim) ge 0 }}
   http-request set-var(txn.shed) str(shed),map_str_int({folder}/maps/knobs.map,0)
   http-request deny deny_status 503 if {{ rand(1000),sub(txn.shed) lt 0 }}
+  http-request sc-inc-gpc0(0) if {{ var(txn.cl) -m found }}
+  http-request sc-inc-gpc0(1)
   use_backend %[str(shop),map({folder}/maps/backends.map,be_checkout)]
 backend be_checkout
 {servers}
@@ -54,13 +58,17 @@ backend be_green
   server green-1 127.0.0.1:{green} weight 100
 backend be_empty
   server empty-1 127.0.0.1:{green} disabled
-"""
+{more}"""
 
 
 class TrialProxy:
-    """Starts on entering, stops on leaving; `hits` counts what each backend answered, `failing` answer with 500."""
+    """Starts on entering, stops on leaving; `hits` counts what each backend answered, `failing` answer with 500.
 
-    def __init__(self, folder: Path) -> None:
+    `more` is further configuration, `route` the backend that the route `shop` begins with.
+    """
+
+    def __init__(self, folder: Path, *, more: str = "", route: str = BACKEND) -> None:
+        self._more, self._route = more, route
         self.folder = folder
         self.maps = folder / "maps"
         self.state_file = folder / "server-state"
@@ -74,8 +82,9 @@ class TrialProxy:
     def __enter__(self) -> "TrialProxy":
         self.maps.mkdir(parents=True, exist_ok=True)
         (self.maps / "limits.map").write_text("# client requests_per_second\n")
+        (self.maps / "adaptive.map").write_text("# client requests_per_second, adjusted by Quell\n")
         (self.maps / "knobs.map").write_text("# knob value\nglobal_rps 1000000\n")
-        (self.maps / "backends.map").write_text("# route backend\nshop be_checkout\n")
+        (self.maps / "backends.map").write_text(f"# route backend\nshop {self._route}\n")
         self.state_file.touch()
         for backend in self._backends:
             threading.Thread(target=backend.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -85,7 +94,10 @@ class TrialProxy:
         ]
         config = self._config
         green = self._backends[-1].server_address[1]
-        config.write_text(_CONFIG.format(folder=self.folder, port=self.port, servers="\n".join(lines), green=green))
+        text = _CONFIG.format(
+            folder=self.folder, port=self.port, servers="\n".join(lines), green=green, more=self._more
+        )
+        config.write_text(text)
         self._start()
         return self
 
