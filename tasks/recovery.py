@@ -15,7 +15,6 @@ from quell.incidents.signal import Signal
 from quell.incidents.threshold import ThresholdState
 from quell.response.playbook import Playbook
 from quell.response.recovery import Judgement, judge, worst_series
-from tasks.false_isolation import accuse
 from tasks.lease import LEASE_TIME
 from tasks.record import QUELL, get_mitigation, move, note
 from tasks.resources import Resources
@@ -84,10 +83,7 @@ def _look(res: Resources, mitigation: Mitigation, applied_at: datetime, now: dat
         incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
     onset = incident.onset_at if incident else mitigation.created_at
     limit = _limit(res, onset, playbook, signal)
-    verdict = judge(playbook.recovery, matrix, limit=limit, step=signal.step, applied_at=applied_at, now=now)
-    if verdict.recovery is Recovery.EFFECTIVE or limit is None:
-        return verdict
-    return accuse(res, mitigation, playbook.recovery, matrix, limit, now) or verdict
+    return judge(playbook.recovery, matrix, limit=limit, step=signal.step, applied_at=applied_at, now=now)
 
 
 def is_outside(res: Resources, playbook: Playbook, onset: datetime) -> bool | None:

@@ -1,7 +1,7 @@
 """Where a task finds its tools: configuration, store, metrics, actuators and the clock, opened once per process."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -12,12 +12,10 @@ from quell.adapters.actuators.plugins import open_actuators
 from quell.adapters.metrics.kept_fleet import KeptFleets
 from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.metrics.recent_window import RecentWindows
-from quell.adapters.probe import probe
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config
 from quell.config.load import load_config
 from quell.ports import Actuator, Clock, MetricSource, Store
-from quell.response.false_isolation import Probe
 
 HASTY = timedelta(seconds=2)
 CONFIG_VARIABLE = "QUELL_CONFIG"
@@ -33,7 +31,6 @@ class Resources:
     clock: Clock
     windows: RecentWindows = field(default_factory=RecentWindows)
     fleets: KeptFleets = field(default_factory=KeptFleets)
-    probe: Callable[[str], Probe] = probe
     hasty_metrics: MetricSource | None = None  # the same metrics, asked once and not waited for; None: as they are
 
 

@@ -139,11 +139,6 @@ class TrialProxy:
     def start_again(self) -> None:
         self._start()
 
-    def url_of(self, server: str) -> str:
-        """The address of a backend itself, past HAProxy."""
-        backend = self._backends[(*SERVERS, "green-1").index(server)]
-        return f"http://127.0.0.1:{backend.server_address[1]}"
-
     def get(self, client: str | None = None) -> tuple[int, str]:
         """One request through the proxy: its status, and the name of the backend that answered."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)

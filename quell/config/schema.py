@@ -86,7 +86,6 @@ class InstanceModel(Model):
     server: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")] | None = None
     url: HttpUrl | None = None
     zone: str | None = None
-    probe: Annotated[str, Field(pattern=r"^/")] | None = None
     weight: Annotated[int, Field(ge=0, le=256)] = 100
 
 

@@ -7,10 +7,7 @@ from functools import cached_property
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One server of a service. `server` is `backend/server` as the load balancer names it, `url` its own address.
-
-    `probe` is the path under `url` that is asked when somebody wants to know whether it is well.
-    """
+    """One server of a service. `server` is `backend/server` as the load balancer names it, `url` its own address."""
 
     name: str
     service: str
@@ -18,7 +15,6 @@ class Instance:
     url: str | None = None
     zone: str | None = None
     weight: int = 100
-    probe: str = "/health"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,7 +170,7 @@ MISTAKES = {
     ),
     "instance written twice": (
         "services.yaml", "checkout-2: {server: be_checkout/checkout-2", "checkout-1: {server: be_checkout/checkout-2",
-        "services.checkout.instances.checkout-1: is written twice (first on line 51); the second would silently win",
+        "services.checkout.instances.checkout-1: is written twice (first on line 50); the second would silently win",
     ),
     "instance of two services": (
         "services.yaml", "payment-2: {server", "checkout-3: {server",
