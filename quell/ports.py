@@ -17,6 +17,7 @@ from quell.incidents.incident import Incident
 from quell.incidents.journal import JournalEntry, Lease
 from quell.incidents.mitigation import Mitigation, Step
 from quell.incidents.notification import Notification
+from quell.incidents.probe import Answered
 from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.series import SeriesMatrix
@@ -218,6 +219,14 @@ class MetricSource(Protocol):
 
     def instant(self, query: str, *, at: datetime | None = None) -> SeriesMatrix:
         """The last value of each series (T = 1)."""
+        ...
+
+
+class Prober(Protocol):
+    """Asks instances directly, past the load balancer."""
+
+    def probe(self, urls: Sequence[str]) -> Mapping[str, Answered]:
+        """url -> what it answered, all asked at the same time; one that does not answer raises nothing."""
         ...
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -13,9 +13,13 @@ from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Signal
 from quell.incidents.threshold import ThresholdState
+from quell.response.false_isolation import users_not_helped
+from quell.response.peers import recovered_alike
 from quell.response.playbook import Playbook
-from quell.response.recovery import Judgement, judge, worst_series
+from quell.response.recovery import Judgement, inconclusive_at_deadline, judge, worst_series
+from tasks.false_isolation import find_false_isolation
 from tasks.lease import LEASE_TIME
+from tasks.peers import own_part, peer_series
 from tasks.record import QUELL, get_mitigation, move, note
 from tasks.resources import Resources
 
@@ -32,13 +36,16 @@ _STATE_OF = {
 
 def judge_recovery(res: Resources, mitigation_id: str, *, sleep: Callable[[float], None] = time.sleep) -> Mitigation:
     """Look again and again until the mitigation is judged, or somebody has moved it on; ends by its deadline."""
-    while (mitigation := judge_once(res, mitigation_id)).state is MitigationState.APPLIED:
+    while (mitigation := judge_once(res, mitigation_id, sleep=sleep)).state is MitigationState.APPLIED:
         sleep(_POLL_SECONDS)
     return mitigation
 
 
-def judge_once(res: Resources, mitigation_id: str) -> Mitigation:
-    """Judge what is applied by the signal as it is now; it stays applied while it is too early to tell."""
+def judge_once(res: Resources, mitigation_id: str, *, sleep: Callable[[float], None] = time.sleep) -> Mitigation:
+    """Judge what is applied by the signal as it is now; it stays applied while it is too early to tell.
+
+    A healthy instance that was isolated is not waited for: where its probes are asked, that takes a second or so.
+    """
     with res.store.reading() as tx:
         mitigation = get_mitigation(tx, mitigation_id)
     if mitigation.state is not MitigationState.APPLIED or mitigation.applied_at is None:
@@ -46,7 +53,7 @@ def judge_once(res: Resources, mitigation_id: str) -> Mitigation:
     now = res.clock()
     if mitigation.applied_at > now:
         return _set_right(res, mitigation_id)
-    verdict = _look(res, mitigation, mitigation.applied_at, now)
+    verdict = _look(res, mitigation, mitigation.applied_at, now, sleep)
     with res.store.writing() as tx:
         mitigation = get_mitigation(tx, mitigation_id)
         if mitigation.state is not MitigationState.APPLIED:
@@ -72,18 +79,35 @@ def _set_right(res: Resources, mitigation_id: str) -> Mitigation:
     return mitigation
 
 
-def _look(res: Resources, mitigation: Mitigation, applied_at: datetime, now: datetime) -> Judgement:
+def _look(
+    res: Resources, mitigation: Mitigation, applied_at: datetime, now: datetime, sleep: Callable[[float], None]
+) -> Judgement:
     playbook = res.config.playbooks.get(mitigation.playbook)
     signal = res.config.signals.get(playbook.recovery.signal) if playbook else None
     if playbook is None or signal is None:
         reason = f"playbook {mitigation.playbook} or its recovery signal is not configured any more"
         return Judgement(recovery=Recovery.INCONCLUSIVE, reason=reason)
-    matrix = _fetch(res, signal, applied_at - _LOOK_BACK, now)
+    rule, whole = playbook.recovery, _fetch(res, signal, applied_at - _LOOK_BACK, now)
+    matrix = own_part(res, mitigation, whole)
     with res.store.reading() as tx:
         incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
     onset = incident.onset_at if incident else mitigation.created_at
     limit = _limit(res, onset, playbook, signal)
-    return judge(playbook.recovery, matrix, limit=limit, step=signal.step, applied_at=applied_at, now=now)
+    verdict = judge(rule, matrix, limit=limit, step=signal.step, applied_at=applied_at, now=now)
+    times, worst = matrix.timestamps, worst_series(matrix)
+    if verdict.recovery is Recovery.EFFECTIVE and limit is not None and not rule.preventive:
+        peers = peer_series(res, mitigation, signal, whole, lambda one: _fetch_on(res, one, signal, whole))
+        alike = recovered_alike(rule, times, worst, peers, limit=limit, now=now)
+        return inconclusive_at_deadline(rule, applied_at, now, alike) if alike else verdict
+    unhelped = users_not_helped(rule, times, worst, limit=limit, step=signal.step, applied_at=applied_at, now=now)
+    mistaken = find_false_isolation(res, mitigation, unhelped, now=now, sleep=sleep)
+    return Judgement(recovery=Recovery.INEFFECTIVE, reason=mistaken) if mistaken else verdict
+
+
+def _fetch_on(res: Resources, other: Signal, signal: Signal, grid: SeriesMatrix) -> SeriesMatrix:
+    """Another signal at exactly the times of the grid, which must not be empty."""
+    start, end = (datetime.fromtimestamp(float(grid.timestamps[n]), UTC) for n in (0, -1))
+    return _fetch(res, replace(other, step=signal.step), start, end)
 
 
 def is_outside(res: Resources, playbook: Playbook, onset: datetime) -> bool | None:

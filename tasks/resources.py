@@ -12,10 +12,11 @@ from quell.adapters.actuators.plugins import open_actuators
 from quell.adapters.metrics.kept_fleet import KeptFleets
 from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.metrics.recent_window import RecentWindows
+from quell.adapters.probe import HttpProber
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config
 from quell.config.load import load_config
-from quell.ports import Actuator, Clock, MetricSource, Store
+from quell.ports import Actuator, Clock, MetricSource, Prober, Store
 
 HASTY = timedelta(seconds=2)
 CONFIG_VARIABLE = "QUELL_CONFIG"
@@ -32,6 +33,7 @@ class Resources:
     windows: RecentWindows = field(default_factory=RecentWindows)
     fleets: KeptFleets = field(default_factory=KeptFleets)
     hasty_metrics: MetricSource | None = None  # the same metrics, asked once and not waited for; None: as they are
+    prober: Prober | None = None  # None: no instance is asked directly
 
 
 def utc_now() -> datetime:
@@ -51,6 +53,7 @@ def open_resources(config: Config, data: Path | None = None) -> Resources:
         metrics=PrometheusSource(c.prometheus, timeout=c.timeout),
         hasty_metrics=PrometheusSource(c.prometheus, timeout=min(HASTY, c.timeout), attempts=1),
         actuators=open_actuators(config),
+        prober=HttpProber(),
         clock=utc_now,
         windows=RecentWindows(_kept_folder(data, "windows", c.prometheus) if data else None),
         fleets=KeptFleets(_kept_folder(data, "fleets", c.prometheus) if data else None),

@@ -94,10 +94,13 @@ def _connections(model: ConnectionsModel) -> Connections:
 
 def _service(name: str, model: ServiceModel) -> Service:
     return Service(
-        **_given(model, without=("user_facing", "instances", "repository")),
+        **_given(model, without=("user_facing", "instances", "repository", "probe")),
         name=name,
         is_user_facing=model.user_facing,
-        instances=tuple(Instance(name=i, service=name, **_given(body)) for i, body in model.instances.items()),
+        instances=tuple(
+            Instance(name=i, service=name, **({"probe": model.probe} if model.probe else {}) | _given(body))
+            for i, body in model.instances.items()
+        ),
         repository=None if model.repository is None else _repository(model.repository),
     )
 

@@ -82,9 +82,13 @@ class QuellFile(Model):
     gateway: GatewayModel = GatewayModel()
 
 
+ProbePath = Annotated[str, Field(pattern=r"^/[^\s#]*$")]
+
+
 class InstanceModel(Model):
     server: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")] | None = None
     url: HttpUrl | None = None
+    probe: ProbePath | None = None
     zone: str | None = None
     weight: Annotated[int, Field(ge=0, le=256)] = 100
 
@@ -104,6 +108,7 @@ class ServiceModel(Model):
     description: str = ""
     depends_on: list[str] = []
     user_facing: bool = False
+    probe: ProbePath | None = None
     instances: dict[str, InstanceModel] = {}
     repository: RepositoryModel | None = None
     links: dict[str, str] = {}

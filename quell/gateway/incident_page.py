@@ -17,6 +17,7 @@ from quell.gateway.visitor import Door
 from quell.incidents.chart import CHART_STYLE
 from quell.incidents.errors import NotFound, QuellError
 from quell.incidents.incident import INCIDENT_TRANSITIONS, IncidentState
+from quell.response.false_isolation import cost_so_far
 from quell.response.rights import ActDetails
 
 LAST_NUMBER = 2**63 - 1  # that a database can count to
@@ -125,6 +126,7 @@ class IncidentPage:
             asked=asked or ActForm(),
             approvers=self._approvers(view),
             most_refused={name: book.limits.most_refused for name, book in self._deps.config.playbooks.items()},
+            costs={m.mitigation.id: cost_so_far(m.mitigation, self._deps.clock()) for m in view.mitigations},
             people=sorted(self._deps.config.people),
             may_split=visitor.may_act and view.incident.is_active and view.alerts.total > 1,
             may_dismiss=IncidentState.DISMISSED in INCIDENT_TRANSITIONS[view.incident.state],

@@ -7,12 +7,16 @@ from functools import cached_property
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One server of a service. `server` is `backend/server` as the load balancer names it, `url` its own address."""
+    """One server of a service. `server` is `backend/server` as the load balancer names it, `url` its own address.
+
+    `probe` is the path under `url` that answers 2xx while the instance is well.
+    """
 
     name: str
     service: str
     server: str | None = None
     url: str | None = None
+    probe: str = "/health"
     zone: str | None = None
     weight: int = 100
 

@@ -54,6 +54,11 @@ def judge(
     return _at_deadline(rule, applied_at, now, Recovery.INCONCLUSIVE, f"{held}: {figures}")
 
 
+def inconclusive_at_deadline(rule: RecoveryRule, applied_at: datetime, now: datetime, reason: str) -> Judgement:
+    """Not shown to have helped; until the deadline that may still change."""
+    return _at_deadline(rule, applied_at, now, Recovery.INCONCLUSIVE, reason)
+
+
 def worst_series(matrix: SeriesMatrix) -> FloatArray:
     """The highest value over the series at each time, shape (T,); NaN where no series has a sample."""
     if matrix.values.shape[1] == 0:
