@@ -25,7 +25,7 @@ from quell.response.usual import most_of
 from tasks.automation import automation_enabled
 from tasks.effect import undo_mitigation
 from tasks.lease import take_turn
-from tasks.planning import get_actuator
+from tasks.levers import get_actuator
 from tasks.record import QUELL, get_mitigation, note
 from tasks.resources import Resources
 from tasks.usual import read_usual

@@ -13,7 +13,8 @@ from quell.ports import Transaction
 from quell.response.approval import has_run_out
 from quell.response.refusal import Answer, Refusal
 from tasks.lease import Hold, hold
-from tasks.planning import Draft, ask_guardrails, live_capacity
+from tasks.levers import live_capacity
+from tasks.planning import Draft, ask_guardrails
 from tasks.question import tally_of
 from tasks.record import QUELL, get_mitigation, move
 from tasks.resources import Resources

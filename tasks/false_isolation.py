@@ -19,7 +19,7 @@ from quell.response.false_isolation import (
     probe_urls,
     siblings_of,
 )
-from tasks.planning import get_actuator
+from tasks.levers import get_actuator
 from tasks.resources import Resources
 
 _BETWEEN_SECONDS = 0.5

@@ -12,7 +12,7 @@ from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.incidents.timeline import NO_INCIDENT
 from tasks.effect import undo_held
 from tasks.lease import hold
-from tasks.planning import get_actuator
+from tasks.levers import get_actuator
 from tasks.record import QUELL, get_mitigation, note
 from tasks.resources import Resources
 

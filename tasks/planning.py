@@ -1,18 +1,17 @@
 """Planning: from an incident or a person's request to a stored intent, with the guardrails in the same transaction."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from quell.incidents.alert import Alert
-from quell.incidents.errors import InvalidInput, Refused, Unavailable
+from quell.incidents.errors import InvalidInput, Refused
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.labels import SERVICE, format_labels
 from quell.incidents.maintenance import find_maintenance
 from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState, Plan, Step, plan_hash
 from quell.incidents.service import Service
-from quell.ports import Actuator, ResolvingActuator, Transaction
+from quell.ports import ResolvingActuator, Transaction
 from quell.response.autonomy import Level
 from quell.response.guardrail import Situation, check
 from quell.response.plan import make_plan, with_doubts
@@ -21,6 +20,7 @@ from quell.response.refusal import Allowed, Answer, Refusal
 from quell.response.target import NoChoice, Target, choose, named_target
 from tasks.automation import automation_enabled
 from tasks.doubts import ground_of, standing_now
+from tasks.levers import get_actuator, live_capacity
 from tasks.playbooks import get_playbook
 from tasks.question import approvers_now
 from tasks.record import ACTIVE_STATES, QUELL, acknowledge, get_incident, move, move_incident_if_possible
@@ -205,32 +205,6 @@ def ask_guardrails(
         now=now,
     )
     return check(draft.plan, draft.playbook.limits, res.config.fleet_limits, situation)
-
-
-def live_capacity(res: Resources, service: Service, actuators: Sequence[str]) -> Mapping[str, float]:
-    """server -> share of its full weight that serves now, asked of the actuators that a plan uses.
-
-    Where none of them serves anybody (a hook, a silence), the others are asked, and one that is away is no obstacle.
-    """
-    servers = [i.server for i in service.instances if i.server]
-    live: dict[str, float] = {}
-    for name in dict.fromkeys(actuators):
-        live.update(get_actuator(res, name).capacity(servers))
-    if not live:
-        for actuator in res.actuators.values():
-            with suppress(Unavailable):
-                live.update(actuator.capacity(servers))
-    return live
-
-
-def get_actuator(res: Resources, name: str) -> Actuator:
-    actuator = res.actuators.get(name)
-    if actuator is None:
-        known = ", ".join(res.actuators) or "none"
-        raise InvalidInput(
-            f"actuator {name!r} is not connected; connected are {known}: see quell.toml and actuators.yaml"
-        )
-    return actuator
 
 
 def _write_plan(

@@ -17,7 +17,7 @@ from quell.response.reconciliation import is_easing
 from quell.response.release import Answers, ReleaseRule, trouble_of
 from tasks.effect import undo_held
 from tasks.lease import Hold, hold
-from tasks.planning import get_actuator
+from tasks.levers import get_actuator
 from tasks.record import QUELL, get_mitigation, move, note
 from tasks.recovery import is_outside
 from tasks.resources import Resources

@@ -26,7 +26,7 @@ from quell.response.usual import learn, most_of
 from tasks.adaptive import ADAPTIVE, ADJUSTED_STATES, lever_of
 from tasks.effect import undo_mitigation
 from tasks.lease import take_turn
-from tasks.planning import get_actuator
+from tasks.levers import get_actuator
 from tasks.record import ACTIVE_STATES, QUELL, get_mitigation
 from tasks.resources import Resources
 from tasks.usual import USUAL, read_usual, write_usual

@@ -19,7 +19,7 @@ from quell.incidents.mitigation import HOLDING_STATES, Mitigation, MitigationSta
 from quell.response.guardrail import check_kill_switch
 from tasks.automation import automation_enabled
 from tasks.lease import Hold, kept
-from tasks.planning import get_actuator
+from tasks.levers import get_actuator
 from tasks.record import QUELL, get_mitigation, note
 from tasks.resources import Resources
 

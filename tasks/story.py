@@ -10,7 +10,8 @@ from quell.response.refusal import Refusal
 from quell.response.story import short_title, tell_outcome, tell_plan, tell_question
 from tasks.artifacts import incident_link, publish
 from tasks.forms import MitigationRequest, ReleaseRequest
-from tasks.planning import ask_guardrails, draft_manual, get_actuator
+from tasks.levers import get_actuator
+from tasks.planning import ask_guardrails, draft_manual
 from tasks.record import get_incident, get_mitigation
 from tasks.recovery import draw_recovery
 from tasks.resources import Resources

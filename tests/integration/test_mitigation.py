@@ -29,7 +29,8 @@ from quell.incidents.timeline import verify_chain
 from tasks.approval import decide
 from tasks.automation import set_automation
 from tasks.effect import apply_mitigation, undo_mitigation
-from tasks.planning import live_capacity, plan_for_incident, plan_manual
+from tasks.levers import live_capacity
+from tasks.planning import plan_for_incident, plan_manual
 from tasks.reconciliation import reconcile_all
 from tasks.recovery import judge_recovery
 from tasks.resources import Resources
