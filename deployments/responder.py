@@ -14,7 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import FrameType
 
+from prefect.client.orchestration import get_client
+
 from deployments.run_forms import offer_what_is_there
+from deployments.work_pool import restore_template
 from flows.response import respond
 from flows.upkeep import reconcile
 from quell.incidents.decision import Answer
@@ -163,6 +166,9 @@ class Responder:
     def _offer_forms(self) -> None:
         try:
             offer_what_is_there(self.res)
+            with get_client(sync_client=True) as client:
+                if restore_template(client):
+                    _LOG.warning("somebody had changed how the work pool starts runs; it is as it was before")
         except Exception as error:  # noqa: BLE001 - the forms show older choices, and what is new may be typed
             _LOG.info("the forms in Prefect could not be brought up to date: %s", error)
 
