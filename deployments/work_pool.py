@@ -1,7 +1,7 @@
 """The work pool: how a run's process is started, which nobody who may only start runs decides.
 
 Prefect's own template lets whoever starts a run choose command and environment of its process
-(PrefectHQ/prefect#17112). Ours has no variables: the server refuses job variables, and a worker finds no place for them.
+(PrefectHQ/prefect#17112). Ours has no variables: the server refuses job variables, a worker finds no place for them.
 `env` must not stand in it at all: where it does, a worker merges a run's own into it.
 """
 
