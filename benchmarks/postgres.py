@@ -8,15 +8,52 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
+
+
+class Postgres:
+    """A server of its own; it may be ended and started again, its data stay."""
+
+    def __init__(self, command: list[Any], folder: Path, port: int) -> None:
+        self._command = command
+        self._folder = folder
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starter = ThreadPoolExecutor(1)
+        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+
+    def start(self) -> None:
+        """From a thread that stays: the server ends with the thread that started it, so that it never outlives us."""
+        self._starter.submit(self._start).result()
+
+    def _start(self) -> None:
+        out = subprocess.DEVNULL
+        self._process = subprocess.Popen(self._command, stdout=out, stderr=out, cwd=self._folder)
+        _wait(self._port)
+
+    def stop(self) -> None:
+        """A fast shutdown: connections are cut, transactions rolled back."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(20)
+            self._process = None
 
 
 @contextmanager
 def throwaway_postgres(*, durable: bool) -> Iterator[str]:
     """Its address; `durable` says whether a commit waits for the disk, as in production."""
+    with postgres_server(durable=durable) as server:
+        yield server.url
+
+
+@contextmanager
+def postgres_server(*, durable: bool) -> Iterator[Postgres]:
+    """The server, running; it ends with the block, and its data go."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]))
     if not programs:
         raise SystemExit("error: postgres is not installed: apt-get install postgresql")
@@ -34,13 +71,12 @@ def throwaway_postgres(*, durable: bool) -> Iterator[str]:
     options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
     options += ["-c", f"fsync={'on' if durable else 'off'}"]
     command = [*user, programs[-1] / "postgres", "-D", folder / "data", "-p", str(port), *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+    server = Postgres(command, folder, port)
     try:
-        _wait(port)
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        server.start()
+        yield server
     finally:
-        process.send_signal(signal.SIGINT)  # fast shutdown
-        process.wait(20)
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -22,7 +22,13 @@ WriteConfig = Callable[[Path], None]  # what it adds to a folder that has connec
 
 
 @contextmanager
-def running(store: str | None, write_config: WriteConfig, *, connections: str = "") -> Iterator["Quell"]:
+def running(
+    store: str | None,
+    write_config: WriteConfig,
+    *,
+    connections: str = "",
+    prometheus: str = "http://127.0.0.1:9",  # nobody there
+) -> Iterator["Quell"]:
     """Prefect server, gateway and responder, ended by their ids; `connections` are more lines for quell.toml."""
     with tempfile.TemporaryDirectory(prefix="quell-bench-") as name, ExitStack() as stack:
         folder, ports = Path(name), [_free_port(), _free_port()]
@@ -30,7 +36,7 @@ def running(store: str | None, write_config: WriteConfig, *, connections: str = 
         config.mkdir()
         url = store or f"sqlite:///{folder}/record.db"
         (config / "quell.toml").write_text(
-            f'[connections]\nstore = "{url}"\nprometheus = "http://127.0.0.1:9"\ngateway_port = {ports[0]}\n'
+            f'[connections]\nstore = "{url}"\nprometheus = "{prometheus}"\ngateway_port = {ports[0]}\n'
             f'prefect_ui = "http://127.0.0.1:{ports[1]}"\n{connections}\n'
         )
         write_config(config)
@@ -49,7 +55,9 @@ def running(store: str | None, write_config: WriteConfig, *, connections: str = 
         responder = _start(stack, [sys.executable, "-m", "deployments.responder"], env, folder / "responder.log")
         record = SqlStore(url)
         stack.callback(record.close)
-        yield Quell(door, record, {"gateway": gateway.pid, "responder": responder.pid})
+        quell = Quell(door, record, {"gateway": gateway.pid, "responder": responder.pid})
+        stack.callback(quell.client.close)
+        yield quell
 
 
 def _start(stack: ExitStack, command: Any, env: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":

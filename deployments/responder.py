@@ -25,12 +25,14 @@ from quell.incidents.errors import QuellError, Refused
 from quell.incidents.incident import ACTIVE_STATES, Incident, IncidentState
 from quell.incidents.mitigation import HOLDING_STATES, MitigationState
 from quell.incidents.next_step import NextStep, is_answered, next_step, step_key
+from tasks.adaptive import run_adaptive
 from tasks.intake import drain_inbox
 from tasks.notifier import run_notifier
 from tasks.question import is_answered_elsewhere
 from tasks.record import QUELL
 from tasks.resources import Resources, resources
 from tasks.runs import resume_run, run_state, start_run
+from tasks.safeguards import run_meter
 from tasks.suspicion import suspect_live
 from tasks.thresholds import promote_decided
 from tasks.watch import watch_sweeps
@@ -229,6 +231,8 @@ def run(res: Resources, stopping: threading.Event) -> None:
     failures = 0
     # its own thread: whoever is notified may hang, and the inbox must not wait for that
     threading.Thread(target=run_notifier, args=(res, stopping), name="notifier", daemon=True).start()
+    threading.Thread(target=run_adaptive, args=(res, stopping), name="adaptive", daemon=True).start()
+    threading.Thread(target=run_meter, args=(res, stopping), name="safeguards", daemon=True).start()
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="respond") as pool:
         responder = Responder(res, pool)
         while not stopping.is_set():

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from uuid import uuid4
 
 from quell.incidents.errors import Conflict, Unavailable
-from quell.incidents.journal import Lease
+from quell.incidents.journal import LEASE_TIME, Lease
 from quell.ports import Transaction
 from tasks.resources import Resources
 
-LEASE_TIME = timedelta(seconds=20)
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _POLL_SECONDS = 0.05
 
 
@@ -85,7 +85,7 @@ def _take(res: Resources, id: str, holder: str) -> Hold | None:
     with res.store.writing() as tx:
         now = res.clock()
         lease = tx.leases.get(id)
-        if lease is not None and lease.expires_at > now:
+        if lease is not None and lease.is_held(now):
             return None
         token = lease.token + 1 if lease else 1
         tx.leases.put(Lease(id=id, holder=holder, token=token, expires_at=now + LEASE_TIME))
@@ -93,8 +93,18 @@ def _take(res: Resources, id: str, holder: str) -> Hold | None:
 
 
 def _free(res: Resources, held: Hold) -> None:
-    """Let the lease run out now; the record stays, so that the next token is higher."""
+    """Let the lease run out, whatever the clock says; the record stays, so that the next token is higher."""
     with res.store.writing() as tx:
         lease = tx.leases.get(held.id)
         if lease is not None and lease.token == held.token and lease.holder == held.holder:
-            tx.leases.put(replace(lease, expires_at=res.clock()))
+            tx.leases.put(replace(lease, expires_at=_LONG_AGO))
+
+
+def take_turn(tx: Transaction, id: str, holder: str, *, now: datetime, time_held: timedelta) -> bool:
+    """For work that one process does again and again: take or prolong the lease; whether it is ours now."""
+    lease = tx.leases.get(id)
+    if lease is not None and lease.holder != holder and lease.is_held(now):
+        return False
+    token = 1 if lease is None else lease.token + (lease.holder != holder)
+    tx.leases.put(Lease(id=id, holder=holder, token=token, expires_at=now + time_held))
+    return True

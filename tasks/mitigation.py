@@ -20,6 +20,7 @@ from tasks.approval import decide
 from tasks.artifacts import publish
 from tasks.effect import apply_mitigation, undo_mitigation
 from tasks.forms import ApprovalForm, MitigationRequest
+from tasks.keeping import keep_in_force
 from tasks.planning import plan_for_incident, plan_manual
 from tasks.question import PREFECT, ask_again, asked_on, question_about, tally_of
 from tasks.reconciliation import end_pending, reconcile_all
@@ -228,7 +229,7 @@ def tell(mitigation_id: str, title: str = "mitigation") -> str:
 def reconcile_everything() -> list[str]:
     """Finish or undo what dead processes left; runs that still wait for a mitigation that is over are woken."""
     res = resources()
-    sentences = reconcile_all(res)
+    sentences = [*reconcile_all(res), *keep_in_force(res)]
     with res.store.reading() as tx:
         over = tx.mitigations.find({"state": _ENDED_UNTOUCHED}, order="updated_at", descending=True, limit=20)
     for mitigation in over:

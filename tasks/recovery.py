@@ -16,7 +16,7 @@ from quell.incidents.threshold import ThresholdState
 from quell.response.playbook import Playbook
 from quell.response.recovery import Judgement, judge, worst_series
 from tasks.lease import LEASE_TIME
-from tasks.record import QUELL, get_mitigation, move
+from tasks.record import QUELL, get_mitigation, move, note
 from tasks.resources import Resources
 
 _LOOK_BACK = timedelta(minutes=2)
@@ -44,6 +44,8 @@ def judge_once(res: Resources, mitigation_id: str) -> Mitigation:
     if mitigation.state is not MitigationState.APPLIED or mitigation.applied_at is None:
         return mitigation
     now = res.clock()
+    if mitigation.applied_at > now:
+        return _set_right(res, mitigation_id)
     verdict = _look(res, mitigation, mitigation.applied_at, now)
     with res.store.writing() as tx:
         mitigation = get_mitigation(tx, mitigation_id)
@@ -54,6 +56,20 @@ def judge_once(res: Resources, mitigation_id: str) -> Mitigation:
                 tx.mitigations.put(replace(mitigation, updated_at=now))
             return mitigation
         return move(tx, mitigation, _STATE_OF[verdict.recovery], now=now, by=QUELL, why=verdict.reason)
+
+
+def _set_right(res: Resources, mitigation_id: str) -> Mitigation:
+    """A clock that was wrong says that it was applied in the future; from now on its time counts from now."""
+    with res.store.writing() as tx:
+        now, mitigation = res.clock(), get_mitigation(tx, mitigation_id)
+        if mitigation.state is MitigationState.APPLIED and mitigation.applied_at and mitigation.applied_at > now:
+            ahead = (mitigation.applied_at - now).total_seconds()
+            expires_at = now + mitigation.plan.expires_after
+            mitigation = replace(mitigation, applied_at=now, updated_at=now, expires_at=expires_at)
+            tx.mitigations.put(mitigation)
+            text = f"it says that it was applied {ahead:.0f} s from now: a clock was wrong, it counts as applied now"
+            note(tx, mitigation, "clock set right", now=now, by=QUELL, text=text)
+    return mitigation
 
 
 def _look(res: Resources, mitigation: Mitigation, applied_at: datetime, now: datetime) -> Judgement:

@@ -211,6 +211,8 @@ def _undo(work: _Work, entry: JournalEntry) -> None:
     step, before = entry.step, entry.state_before
     actuator = get_actuator(work.res, step.actuator)
     with kept(work.res, work.lease, step.timeout):
+        if actuator.verify_undone(step, before):  # whoever died here had done it, or had not come to the effect
+            return
         actuator.undo(step, before)
         if not actuator.verify_undone(step, before):
             raise EffectMissing(f"undo of {step.action} {step.target} raised no error, but it is not back")

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from quell.incidents.service import ConfigRepository, Service
     from quell.incidents.signal import Signal
 
-_MAP_OF_ACTION = {
-    "throttle": "limits.map",
-    "throttle_all": "knobs.map",
-    "shed": "knobs.map",
-    "switch": "backends.map",
+_MAPS_OF_ACTION = {
+    "throttle": ("limits.map",),
+    "throttle_all": ("knobs.map",),
+    "shed": ("knobs.map",),
+    "switch": ("backends.map",),
+    "adaptive": ("adaptive.map", "knobs.map"),
 }
 
 
@@ -178,7 +179,7 @@ def check_haproxy(config: "Config") -> Iterator[Finding]:
 def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
     folder = config.connections.haproxy_maps
     steps = [step for book in config.playbooks.values() for step in book.steps if step.actuator == "haproxy"]
-    for name in sorted({_MAP_OF_ACTION[step.action] for step in steps if step.action in _MAP_OF_ACTION}):
+    for name in sorted({name for step in steps for name in _MAPS_OF_ACTION.get(step.action, ())}):
         file = folder / name if folder else None
         if name not in used:
             text = f"HAProxy uses no {name}; it uses {', '.join(sorted(used)) or 'no map'}"

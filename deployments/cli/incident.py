@@ -100,10 +100,19 @@ def _print_parts(tx: "Transaction", incident: "Incident") -> None:
         ("Reports", ("at", "by", "text"), reports),
         ("Changes", ("id", "at", "where", "what"), changes),
         ("Mitigations", ("id", "state", "playbook", "target", "why"), mitigations),
+        ("What safeguards cost", ("id", "cost"), _costs(tx, incident)),
         ("Fixes", ("id", "state", "file", "canary"), fixes),
     ):
         if rows:
             console.print(table(title, columns, rows), "")
+
+
+def _costs(tx: "Transaction", incident: "Incident") -> list[tuple[str, str]]:
+    from quell.response.cost import cost_in_words
+    from tasks.safeguards import cost_of
+
+    found = ((m.id, cost_of(tx, m.id)) for m in tx.mitigations.find({"incident": incident.id}))
+    return [(id, cost_in_words(cost)) for id, cost in found if cost is not None]
 
 
 @app.command()

@@ -59,7 +59,8 @@ def _render(template: str, layout: Layout) -> str:
 
 
 def _write_maps(layout: Layout) -> None:
-    starts = {"maps/limits.map": "", "maps/knobs.map": "global_rps 1000000\nshed 0\n", "server-state": ""}
+    knobs = "global_rps 1000000\nshed 0\n"
+    starts = {"maps/limits.map": "", "maps/adaptive.map": "", "maps/knobs.map": knobs, "server-state": ""}
     for name, text in starts.items():
         file = layout.haproxy / name
         if not file.exists():

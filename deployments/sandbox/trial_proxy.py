@@ -1,6 +1,9 @@
 """A real HAProxy with three tiny backends in one folder: to try an actuator on, up in a tenth of a second."""
 
+import contextlib
 import http.client
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -28,22 +31,26 @@ defaults
   timeout server 10s
   load-server-state-from-file global
 backend st_admit
-  stick-table type string len 64 size 1k expire 30s store gpc0,gpc0_rate(1s)
+  stick-table type string len 64 size 1k expire 30s store gpc0,gpc0_rate(1s),http_req_cnt,http_req_rate(1s)
 backend st_global
-  stick-table type integer size 10 expire 30s store gpc0,gpc0_rate(1s)
+  stick-table type integer size 10 expire 30s store gpc0,gpc0_rate(1s),http_req_cnt,http_req_rate(1s)
 frontend fe
   bind 127.0.0.1:{port}
   http-request set-var(txn.cl) req.hdr(x-client),lower
   http-request track-sc0 var(txn.cl) table st_admit
+  http-request track-sc1 int(1) table st_global
   http-request set-var(txn.lim) var(txn.cl),map_str_int({folder}/maps/limits.map,1000000)
   http-request deny deny_status 429 if {{ var(txn.cl) -m found }} {{ sc0_gpc0_rate,sub(txn.lim) ge 0 }}
-  http-request sc-inc-gpc0(0) if {{ var(txn.cl) -m found }}
+  http-request set-var(txn.alim) var(txn.cl),map_str_int({folder}/maps/adaptive.map,1000000)
+  http-request deny deny_status 429 if {{ var(txn.cl) -m found }} {{ sc0_gpc0_rate,sub(txn.alim) ge 0 }}
   http-request set-var(txn.glim) str(global_rps),map_str_int({folder}/maps/knobs.map,1000000)
-  http-request track-sc1 int(1) table st_global
   http-request deny deny_status 429 if {{ sc1_gpc0_rate,sub(txn.glim) ge 0 }}
-  http-request sc-inc-gpc0(1)
+  http-request set-var(txn.aglim) str(adaptive_rps),map_str_int({folder}/maps/knobs.map,1000000)
+  http-request deny deny_status 429 if {{ sc1_gpc0_rate,sub(txn.aglim) ge 0 }}
   http-request set-var(txn.shed) str(shed),map_str_int({folder}/maps/knobs.map,0)
   http-request deny deny_status 503 if {{ rand(1000),sub(txn.shed) lt 0 }}
+  http-request sc-inc-gpc0(0) if {{ var(txn.cl) -m found }}
+  http-request sc-inc-gpc0(1)
   use_backend %[str(shop),map({folder}/maps/backends.map,be_checkout)]
 backend be_checkout
 {servers}
@@ -51,13 +58,17 @@ backend be_green
   server green-1 127.0.0.1:{green} weight 100
 backend be_empty
   server empty-1 127.0.0.1:{green} disabled
-"""
+{more}"""
 
 
 class TrialProxy:
-    """Starts on entering, stops on leaving; `hits` counts what each backend answered, `failing` answer with 500."""
+    """Starts on entering, stops on leaving; `hits` counts what each backend answered, `failing` answer with 500.
 
-    def __init__(self, folder: Path) -> None:
+    `more` is further configuration, `route` the backend that the route `shop` begins with.
+    """
+
+    def __init__(self, folder: Path, *, more: str = "", route: str = BACKEND) -> None:
+        self._more, self._route = more, route
         self.folder = folder
         self.maps = folder / "maps"
         self.state_file = folder / "server-state"
@@ -71,8 +82,9 @@ class TrialProxy:
     def __enter__(self) -> "TrialProxy":
         self.maps.mkdir(parents=True, exist_ok=True)
         (self.maps / "limits.map").write_text("# client requests_per_second\n")
+        (self.maps / "adaptive.map").write_text("# client requests_per_second, adjusted by Quell\n")
         (self.maps / "knobs.map").write_text("# knob value\nglobal_rps 1000000\n")
-        (self.maps / "backends.map").write_text("# route backend\nshop be_checkout\n")
+        (self.maps / "backends.map").write_text(f"# route backend\nshop {self._route}\n")
         self.state_file.touch()
         for backend in self._backends:
             threading.Thread(target=backend.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -80,16 +92,13 @@ class TrialProxy:
             f"  server {name} 127.0.0.1:{backend.server_address[1]} weight 100"
             for name, backend in zip(SERVERS, self._backends, strict=False)
         ]
-        config = self.folder / "haproxy.cfg"
+        config = self._config
         green = self._backends[-1].server_address[1]
-        config.write_text(_CONFIG.format(folder=self.folder, port=self.port, servers="\n".join(lines), green=green))
-        master = f"{self.folder}/master.sock,mode,600"
-        self._process = subprocess.Popen(
-            ["haproxy", "-W", "-db", "-f", str(config), "-S", master],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        text = _CONFIG.format(
+            folder=self.folder, port=self.port, servers="\n".join(lines), green=green, more=self._more
         )
-        self._wait_until_up()
+        config.write_text(text)
+        self._start()
         return self
 
     def __exit__(
@@ -101,6 +110,34 @@ class TrialProxy:
         for backend in self._backends:
             backend.shutdown()
             backend.server_close()
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "haproxy.cfg"
+
+    def _start(self) -> None:
+        master = f"{self.folder}/master.sock,mode,600"
+        self._process = subprocess.Popen(
+            ["haproxy", "-W", "-db", "-f", str(self._config), "-S", master],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait_until_up()
+
+    def kill(self) -> None:
+        """kill -9 of HAProxy, its worker included; `start_again` brings it back with what its files hold."""
+        if self._process is None:
+            return
+        workers = [int(row[0]) for row in self._processes() if row[1] == "worker"]
+        self._process.kill()
+        self._process.wait(timeout=10)
+        for pid in workers:  # it would go by itself, a little later
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process = None
+
+    def start_again(self) -> None:
+        self._start()
 
     def get(self, client: str | None = None) -> tuple[int, str]:
         """One request through the proxy: its status, and the name of the backend that answered."""
@@ -122,8 +159,12 @@ class TrialProxy:
         self._wait_until_up()
 
     def _worker(self) -> str:
+        return next((row[0] for row in self._processes() if row[1] == "worker" and row[2] == "0"), "")
+
+    def _processes(self) -> list[list[str]]:
+        """Pid, type, reloads and more of each."""
         rows = [line.split() for line in self._master("show proc").splitlines()]
-        return next((row[0] for row in rows if len(row) > 2 and row[1] == "worker" and row[2] == "0"), "")
+        return [row for row in rows if len(row) > 2 and row[0].isdigit()]
 
     def _master(self, command: str) -> str:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -28,6 +28,7 @@ ACTUATORS: Mapping[str, Actions] = {
         "throttle_all": ("requests_per_second",),
         "shed": ("per_mille",),
         "switch": ("backend",),
+        "adaptive": ("backend", "latency_ms", "floor_rps"),
     },
     "configuration": {"restore": ("commit",)},
 }

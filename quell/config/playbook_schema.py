@@ -63,6 +63,8 @@ class LimitsModel(Model):
     cooldown: Duration | None = None
     per_hour: Annotated[int, Field(ge=1)] | None = None
     retry_budget: Duration | None = None
+    most_refused: Share | None = None
+    refused_window: PositiveDuration | None = None
 
 
 class AutonomyModel(Model):

@@ -124,6 +124,7 @@ class IncidentPage:
             refused=refused,
             asked=asked or ActForm(),
             approvers=self._approvers(view),
+            most_refused={name: book.limits.most_refused for name, book in self._deps.config.playbooks.items()},
             people=sorted(self._deps.config.people),
             may_split=visitor.may_act and view.incident.is_active and view.alerts.total > 1,
             may_dismiss=IncidentState.DISMISSED in INCIDENT_TRANSITIONS[view.incident.state],

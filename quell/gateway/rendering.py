@@ -15,6 +15,7 @@ from quell.gateway.safety import SAFE_HEADERS, keep_csrf
 from quell.gateway.view import in_words, since
 from quell.gateway.visitor import Visitor
 from quell.incidents.labels import format_labels
+from quell.response.cost import cost_in_words
 
 HERE = Path(__file__).parent
 
@@ -35,6 +36,7 @@ def page_templates(deps: GatewayDeps) -> Environment:
         "iso": datetime.isoformat,
         "labels": format_labels,
         "percent": _percent,
+        "cost_in_words": cost_in_words,
         "postmortem_html": postmortem_html,
         "web_address": _web_address,
     }

@@ -17,6 +17,7 @@ from quell.incidents.review import Review
 from quell.incidents.timeline import TimelineEntry
 from quell.ports import Store, Transaction
 from quell.response.approval import approvers_needed, question_of, tally
+from quell.response.cost import Cost, cost_document, read_cost
 from quell.response.playbook import Playbook
 
 REPORTS_SHOWN = 20
@@ -33,6 +34,7 @@ class MitigationView:
     decisions: tuple[Decision, ...]
     standing: str = ""  # "1 of 2 approvals (alice), waiting for another person"
     is_answered: bool = False
+    cost: Cost | None = None  # of a safeguard, where it was measured
 
     @property
     def is_pending(self) -> bool:
@@ -104,6 +106,7 @@ def _mitigation(
     tx: Transaction, incident: Incident, mitigation: Mitigation, playbooks: Mapping[str, Playbook]
 ) -> MitigationView:
     journal = tx.journal.find({"mitigation": mitigation.id})
+    cost = tx.documents.get(cost_document(mitigation.id))
     decisions = tx.decisions.find({"subject": mitigation.id})
     playbook = playbooks.get(mitigation.playbook)
     severity = incident.worst_severity or incident.severity
@@ -115,6 +118,7 @@ def _mitigation(
         decisions=tuple(decisions),
         standing=answers.standing,
         is_answered=answers.answer is not None,
+        cost=read_cost(cost.body) if cost else None,
     )
 
 

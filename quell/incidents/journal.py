@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from quell.incidents.mitigation import Step
+
+LEASE_TIME = timedelta(seconds=20)
 
 
 class JournalState(StrEnum):
@@ -38,9 +40,16 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Who works on something now. `token` rises with every new holder; an older token may no longer act."""
+    """Who works on something now. `token` rises with every new holder; an older token may no longer act.
+
+    A lease lasts `LEASE_TIME` from each renewal. One that ends much later than that was written while a clock was
+    wrong; it holds nobody off, and the token keeps its holder, should it live, from acting any more.
+    """
 
     id: str
     holder: str
     token: int
     expires_at: datetime
+
+    def is_held(self, now: datetime) -> bool:
+        return now < self.expires_at <= now + 2 * LEASE_TIME

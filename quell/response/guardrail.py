@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from quell.incidents.maintenance import Maintenance
 from quell.incidents.mitigation import Mitigation, Plan
@@ -88,9 +88,12 @@ def _one_per_target(plan: Plan, active: Sequence[Mitigation]) -> Refusal | None:
 
 
 def _cooldown(plan: Plan, limits: Limits, last_ended_at: datetime | None, now: datetime) -> Refusal | None:
-    if last_ended_at is None or now - last_ended_at >= limits.cooldown:
+    if last_ended_at is None:
         return None
-    ago = (now - last_ended_at).total_seconds()
+    since = max(now - last_ended_at, timedelta(0))  # a clock that was set back has not seen it end
+    if since >= limits.cooldown:
+        return None
+    ago = since.total_seconds()
     return Refusal(
         rule="cooldown",
         value=f"the last mitigation of {plan.target} ended {ago:.0f} s ago",

@@ -69,12 +69,16 @@ class Limits:
 
     `per_hour` is how often the playbook may be planned for one service in any hour. No step of a plan is tried again
     when the plan has been at it for longer than `retry_budget`: what cannot be done by then is undone.
+    A safeguard that refuses more than
+    the share `most_refused` of the requests of clients within their everyday use, over `refused_window`, is lifted.
     """
 
     capacity_floor: float = 0.5
     cooldown: timedelta = timedelta(minutes=5)
     per_hour: int = 6
     retry_budget: timedelta = timedelta(seconds=30)
+    most_refused: float | None = None  # 0..1; None: it is measured and shown, and nothing is done about it
+    refused_window: timedelta = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

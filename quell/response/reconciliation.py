@@ -29,11 +29,14 @@ class Need:
 
 def need_of(mitigation: Mitigation, *, answer: Answer | None, lease: Lease | None, now: datetime) -> Need | None:
     """What shall be done about the mitigation now; None when it is at rest or somebody still holds it."""
-    if lease is not None and lease.expires_at > now:
+    if lease is not None and lease.is_held(now):
         return None
-    return _due(mitigation, answer, now) or (
-        _abandoned(mitigation, answer) if now - mitigation.updated_at >= GRACE else None
-    )
+    return _due(mitigation, answer, now) or (_abandoned(mitigation, answer) if is_left(mitigation, now) else None)
+
+
+def is_left(mitigation: Mitigation, now: datetime) -> bool:
+    """Whether the next move should have come by now; a last move in the future was made by a clock that was wrong."""
+    return abs(now - mitigation.updated_at) >= GRACE
 
 
 def _due(mitigation: Mitigation, answer: Answer | None, now: datetime) -> Need | None:

@@ -31,6 +31,9 @@ from quell.incidents.mitigation import (
     plan_hash,
 )
 from quell.incidents.service import Catalog, Instance, Service
+from quell.ports import Document
+from quell.response.cost import Cost, cost_document, write_cost
+from quell.response.traffic import ClientCount
 from tasks.intake import drain_inbox
 from tasks.resources import Resources
 
@@ -302,6 +305,64 @@ def test_it_fits_a_phone_in_light_and_dark(gateway: Shop, browser: Browser, sche
     if scheme == "dark":
         page.set_viewport_size({"width": 1280, "height": 900})
         keep(page, "incident-dark")
+
+
+def throttle_everybody(shop: Shop) -> None:
+    """A safeguard that is on, with what it has cost."""
+    step = Step(
+        actuator="haproxy",
+        action="adaptive",
+        target="global",
+        params={"backend": "be_storefront", "latency_ms": 150, "floor_rps": 10},
+    )
+    clients = {"batch-importer": (9120, 1260), "mobile": (2510, 2479), "web": (3300, 3300)}
+    cost = Cost(
+        offered=14930,
+        refused=7891,
+        legitimate=5810,
+        wrong=31,
+        clients={name: ClientCount(offered=sent, admitted=admitted) for name, (sent, admitted) in clients.items()},
+        latency_before_ms=2210.4,
+        latency_ms=131.7,
+    )
+    with shop.store.writing() as tx:
+        isolation = tx.mitigations.get("MIT-1")
+        assert isolation is not None
+        plan = replace(
+            isolation.plan,
+            playbook="adaptive-throttle",
+            target="service:storefront",
+            steps=(step,),
+            undo=("take every limit of the adaptive throttle (global) away",),
+            needs_approval=False,
+        )
+        on = replace(
+            isolation,
+            id=MitigationId("MIT-2"),
+            state=MitigationState.EFFECTIVE,
+            plan=plan,
+            playbook="adaptive-throttle",
+            target="service:storefront",
+        )
+        tx.mitigations.put(on)
+        tx.documents.put(Document(id=cost_document("MIT-2"), kind="cost", updated_at=NOW, body=write_cost(cost)))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_a_safeguard_costs_stands_beside_it(gateway: Shop, browser: Browser, width: int) -> None:
+    """Who was refused, and how many who did nothing wrong; it fits a phone."""
+    throttle_everybody(gateway)
+    page, troubles = open_page(browser, f"{gateway.url}/incidents/INC-1", viewport={"width": width, "height": 900})
+    cost = page.locator("#MIT-2 .cost").inner_text()
+    assert "refused 7891 of 14930 requests since it is on" in cost
+    assert "wrongly 31 of 5810 within everyday use (0.5%" in cost
+    assert "take 132 ms on average, 2210 ms when it was put on" in cost
+    rows = page.locator("#MIT-2 .cost tbody tr").all_inner_texts()
+    assert [row.split()[0] for row in rows] == ["batch-importer", "mobile"], "who was not refused is not listed"
+    assert page.locator("#MIT-1 .cost").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert troubles == []
+    keep(page, f"cost-{width}")
 
 
 def test_an_approver_decides_with_the_keyboard_alone(gateway: Shop, browser: Browser) -> None:

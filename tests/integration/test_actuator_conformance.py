@@ -41,6 +41,7 @@ HAPROXY_STEPS = {
     "throttle": ("client:web", {"requests_per_second": 20}, "web"),
     "throttle_all": ("global", {"requests_per_second": 30}, "local"),
     "shed": ("global", {"per_mille": 300}, "local"),
+    "adaptive": ("global", {"backend": "be_checkout", "latency_ms": 100, "floor_rps": 20}, "local"),
     "switch": ("route:shop", {"backend": GREEN}, "route:nobody"),
 }
 

@@ -99,8 +99,8 @@ def test_a_server_that_haproxy_does_not_have_names_the_nearest_one(shop: Sandbox
 
 def test_a_missing_folder_of_maps_is_told(shop: Sandbox, tmp_path: Path) -> None:
     found = spoiled(shop, tmp_path, "quell.toml", "/haproxy/maps", "/haproxy/nowhere")
-    assert [f.subject for f in found] == ["limits.map"]
-    assert "does not exist; HAProxy would forget" in found[0].text
+    assert [f.subject for f in found] == ["adaptive.map", "knobs.map", "limits.map"]
+    assert all("does not exist; HAProxy would forget" in f.text for f in found)
 
 
 def test_a_file_that_is_not_in_the_repository_is_told(shop: Sandbox, tmp_path: Path) -> None:

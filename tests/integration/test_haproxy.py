@@ -177,7 +177,8 @@ def test_a_haproxy_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_every_action_has_a_sentence_for_operators(actuator: HAProxyActuator) -> None:
-    assert set(actuator.actions()) == {"isolate", "maint", "weight", "throttle", "throttle_all", "shed", "switch"}
+    expected = {"isolate", "maint", "weight", "throttle", "throttle_all", "shed", "switch", "adaptive"}
+    assert set(actuator.actions()) == expected
     assert all(len(text) > 20 for text in actuator.actions().values())
 
 

@@ -10,12 +10,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from quell.adapters.actuators.haproxy_adaptive import Adaptive
 from quell.adapters.actuators.haproxy_maps import Shed, Switch, Throttle, ThrottleAll
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
 from quell.adapters.actuators.haproxy_servers import Isolate, Maint, ServerLever, Weight, known_server
+from quell.adapters.actuators.haproxy_traffic import read_requests
 from quell.config.config import Config
 from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import Step
+from quell.response.traffic import Requests
 
 State = Mapping[str, str]
 
@@ -23,9 +26,9 @@ State = Mapping[str, str]
 class HAProxyActuator:
     """The HAProxy that `connections.haproxy_socket` names.
 
-    `maps` is the folder with `limits.map`, `knobs.map` and `backends.map`; without it the maps are changed at runtime
-    only and a reload forgets them. `state_file` is HAProxy's `server-state-file`; the same holds. `timeout` bounds one
-    command.
+    `maps` is the folder with `limits.map`, `knobs.map`, `backends.map` and `adaptive.map`; without it the maps are
+    changed at runtime only and a reload forgets them. `state_file` is HAProxy's `server-state-file`; the same holds.
+    `timeout` bounds one command.
     """
 
     name = "haproxy"
@@ -34,6 +37,7 @@ class HAProxyActuator:
         self, *, socket: str, maps: Path | None, state_file: Path | None, timeout: timedelta = timedelta(seconds=5)
     ) -> None:
         self._client = RuntimeClient(socket, timeout)
+        self.adaptive = Adaptive(self._client, maps)
         self._levers: Mapping[str, tuple[Callable[[RuntimeClient, Path | None], Lever], Path | None]] = {
             "isolate": (Isolate, state_file),
             "maint": (Maint, state_file),
@@ -42,6 +46,7 @@ class HAProxyActuator:
             "throttle_all": (ThrottleAll, maps),
             "shed": (Shed, maps),
             "switch": (Switch, maps),
+            "adaptive": (Adaptive, maps),
         }
 
     def actions(self) -> Mapping[str, str]:
@@ -75,6 +80,10 @@ class HAProxyActuator:
         """server -> share of its full weight that takes new requests now: 0 when drained, in maintenance or down."""
         servers = self._client.servers()
         return {target: known_server(servers, target).serving_share for target in service_targets}
+
+    def requests(self) -> Requests:
+        """What the limiter counted until now, by client; no safeguard is needed for it."""
+        return read_requests(self._client)
 
     def witness(self, step: Step) -> str:
         return self._lever(step).witness(step)
