@@ -167,8 +167,8 @@ class Responder:
 
     def _offer_forms(self) -> None:
         try:
-            offer_what_is_there(self.res)
             with get_client(sync_client=True) as client:
+                offer_what_is_there(self.res, client)
                 if restore_template(client):
                     _LOG.warning("somebody had changed how the work pool starts runs; it is as it was before")
         except Exception as error:  # noqa: BLE001 - the forms show older choices, and what is new may be typed
@@ -245,8 +245,9 @@ def run(res: Resources, stopping: threading.Event) -> None:
                     responder.promote()
                     since_slow_round = 0.0
                 if time.monotonic() >= reconcile_at:
+                    if responder.reconciling is not None:  # the first round is for what came in meanwhile
+                        responder.offer_forms()
                     responder.reconcile()
-                    responder.offer_forms()
                     reconcile_at = time.monotonic() + res.config.intervals.reconcile.total_seconds()
                 failures = 0
             except QuellError as error:
