@@ -45,7 +45,7 @@ def ground_of(res: Resources, playbook: Playbook, plan: Plan, incident: Incident
     answers = alert_kind(playbook, incident, alerts)
     with res.store.reading() as tx:
         reports = tx.reports.count({"incident": incident.id}, at_most=1)
-        standing = standing_of(playbook.autonomy, res.config.environment, past_of(tx, playbook.name, answers))
+        standing = standing_now(res, tx, playbook, answers)
     needed = res.config.fleet_limits.evidence_kinds
     kinds = kinds_of(
         {alert.source for alert in alerts if alert.status is AlertStatus.FIRING},
@@ -64,6 +64,11 @@ def alert_kind(playbook: Playbook, incident: Incident, alerts: Sequence[Alert]) 
     matching = [a for a in alerts if matches_all(playbook.matchers, {"service": incident.service, **a.labels})]
     first = min(matching, key=lambda alert: (alert.starts_at, alert.id), default=None)
     return first.labels[ALERTNAME] if first else ""
+
+
+def standing_now(res: Resources, tx: Transaction, playbook: Playbook, answers: str) -> Standing:
+    """The playbook's rung on one kind of alert, by the record as it is in this transaction."""
+    return standing_of(playbook.autonomy, res.config.environment, past_of(tx, playbook.name, answers))
 
 
 def past_of(tx: Transaction, playbook: str, answers: str) -> list[Mitigation]:

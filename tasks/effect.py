@@ -81,7 +81,7 @@ def _draft_again(res: Resources, mitigation: Mitigation) -> Draft | None:
     if playbook is None or service is None:
         return None
     live = live_capacity(res, service, [step.actuator for step in mitigation.plan.steps])
-    return Draft(playbook=playbook, service=service, plan=mitigation.plan, live=live)
+    return Draft(playbook=playbook, service=service, plan=mitigation.plan, live=live, answers=mitigation.answers)
 
 
 def _ask_again(res: Resources, tx: Transaction, draft: Draft, mitigation: Mitigation, now: datetime) -> Answer:

@@ -20,7 +20,7 @@ from quell.response.playbook import Playbook
 from quell.response.refusal import Allowed, Answer, Refusal
 from quell.response.target import NoChoice, Target, choose, named_target
 from tasks.automation import automation_enabled
-from tasks.doubts import ground_of
+from tasks.doubts import ground_of, standing_now
 from tasks.playbooks import get_playbook
 from tasks.question import approvers_now
 from tasks.record import ACTIVE_STATES, QUELL, acknowledge, get_incident, move, move_incident_if_possible
@@ -201,6 +201,7 @@ def ask_guardrails(
         last_ended_at=max(ended, default=None),
         frozen=find_maintenance(res.config.freezes, {SERVICE: draft.service.name}, now=now),
         is_automatic=requested_by == QUELL,
+        standing=standing_now(res, tx, draft.playbook, draft.answers) if requested_by == QUELL else None,
         now=now,
     )
     return check(draft.plan, draft.playbook.limits, res.config.fleet_limits, situation)

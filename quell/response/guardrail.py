@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from quell.incidents.maintenance import Maintenance
 from quell.incidents.mitigation import Mitigation, Plan
 from quell.incidents.service import Catalog, Service
+from quell.response.autonomy import Level, Standing
 from quell.response.plan import capacity, share_caps
 from quell.response.playbook import FleetLimits, Limits
 from quell.response.refusal import Allowed, Answer, Refusal
@@ -23,7 +24,7 @@ class Situation:
     plans made at the same moment cannot cross the floor together. `recent` are those other than this one that were
     planned in the last hour, over all services. `last_ended_at` is when a mitigation of the same target last put the
     world back. `frozen` is the freeze window that is on for this service, and when it ends. `is_automatic`: no person
-    asked for it.
+    asked for it; then `standing` is the playbook's rung on this kind of alert now.
     """
 
     service: Service
@@ -35,6 +36,7 @@ class Situation:
     last_ended_at: datetime | None = None
     frozen: tuple[Maintenance, datetime] | None = None
     is_automatic: bool = True
+    standing: Standing | None = None
     now: datetime
 
 
@@ -44,6 +46,7 @@ def check(plan: Plan, limits: Limits, fleet: FleetLimits, situation: Situation) 
     return (
         check_kill_switch(s.automation_enabled)
         or _freeze(s)
+        or _autonomy(plan, s)
         or _one_per_target(plan, s.active)
         or _cooldown(plan, limits, s.last_ended_at, s.now)
         or _budgets(plan, limits, fleet, s)
@@ -69,6 +72,19 @@ def _freeze(situation: Situation) -> Refusal | None:
         rule="freeze window",
         value=f"{window.name} is on{f' ({window.reason})' if window.reason else ''}",
         limit=f"nothing automatic until {until:%Y-%m-%d %H:%M} UTC",
+        advice="let a person ask for it: quell mitigate, or the mitigate form",
+    )
+
+
+def _autonomy(plan: Plan, situation: Situation) -> Refusal | None:
+    """What was earned when the plan was made may have been lost since: then a person must agree."""
+    standing = situation.standing
+    if not situation.is_automatic or plan.needs_approval or standing is None or standing.level is Level.AUTOMATIC:
+        return None
+    return Refusal(
+        rule="autonomy ladder",
+        value=f"{plan.playbook} may only {standing.level}: {standing.reason}",
+        limit=Level.AUTOMATIC,
         advice="let a person ask for it: quell mitigate, or the mitigate form",
     )
 

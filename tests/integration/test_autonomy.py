@@ -9,7 +9,7 @@ from quell.adapters.store.memory import MemoryStore
 from quell.incidents.alert import Alert, AlertId, AlertOutcome, AlertStatus
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.labels import Fingerprint
-from quell.incidents.mitigation import Mitigation, MitigationState
+from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState, Recovery
 from quell.incidents.suspect import Suspect
 from quell.response.autonomy import Autonomy, Level
 from quell.response.playbook import ApprovalPolicy
@@ -95,7 +95,8 @@ class Desk:
         with self.res.store.writing() as tx:
             asked = get_mitigation(tx, mitigation.id)
             if asked.state is MitigationState.AWAITING_APPROVAL:
-                tx.mitigations.put(replace(asked, plan=replace(asked.plan, needs_approval=False)))
+                approved = replace(asked, plan=replace(asked.plan, needs_approval=False), approved_by="alice")
+                tx.mitigations.put(approved)
         apply_mitigation(self.res, mitigation.id)
         with self.res.store.writing() as tx:
             move(tx, get_mitigation(tx, mitigation.id), as_, now=self.now, by="quell", why="test")
@@ -170,3 +171,27 @@ def test_on_the_lower_rungs_nothing_is_stored_and_the_timeline_says_what_would_b
     with desk.res.store.reading() as tx:
         assert tx.mitigations.count() == 0
     assert desk.levers.isolated == set()
+
+
+def test_what_was_lost_between_plan_and_effect_keeps_quell_from_acting() -> None:
+    """The plan was allowed; meanwhile the same playbook failed on another incident. The last check sees it."""
+    desk = Desk()
+    desk.set_autonomy(successes=0)
+    planned = desk.planned("alertmanager", "sweep")
+    assert not planned.plan.needs_approval
+    with desk.res.store.writing() as tx:
+        failed = replace(
+            planned,
+            id=MitigationId("MIT-99"),
+            target="instance:checkout-3",
+            state=MitigationState.UNDONE,
+            recovery=Recovery.INEFFECTIVE,
+            created_at=desk.now + timedelta(seconds=1),
+            ended_at=desk.now + timedelta(seconds=1),
+        )
+        tx.mitigations.add(failed)
+    ended = apply_mitigation(desk.res, planned.id)
+    assert ended.state is MitigationState.REFUSED and not desk.levers.isolated
+    with desk.res.store.reading() as tx:
+        (refused,) = [e for e in tx.timeline.entries() if e.kind == "mitigation refused"]
+    assert "autonomy ladder" in refused.text and "MIT-99 failed" in refused.text

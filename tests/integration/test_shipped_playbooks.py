@@ -49,6 +49,7 @@ actuators:
 # What a user writes in a playbook for its own names; the trial proxy's are these.
 OWN_NAMES = {
     "route:{service}": "route:shop",
+    "backend: be_storefront": "backend: be_checkout",
     "be_{service}_blue": "be_green",
     "be_{service}_standby": "be_green",
     "action: restart\n": "action: restart\n    params: {share: 50}\n",
