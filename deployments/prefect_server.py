@@ -19,10 +19,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.run_forms import choices_of, offer
 from deployments.supervisor import Program
+from deployments.work_pool import POOL, TEMPLATE_FILE
 from quell.config.config import Config
 from quell.incidents.errors import Unavailable
 
-POOL = "quell"
 _SCHEDULING_PROOF_SECONDS = 45
 
 
@@ -90,13 +90,8 @@ def register(config: Config, env: Mapping[str, str]) -> None:
 
 
 def create_pool(env: Mapping[str, str]) -> None:
-    """Create the work pool, or give it its template back.
-
-    Prefect's own template lets whoever starts a run choose command and environment of its process
-    (PrefectHQ/prefect#17112). Ours has no variables: the server refuses job variables, and a worker finds no place for
-    them. `env` must not stand in it at all: where it does, a worker merges a run's own into it.
-    """
-    with as_file(files("deployments") / "work_pool.json") as path:
+    """Create the work pool, or give it its template back."""
+    with as_file(TEMPLATE_FILE) as path:
         template = ["--base-job-template", str(path)]
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite", *template], env)
 

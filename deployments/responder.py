@@ -14,7 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import FrameType
 
+from prefect.client.orchestration import get_client
+
 from deployments.run_forms import offer_what_is_there
+from deployments.work_pool import restore_template
 from flows.response import respond
 from flows.upkeep import reconcile
 from quell.incidents.decision import Answer
@@ -164,7 +167,10 @@ class Responder:
 
     def _offer_forms(self) -> None:
         try:
-            offer_what_is_there(self.res)
+            with get_client(sync_client=True) as client:
+                offer_what_is_there(self.res, client)
+                if restore_template(client):
+                    _LOG.warning("somebody had changed how the work pool starts runs; it is as it was before")
         except Exception as error:  # noqa: BLE001 - the forms show older choices, and what is new may be typed
             _LOG.info("the forms in Prefect could not be brought up to date: %s", error)
 
@@ -239,8 +245,9 @@ def run(res: Resources, stopping: threading.Event) -> None:
                     responder.promote()
                     since_slow_round = 0.0
                 if time.monotonic() >= reconcile_at:
+                    if responder.reconciling is not None:  # the first round is for what came in meanwhile
+                        responder.offer_forms()
                     responder.reconcile()
-                    responder.offer_forms()
                     reconcile_at = time.monotonic() + res.config.intervals.reconcile.total_seconds()
                 failures = 0
             except QuellError as error:

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.utilities.callables import parameter_schema
 
@@ -100,7 +100,7 @@ def offer(client: SyncPrefectClient, choices: Choices) -> list[str]:
     return changed
 
 
-def offer_what_is_there(res: Resources) -> list[str]:
+def offer_what_is_there(res: Resources, client: SyncPrefectClient) -> list[str]:
     """Bring the forms up to date: the files may have changed since this process read them, incidents come and go.
 
     Files with a mistake leave the choices as this process knows them; `quell check` tells the mistake.
@@ -111,8 +111,7 @@ def offer_what_is_there(res: Resources) -> list[str]:
         config = res.config
     with res.store.reading() as tx:
         choices = choices_of(config, tx)
-    with get_client(sync_client=True) as client:
-        return offer(client, choices)
+    return offer(client, choices)
 
 
 def _zones(config: Config) -> list[str]:

@@ -98,7 +98,7 @@ class Desk:
 
 
 @contextmanager
-def open_desk(folder: Path) -> Iterator[Desk]:
+def open_desk(folder: Path, store_url: str = "") -> Iterator[Desk]:
     config = load_config(EXAMPLE)
     secrets = {name: pyotp.random_base32() for name in PEOPLE}
     for name, secret in secrets.items():
@@ -114,7 +114,7 @@ def open_desk(folder: Path) -> Iterator[Desk]:
         )
         for name in PEOPLE
     }
-    clock, store = Clock(), SqlStore(f"sqlite:///{folder}/record.db")
+    clock, store = Clock(), SqlStore(store_url or f"sqlite:///{folder}/record.db")
     with TrialProxy(folder / "proxy") as proxy:
         actuator = HAProxyActuator(socket=proxy.socket, maps=proxy.maps, state_file=proxy.state_file)
         res = Resources(

@@ -144,6 +144,26 @@ def test_an_incident_that_eases_does_not_save_an_approver(desk: Desk) -> None:
     assert desk.answer(asked, "alice").standing.startswith("1 of 2")
 
 
+def test_an_incident_that_was_worse_for_a_while_after_the_plan_still_asks_for_one_more(desk: Desk) -> None:
+    desk.policy(**TWO)
+    asked = desk.ask()
+    desk.worsen(Severity.CRITICAL)
+    desk.ease(Severity.MINOR)
+    assert desk.answer(asked, "alice").standing.startswith("1 of 2")
+
+
+def test_who_was_counted_on_at_the_first_answer_is_waited_for_although_the_trouble_is_over(desk: Desk) -> None:
+    """A plan without an incident is counted by what goes on with its service, which may end in between."""
+    desk.policy(**TWO)
+    asked = desk.ask(incident=None)
+    desk.worsen(Severity.CRITICAL)
+    assert desk.answer(asked, "alice").standing.startswith("1 of 2")
+    with desk.res.store.writing() as tx:
+        tx.incidents.delete("INC-1")
+    with pytest.raises(Refused, match="1 of 2"):
+        apply_mitigation(desk.res, asked.id)
+
+
 def test_what_grew_worse_and_is_not_approved_in_time_expires_although_one_had_been_enough(desk: Desk) -> None:
     desk.policy(**TWO)
     asked = desk.ask()
@@ -167,8 +187,15 @@ def test_a_configuration_that_asks_for_fewer_later_does_not_free_what_was_planne
     assert desk.answer(asked, "alice").standing.startswith("1 of 2")
 
 
-def test_two_answers_in_the_same_instant_are_both_counted_once(desk: Desk) -> None:
+@pytest.fixture
+def desk_on_each(tmp_path: Path, store_url: str) -> Iterator[Desk]:
+    with open_desk(tmp_path, store_url) as opened:
+        yield opened
+
+
+def test_two_answers_in_the_same_instant_are_both_counted_once(desk_on_each: Desk) -> None:
     """Several processes may take answers; the store gives each a place, and one person never takes two."""
+    desk = desk_on_each
     desk.policy(approvers=2)
     asked = desk.ask()
     results: list[Decision | Exception] = []

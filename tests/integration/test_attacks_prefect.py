@@ -20,8 +20,9 @@ from prefect.testing.utilities import prefect_test_harness
 from prefect.workers.process import ProcessJobConfiguration
 
 import tasks.mitigation
-from deployments.prefect_server import POOL, create_pool
+from deployments.prefect_server import create_pool
 from deployments.run_forms import choices_of, offer
+from deployments.work_pool import POOL, restore_template
 from flows.response import mitigate, release
 from quell.incidents.mitigation import Mitigation, MitigationState
 from tests.approval_desk import PLAYBOOK, Desk, open_desk
@@ -233,6 +234,19 @@ def test_job_variables_that_a_deployment_is_given_start_no_run_and_are_taken_awa
     assert start(client, ASKED).status_code == 422
     assert "mitigate/mitigate" in offer(client, choices_of(desk.res.config))
     assert start(client, ASKED).status_code == 201
+
+
+def test_a_pool_that_was_given_variables_loses_them_again(desk: Desk, client: SyncPrefectClient) -> None:
+    """Whoever may write pools may run programs; that way is at least not left open."""
+    template = {
+        "job_configuration": {"command": "{{ command }}"},
+        "variables": {"type": "object", "properties": {"command": {"type": "string"}}},
+    }
+    assert not restore_template(client)
+    assert post(f"/work_pools/{POOL}", {"base_job_template": template}, "PATCH").is_success
+    assert start(client, ASKED, job_variables={"command": "id"}).status_code == 201
+    assert restore_template(client)
+    assert start(client, ASKED, job_variables={"command": "id"}).status_code == 422
 
 
 @pytest.mark.parametrize("variables", JOB_VARIABLES)

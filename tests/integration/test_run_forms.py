@@ -111,12 +111,12 @@ def test_open_incidents_and_what_can_be_released_are_offered_while_they_last(
     asked = desk.ask()
     desk.answer(asked, "alice")
     apply_mitigation(desk.res, asked.id)
-    assert offer_what_is_there(desk.res) == ["mitigate/mitigate", "release/release"]
+    assert offer_what_is_there(desk.res, client) == ["mitigate/mitigate", "release/release"]
     assert fields(client, "mitigate/mitigate", "MitigationRequest")["incident"]["anyOf"][0]["enum"] == ["INC-1"]
     assert fields(client, "release/release", "ReleaseRequest")["mitigation"]["anyOf"][0]["enum"] == ["MIT-1"]
     assert "MIT-1: INC-1 isolate checkout-2, applied" in str(fields(client, "release/release", "ReleaseRequest"))
     assert "INC-1: major, checkout" in str(fields(client, "mitigate/mitigate", "MitigationRequest"))
-    assert offer_what_is_there(desk.res) == []
+    assert offer_what_is_there(desk.res, client) == []
     given = {"requested_by": "bob", "reason": "mended"}
     assert ask(client, "release/release", {"mitigation": "MIT-1", **given}).status_code == 201
     assert ask(client, "release/release", {"mitigation": "MIT-2", **given}).status_code == 201  # newer than the form
@@ -126,9 +126,9 @@ def test_open_incidents_and_what_can_be_released_are_offered_while_they_last(
 
 def test_what_is_over_is_offered_no_more(desk: Desk, client: SyncPrefectClient) -> None:
     asked = desk.ask()
-    offer_what_is_there(desk.res)
+    offer_what_is_there(desk.res, client)
     end_pending(desk.res, asked.id, MitigationState.REFUSED, "no")
-    assert offer_what_is_there(desk.res) == ["release/release"]
+    assert offer_what_is_there(desk.res, client) == ["release/release"]
     only_typed = fields(client, "release/release", "ReleaseRequest")["mitigation"]
     assert "anyOf" not in only_typed and only_typed["pattern"].startswith("^MIT-")
 
@@ -141,10 +141,10 @@ def test_a_playbook_that_was_added_is_offered_without_a_restart_and_a_broken_fil
     text = (folder / "playbooks" / "isolate-bad-instance.yaml").read_text()
     added = folder / "playbooks" / "added.yaml"
     added.write_text(text.replace("name: isolate-bad-instance", "name: added"))
-    offer_what_is_there(desk.res)
+    offer_what_is_there(desk.res, client)
     assert "added" in fields(client, "mitigate/mitigate", "MitigationRequest")["playbook"]["enum"]
     added.write_text("name: [")
-    offer_what_is_there(desk.res)
+    offer_what_is_there(desk.res, client)
     assert "isolate-bad-instance" in fields(client, "mitigate/mitigate", "MitigationRequest")["playbook"]["enum"]
 
 
