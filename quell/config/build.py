@@ -78,9 +78,9 @@ def build_config(
     )
 
 
-def _given(model: BaseModel, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+def _given(model: BaseModel, *, without: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> dict[str, Any]:
     """The keys that the user wrote, or that the file format has a default for."""
-    pairs = ((name, getattr(model, name)) for name in type(model).model_fields if name not in without)
+    pairs = ((name, getattr(model, name)) for name in only or type(model).model_fields if name not in without)
     return {
         name: tuple(cast(list[Any], value)) if isinstance(value, list) else value
         for name, value in pairs
@@ -98,7 +98,7 @@ def _service(name: str, model: ServiceModel) -> Service:
         name=name,
         is_user_facing=model.user_facing,
         instances=tuple(
-            Instance(name=i, service=name, **({"probe": model.probe} if model.probe else {}) | _given(body))
+            Instance(name=i, service=name, **_given(model, only=("probe",)) | _given(body))
             for i, body in model.instances.items()
         ),
         repository=None if model.repository is None else _repository(model.repository),

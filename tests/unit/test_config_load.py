@@ -17,6 +17,7 @@ pytestmark = pytest.mark.unit
 
 EXAMPLE = Path(__file__).parents[2] / "deployments" / "config.example"
 ISOLATE = "playbooks/isolate-bad-instance.yaml"
+FIRST = (EXAMPLE / "services.yaml").read_text().partition("      checkout-1: {server")[0].count("\n") + 1
 THROTTLE = "playbooks/throttle-noisy-client.yaml"
 
 
@@ -170,7 +171,8 @@ MISTAKES = {
     ),
     "instance written twice": (
         "services.yaml", "checkout-2: {server: be_checkout/checkout-2", "checkout-1: {server: be_checkout/checkout-2",
-        "services.checkout.instances.checkout-1: is written twice (first on line 50); the second would silently win",
+        f"services.checkout.instances.checkout-1: is written twice (first on line {FIRST}); the second would silently "
+        "win",
     ),
     "instance of two services": (
         "services.yaml", "payment-2: {server", "checkout-3: {server",
