@@ -23,6 +23,7 @@ _MOST_RISE = 0.5  # of what was measured, per reading: a limit that opens at onc
 _SMOOTH = 0.1  # weight of one reading in what the service can do; the first few count evenly
 _DEMAND_SMOOTH = 0.3
 _LEAST_DEMAND = 0.5  # requests per second; who offers less is forgotten
+_MOST_FOLLOWED = 200  # clients; anybody may invent names, and what the others send counts as nameless
 _MOST_CLIENTS = 20  # limits of their own; who is smaller is left to the limit on everything
 _CERTAIN = 3  # readings in a row, before a wait counts while nothing is refused: with little traffic chance is large
 _PATIENCE = 20  # readings with limits on clients alone, before everything is limited
@@ -144,7 +145,8 @@ def _follow(limiter: Limiter, reading: Reading) -> Limiter:
         else _toward(limiter.demands.get(name, 0.0), reading.demands.get(name, 0.0), _DEMAND_SMOOTH)
         for name in names
     }
-    demands = {name: demand for name, demand in smooth.items() if demand >= _LEAST_DEMAND}
+    largest = sorted(smooth, key=lambda name: (-smooth[name], name))[:_MOST_FOLLOWED]
+    demands = {name: smooth[name] for name in largest if smooth[name] >= _LEAST_DEMAND}
     return replace(limiter, demands=demands, offered=_toward(limiter.offered, reading.offered, _DEMAND_SMOOTH))
 
 

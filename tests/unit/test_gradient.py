@@ -202,3 +202,13 @@ def test_whatever_is_read_no_limit_falls_below_its_floor_or_disappears(readings:
         assert caps.everyone is None or caps.everyone >= 1
         assert caps.everyone is not None or caps.clients
         assert all(limit >= 1 for limit in caps.clients.values())
+
+
+def test_invented_names_do_not_grow_without_end() -> None:
+    """A flooder that writes another name into each header is nameless, and the limit on everything stands."""
+    offered = {f"name-{n}": 2.0 for n in range(5000)}
+    reading = Plant(capacity=120).run(offered, offered)
+    limiter = advance(start(reading, BOUNDS), reading, BOUNDS)
+    assert len(limiter.demands) == 200
+    assert caps_of(limiter).everyone is not None
+    assert len(caps_of(limiter).clients) <= 20
