@@ -147,10 +147,19 @@ def test_a_surge_that_comes_back_while_it_is_released_is_held_at_once() -> None:
     world.run(SURGE, 30)
     world.run(CALM, 12)
     assert world.throttle.stage is Stage.RELEASING
-    world.run(SURGE, 1)
+    world.run(SURGE, READING_SECONDS)
     assert world.throttle.stage is Stage.HOLDING
-    assert world.throttle.limit <= 1.1 * 120
+    assert world.throttle.limit <= 120
     assert world.run(SURGE, 3).latency_ms < 250
+
+
+def test_a_raised_limit_that_binds_again_falls_back_before_anything_waits() -> None:
+    """What is refused at nearly twice the capacity would have waited a second later."""
+    raised = Limiter(limit=210, capacity=120, stage=Stage.RELEASING, raised=2, demands=SURGE, offered=360)
+    reading = Plant(capacity=120).run(dict.fromkeys(SURGE, 12.0), SURGE)
+    after = advance(raised, reading, BOUNDS)
+    assert after.stage is Stage.HOLDING
+    assert after.limit == pytest.approx(BOUNDS.cruise * 120)
 
 
 def test_it_follows_a_service_that_becomes_slower_and_comes_back() -> None:
