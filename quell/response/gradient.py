@@ -16,6 +16,7 @@ from quell.response.fairness import max_min
 from quell.response.traffic import Reading
 
 READING_SECONDS = 0.5  # apart; what follows counts readings
+_CALM_START = 2.0  # times the use
 _PROBE = 0.005  # of the limit, per reading, while it holds and nothing waits: the service may be able to do more by now
 _FASTEST_PROBE = 4  # times that, after as many readings in which nothing waited: it was measured far too low
 _MOST_PROBED = 1.25  # of what was measured
@@ -78,9 +79,14 @@ class Caps:
 
 
 def start(reading: Reading, bounds: Bounds) -> Limiter:
-    """The limit with which it begins: what the service answers now, for it is overloaded now, less what waits."""
+    """The limit with which it begins: what the service answers now, for it is overloaded now, less what waits.
+
+    Where it is not overloaded nothing is known of what it can do, and the limit is far enough above the use.
+    """
     capacity = max(reading.goodput, bounds.floor_rps)
     begun = Limiter(limit=capacity, capacity=capacity, demands=reading.demands, offered=reading.offered)
+    if reading.latency_ms <= bounds.latency_ms:
+        return replace(begun, limit=_CALM_START * max(capacity, reading.offered))
     return replace(begun, limit=_drained(begun, reading, bounds))
 
 

@@ -153,6 +153,16 @@ def test_a_surge_that_comes_back_while_it_is_released_is_held_at_once() -> None:
     assert world.run(SURGE, 3).latency_ms < 250
 
 
+def test_put_on_without_an_overload_it_refuses_nobody() -> None:
+    """A person may be early, or wrong; what a short look at calm traffic measures is chance."""
+    calm = Plant(capacity=120).run(CALM, CALM)
+    limiter = start(calm, BOUNDS)
+    caps = caps_of(limiter)
+    assert caps.clients == {}
+    assert caps.everyone is not None
+    assert caps.everyone >= 2 * sum(CALM.values())
+
+
 def test_a_raised_limit_that_binds_again_falls_back_before_anything_waits() -> None:
     """What is refused at nearly twice the capacity would have waited a second later."""
     raised = Limiter(limit=210, capacity=120, stage=Stage.RELEASING, raised=2, demands=SURGE, offered=360)
