@@ -22,61 +22,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.customers import Crowd, Seen, crowd
-from benchmarks.limited_service import BACKEND, MEAN_SECONDS, WORKERS, limited_shop, scraping_prometheus
+from benchmarks.limited_service import MEAN_SECONDS, WORKERS, limited_shop, scraping_prometheus
 from benchmarks.report import parser, print_json, print_table
 from benchmarks.running_quell import WAIT_SECONDS, Quell, running
+from benchmarks.surge_config import ADAPTIVE, LATENCY_MS, write_config
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.incidents.mitigation import Mitigation, MitigationState, Step
 from quell.response.traffic import read_rates
 
 CAPACITY = WORKERS / MEAN_SECONDS  # requests a second, on paper
-LATENCY_MS = 150
-FLOOR = 10
 CLIENTS = tuple(f"client-{n}" for n in range(10))
 NOISY = "client-0"
 SETTLE, CALM, WINDOW = 3.0, 15.0, 5
-ADAPTIVE = Step(
-    actuator="haproxy",
-    action="adaptive",
-    target="global",
-    params={"backend": BACKEND, "latency_ms": LATENCY_MS, "floor_rps": FLOOR},
-)
 Rates = Mapping[str, float]
-
-_PLAYBOOK = f"""
-name: adaptive-throttle
-description: Limit an overloaded service to what it can do.
-owner: platform
-match: '{{alertname="Overload"}}'
-target_kind: service
-steps:
-  - actuator: haproxy
-    action: adaptive
-    target: global
-    params: {{backend: {BACKEND}, latency_ms: {LATENCY_MS}, floor_rps: {FLOOR}}}
-recovery: {{signal: time, below: 0.3, hold: 5s, deadline: 60s, preventive: true}}
-approval: {{above_capacity_share: 1.0}}
-limits: {{capacity_floor: 0.0, cooldown: 1s, per_hour: 100}}
-autonomy: {{level: automatic, successes: 0}}
-"""
-_WARM_UP = """
-name: warm-up
-description: What a process does for the first time is slow.
-owner: platform
-match: '{alertname="WarmUp"}'
-target_kind: client
-steps: [{actuator: haproxy, action: throttle, target: "client:{client}", params: {requests_per_second: 1000}}]
-recovery: {signal: time, below: 0.0, hold: 1s, deadline: 2s}
-approval: {above_capacity_share: 1.0}
-limits: {capacity_floor: 0.0, cooldown: 1s, per_hour: 100}
-autonomy: {level: automatic, successes: 0}
-"""
-_SERVICES = "services:\n  shop: {team: t, user_facing: true}\n  other: {team: t, user_facing: true}\n"
-_SIGNALS = (
-    "signals:\n  time: {kind: latency, unit: seconds, step: 1s, user_facing: true,"
-    f" query: 'haproxy_backend_total_time_average_seconds{{proxy=\"{BACKEND}\"}}'}}\n"
-)
 
 
 def even(times: float) -> Rates:
@@ -188,7 +147,7 @@ def _adaptive(surge: Rates, seconds: float, after_seconds: float, capacity: floa
         proxy, metrics = stack.enter_context(limited_shop(folder / "proxy"))
         prometheus = stack.enter_context(scraping_prometheus(folder / "prometheus", metrics))
         lines = f'haproxy_socket = "{proxy.socket}"\nhaproxy_maps = "{proxy.maps}"\n'
-        quell = stack.enter_context(running(None, _write_config, connections=lines, prometheus=prometheus))
+        quell = stack.enter_context(running(None, write_config, connections=lines, prometheus=prometheus))
         _warm_up(quell, proxy)
         people = stack.enter_context(crowd(proxy.port))
         trial = Trial(people, surge, seconds)
@@ -218,14 +177,6 @@ def _adaptive(surge: Rates, seconds: float, after_seconds: float, capacity: floa
 
 def _actuator(proxy: TrialProxy) -> HAProxyActuator:
     return HAProxyActuator(socket=proxy.socket, maps=proxy.maps, state_file=proxy.state_file)
-
-
-def _write_config(folder: Path) -> None:
-    (folder / "playbooks").mkdir()
-    (folder / "playbooks" / "adaptive-throttle.yaml").write_text(_PLAYBOOK)
-    (folder / "playbooks" / "warm-up.yaml").write_text(_WARM_UP)
-    (folder / "services.yaml").write_text(_SERVICES)
-    (folder / "signals.yaml").write_text(_SIGNALS)
 
 
 def _wait_for_alert(actuator: HAProxyActuator) -> float:

@@ -39,6 +39,7 @@ ADJUSTED_STATES = (
 )
 _LOG = logging.getLogger("quell.adaptive")
 _LOOK_SECONDS, _IDLE_SECONDS = 0.1, 0.25
+_AWAY_SECONDS = 2.0
 _LEASE_TIME = timedelta(seconds=5)
 _TOLD_EVERY = timedelta(seconds=5)
 _TELLING_CHANGE = 0.25  # of the limit that was told last
@@ -193,13 +194,17 @@ def run_adaptive(res: Resources, stopping: threading.Event) -> None:
     controller = Controller(res)
     while not stopping.is_set():
         began = time.monotonic()
+        is_active = False
         try:
             is_active = controller.look()
             if not is_active:
                 controller.tidy()
+        except QuellError as error:  # the store is away; every limit stays as it is
+            _LOG.warning("adaptive throttles are not looked at: %s", error)
+            stopping.wait(_AWAY_SECONDS)
         except Exception:  # noqa: BLE001 - limits must go on following, whatever happened once
             _LOG.exception("adaptive throttles could not be looked at; it is tried again")
-            is_active = False
+            stopping.wait(_AWAY_SECONDS)
         pause = _LOOK_SECONDS if is_active else _IDLE_SECONDS
         stopping.wait(max(pause - (time.monotonic() - began), 0.05))
 

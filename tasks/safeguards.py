@@ -36,6 +36,7 @@ REFUSING = ("throttle", "throttle_all", "shed", ADAPTIVE)  # actions that refuse
 _LOG = logging.getLogger("quell.safeguards")
 _LOOK_SECONDS = 1.0
 _LEARN_EVERY_SECONDS = 10.0
+_AWAY_SECONDS = 5.0
 _LEASE_TIME = timedelta(seconds=5)
 
 
@@ -128,17 +129,14 @@ class Meter:
         return reading.latency_ms if reading and reading.latency_ms < float("inf") else None
 
     def _learn(self, name: str) -> None:
-        now, before = _requests(self.res, name), self.learned_from.get(name)
-        if before is None:
-            self.learned_from[name] = now
+        before = self.learned_from.get(name)
+        if before is not None and time.monotonic() - before.at_seconds < _LEARN_EVERY_SECONDS:
+            return
+        self.learned_from[name] = now = _requests(self.res, name)
+        counted = count_between(before, now) if before else None
+        if before is None or counted is None:
             return
         seconds = now.at_seconds - before.at_seconds
-        if seconds < _LEARN_EVERY_SECONDS:
-            return
-        self.learned_from[name] = now
-        counted = count_between(before, now)
-        if counted is None:
-            return
         rates = {client: count.offered / seconds for client, count in counted[1].items()}
         with self.res.store.writing() as tx:
             at = self.res.clock()
@@ -163,8 +161,12 @@ def run_meter(res: Resources, stopping: threading.Event) -> None:
         began = time.monotonic()
         try:
             meter.look()
+        except QuellError as error:  # the store is away
+            _LOG.warning("the cost of safeguards is not measured: %s", error)
+            stopping.wait(_AWAY_SECONDS)
         except Exception:  # noqa: BLE001 - the next look may work, and costs must not go unseen
             _LOG.exception("the cost of safeguards could not be measured; it is tried again")
+            stopping.wait(_AWAY_SECONDS)
         stopping.wait(max(_LOOK_SECONDS - (time.monotonic() - began), 0.1))
 
 

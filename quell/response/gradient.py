@@ -16,6 +16,7 @@ from quell.response.fairness import max_min
 from quell.response.traffic import Reading
 
 READING_SECONDS = 0.5  # apart; what follows counts readings
+_CALM_START = 2.0  # times the use
 _PROBE = 0.005  # of the limit, per reading, while it holds and nothing waits: the service may be able to do more by now
 _FASTEST_PROBE = 4  # times that, after as many readings in which nothing waited: it was measured far too low
 _MOST_PROBED = 1.25  # of what was measured
@@ -23,6 +24,7 @@ _MOST_RISE = 0.5  # of what was measured, per reading: a limit that opens at onc
 _SMOOTH = 0.1  # weight of one reading in what the service can do; the first few count evenly
 _DEMAND_SMOOTH = 0.3
 _LEAST_DEMAND = 0.5  # requests per second; who offers less is forgotten
+_MOST_FOLLOWED = 200  # clients; anybody may invent names, and what the others send counts as nameless
 _MOST_CLIENTS = 20  # limits of their own; who is smaller is left to the limit on everything
 _CERTAIN = 3  # readings in a row, before a wait counts while nothing is refused: with little traffic chance is large
 _PATIENCE = 20  # readings with limits on clients alone, before everything is limited
@@ -77,9 +79,14 @@ class Caps:
 
 
 def start(reading: Reading, bounds: Bounds) -> Limiter:
-    """The limit with which it begins: what the service answers now, for it is overloaded now, less what waits."""
+    """The limit with which it begins: what the service answers now, for it is overloaded now, less what waits.
+
+    Where it is not overloaded nothing is known of what it can do, and the limit is far enough above the use.
+    """
     capacity = max(reading.goodput, bounds.floor_rps)
     begun = Limiter(limit=capacity, capacity=capacity, demands=reading.demands, offered=reading.offered)
+    if reading.latency_ms <= bounds.latency_ms:
+        return replace(begun, limit=_CALM_START * max(capacity, reading.offered))
     return replace(begun, limit=_drained(begun, reading, bounds))
 
 
@@ -144,7 +151,8 @@ def _follow(limiter: Limiter, reading: Reading) -> Limiter:
         else _toward(limiter.demands.get(name, 0.0), reading.demands.get(name, 0.0), _DEMAND_SMOOTH)
         for name in names
     }
-    demands = {name: demand for name, demand in smooth.items() if demand >= _LEAST_DEMAND}
+    largest = sorted(smooth, key=lambda name: (-smooth[name], name))[:_MOST_FOLLOWED]
+    demands = {name: smooth[name] for name in largest if smooth[name] >= _LEAST_DEMAND}
     return replace(limiter, demands=demands, offered=_toward(limiter.offered, reading.offered, _DEMAND_SMOOTH))
 
 

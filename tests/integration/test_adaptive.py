@@ -154,6 +154,8 @@ def look_for(controller: Controller, seconds: float) -> None:
 
 
 def test_it_begins_with_what_is_answered_now_and_a_reload_keeps_it(world: World) -> None:
+    lever, traffic = world.actuator.adaptive, world.actuator.adaptive.traffic
+    lever.traffic = lambda step: replace(traffic(step), in_flight=20)  # type: ignore[method-assign]  # a quarter second
     with flooding(world.proxy, "importer", 80):
         time.sleep(1.2)
         world.actuator.apply(STEP)

@@ -25,7 +25,7 @@ def read_traffic(client: RuntimeClient, backend: str) -> Traffic:
     The tables are found by what they hold: one of clients (type string) and one of everything (type integer), both
     with `gpc0` for admitted requests and `http_req_cnt` for all.
     """
-    row, requests = _stat(client, backend), read_requests(client)
+    row, requests = _stat(client, backend), read_requests(client, only_lately=True)
     return Traffic(
         at_seconds=requests.at_seconds,
         in_flight=_number(row, "scur"),
@@ -37,17 +37,18 @@ def read_traffic(client: RuntimeClient, backend: str) -> Traffic:
     )
 
 
-def read_requests(client: RuntimeClient) -> Requests:
-    """Requests alone, without asking a backend what became of them."""
+def read_requests(client: RuntimeClient, *, only_lately: bool = False) -> Requests:
+    """Requests alone, without asking a backend what became of them; `only_lately`: of clients of the last second."""
     clients, everything, is_small = _tables(client)
     total = next(iter(_counts(client.ask("show", "table", everything)).values()), ClientCount(offered=0, admitted=0))
-    only = () if is_small else ("data.http_req_rate", "gt", "0")
+    is_whole = is_small and not only_lately
+    only = () if is_whole else ("data.http_req_rate", "gt", "0")
     return Requests(
         at_seconds=time.monotonic(),
         offered=total.offered,
         admitted=total.admitted,
         clients=_counts(client.ask("show", "table", clients, *only)),
-        is_whole=is_small,
+        is_whole=is_whole,
     )
 
 
