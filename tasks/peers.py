@@ -35,8 +35,9 @@ def peer_series(
     found: dict[str, list[FloatArray]] = {}
 
     def take(one: SeriesMatrix, service: str | None) -> None:
-        is_known = service is not None and service in catalog.services and not _may_show(res, mitigation, service)
-        if is_known and not any(catalog.are_related(service, other) for other in touched):
+        if service is None or service not in catalog.services or _may_show(res, mitigation, service):
+            return
+        if not any(catalog.are_related(service, other) for other in touched):
             found.setdefault(service, []).append(_on_grid(matrix.timestamps, one))
 
     for n, labels in enumerate(matrix.labels):

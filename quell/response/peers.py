@@ -41,8 +41,8 @@ def recovered_alike(
         return ""
     names = ", ".join(sorted(falls)[:5])
     return (
-        f"peers recovered alike: {rule.signal} fell by {own_fall:.4g}, untouched peers ({names}) by {theirs:.4g} in the "
-        f"median between the same moments: {theirs / own_fall:.0%} of it, under {_ALIKE:.0%} it would be ours"
+        f"peers recovered alike: {rule.signal} fell by {own_fall:.4g}, untouched peers ({names}) by {theirs:.4g} in "
+        f"the median between the same moments: {theirs / own_fall:.0%} of it, under {_ALIKE:.0%} it would be ours"
     )
 
 
