@@ -1,7 +1,6 @@
 """False isolation: ask an isolated instance itself, and its siblings, whether it is well."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from quell.incidents.errors import QuellError
@@ -19,7 +18,6 @@ from quell.response.false_isolation import (
     probe_urls,
     siblings_of,
 )
-from tasks.levers import get_actuator
 from tasks.resources import Resources
 
 _BETWEEN_SECONDS = 0.5
@@ -48,11 +46,13 @@ def find_false_isolation(
 
 def _trouble(res: Resources, mitigation: Mitigation) -> list[str]:
     """What the load balancer's own checks say against the servers."""
-    said = [_UNSEEN]
-    with suppress(QuellError):
-        checked = [step for step in mitigation.plan.steps if step.action != _NO_CHECKS]
-        said = [text for step in checked if (text := get_actuator(res, step.actuator).witness(step))]
-    return said
+    checked = [step for step in mitigation.plan.steps if step.action != _NO_CHECKS]
+    if any(step.actuator not in res.actuators for step in checked):
+        return [_UNSEEN]
+    try:
+        return [text for step in checked if (text := res.actuators[step.actuator].witness(step))]
+    except QuellError:
+        return [_UNSEEN]
 
 
 def _ask(

@@ -64,7 +64,8 @@ backend be_empty
 class TrialProxy:
     """Starts on entering, stops on leaving; `hits` counts what each backend answered, `failing` answer with 500.
 
-    `more` is further configuration, `route` the backend that the route `shop` begins with.
+    `urls` are the backends' own addresses, `more` is further configuration, `route` the backend that the route `shop`
+    begins with.
     """
 
     def __init__(self, folder: Path, *, more: str = "", route: str = BACKEND) -> None:
@@ -76,6 +77,8 @@ class TrialProxy:
         self.hits: Counter[str] = Counter()
         self.failing: set[str] = set()
         self._backends = [self._backend(name) for name in (*SERVERS, "green-1")]
+        addresses = (backend.server_address[1] for backend in self._backends)
+        self.urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(SERVERS, addresses, strict=False)}
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
