@@ -177,7 +177,7 @@ def users(shop: AccusedShop) -> Iterator[_Users]:
         number = first
         while not is_over.wait(USERS / REQUESTS_PER_SECOND):
             service = shop.services[number % len(shop.services)]
-            number += USERS
+            number += 1
             try:
                 connection.request("GET", f"/{service}/")
                 response = connection.getresponse()
@@ -190,7 +190,7 @@ def users(shop: AccusedShop) -> Iterator[_Users]:
             if said:
                 seen.failed.append(said)
 
-    threads = [threading.Thread(target=ask, args=(n * (len(shop.services) // USERS + 1),)) for n in range(USERS)]
+    threads = [threading.Thread(target=ask, args=(n * len(shop.services) // USERS,)) for n in range(USERS)]
     for thread in threads:
         thread.start()
     try:

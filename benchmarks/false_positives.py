@@ -4,13 +4,15 @@
 
 Each accusation names a healthy server, through the gateway's webhook, together with a change of that server, so that
 two kinds of evidence speak for it and Quell isolates it by itself. Each has an alert name of its own, because a
-failure demotes the playbook for that kind of alert. Some come as a burst: all servers of a service at one moment. All
-is real: HAProxy with checks, Prometheus on its exporter (1 s), Prefect, gateway, responder, and users who send
-requests all the time through HAProxy. What is measured is HAProxy's own state, read every few milliseconds.
+failure demotes the playbook for that kind of alert. Some come as a burst: two or all three servers of a service at one
+moment. (Where all three are accused, it is the service that is in trouble, and Quell asks a person.) All is real:
+HAProxy with checks, Prometheus on its exporter (1 s), Prefect, gateway, responder, and users who send requests all the
+time through HAProxy. What is measured is HAProxy's own state, read every few milliseconds.
 """
 
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +24,10 @@ from benchmarks.accused_shop import FLOOR, SERVERS, AccusedShop, Watch, users
 from benchmarks.live_prometheus import live_prometheus
 from benchmarks.report import parser, print_json, print_table
 from benchmarks.running_quell import Quell, running
-from quell.incidents.mitigation import HOLDING_STATES, PENDING_STATES, Mitigation
+from quell.incidents.mitigation import HOLDING_STATES, Mitigation, MitigationState
 
 ALLOWED_SECONDS = 120
-BURSTS = 3  # services of which all servers are accused at one moment
+BURSTS = (3, 3, 2, 2, 2)  # servers of one service that are accused at one moment, of three; then one by one
 _CALM_SECONDS = 8
 _PLAYBOOK = f"""
 name: isolate
@@ -46,10 +48,10 @@ _QUERY = (
 
 
 def run(store: str | None, times: int, every: float) -> dict[str, Any]:
-    bursts = min(BURSTS, times // SERVERS)
+    bursts = BURSTS if times > 2 * sum(BURSTS) else BURSTS[-1:]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quell-false-")))
-        services = times - bursts * (SERVERS - 1)
+        services = times - sum(bursts) + len(bursts)
         shop = stack.enter_context(AccusedShop(folder / "haproxy", services=services))
         prometheus = stack.enter_context(live_prometheus(folder / "prometheus"))
         shop.be_scraped_by(prometheus.url, folder / "prometheus" / "prometheus.yml")
@@ -76,11 +78,11 @@ def _writer(shop: AccusedShop, prometheus: str) -> Any:
     return write
 
 
-def _accuse_all(quell: Quell, shop: AccusedShop, bursts: int, every: float) -> dict[str, float]:
+def _accuse_all(quell: Quell, shop: AccusedShop, bursts: Sequence[int], every: float) -> dict[str, float]:
     """Server -> when it was accused."""
     accused: dict[str, float] = {}
     for number, service in enumerate(shop.services):
-        count = SERVERS if number < bursts else 1
+        count = bursts[number] if number < len(bursts) else 1
         names = [f"{service}-{1 + (number + n) % SERVERS}" for n in range(count)]
         for name in names:
             change = {"service": service, "instance": name, "summary": f"{name} got a new build", "kind": "deploy"}
@@ -111,7 +113,7 @@ def _wait_until_over(quell: Quell, watch: Watch) -> int:
 
 
 def _unsettled(quell: Quell) -> bool:
-    states = tuple(HOLDING_STATES | PENDING_STATES)
+    states = (*HOLDING_STATES, MitigationState.PLANNED)
     with quell.store.reading() as tx:
         return tx.mitigations.count({"state": states}) > 0 or tx.inbox.count({"processed_at": None}) > 0
 
