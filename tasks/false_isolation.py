@@ -1,7 +1,6 @@
 """False isolation: ask an isolated instance itself, and its siblings, whether it is well."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 from quell.incidents.errors import QuellError
 from quell.incidents.mitigation import Mitigation
@@ -27,7 +26,7 @@ _UNSEEN = "the load balancer does not say"
 
 
 def find_false_isolation(
-    res: Resources, mitigation: Mitigation, unhelped: str, *, now: datetime, sleep: Callable[[float], None]
+    res: Resources, mitigation: Mitigation, unhelped: str, *, sleep: Callable[[float], None]
 ) -> str:
     """Why the isolation was a mistake; empty where it is none, or where an instance cannot be asked.
 
@@ -41,7 +40,7 @@ def find_false_isolation(
         return ""
     trouble = _trouble(res, mitigation)
     health = [] if trouble else _ask(res.prober, service, isolated, sleep)
-    return false_isolation(unhelped, health, trouble, cost_so_far(mitigation, now))
+    return false_isolation(unhelped, health, trouble, cost_so_far(mitigation, res.clock()))
 
 
 def _trouble(res: Resources, mitigation: Mitigation) -> list[str]:

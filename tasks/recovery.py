@@ -100,7 +100,7 @@ def _look(
         alike = recovered_alike(rule, times, worst, peers, limit=limit, now=now)
         return inconclusive_at_deadline(rule, applied_at, now, alike) if alike else verdict
     unhelped = users_not_helped(rule, times, worst, limit=limit, step=signal.step, applied_at=applied_at, now=now)
-    mistaken = find_false_isolation(res, mitigation, unhelped, now=now, sleep=sleep)
+    mistaken = find_false_isolation(res, mitigation, unhelped, sleep=sleep)
     return Judgement(recovery=Recovery.INEFFECTIVE, reason=mistaken) if mistaken else verdict
 
 

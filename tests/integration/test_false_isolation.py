@@ -121,7 +121,7 @@ def test_a_healthy_server_is_recognised_long_before_the_deadline_and_returned(wo
     assert judged.applied_at is not None and world.now - judged.applied_at < timedelta(seconds=20)
     assert judged.recovery_reason.startswith("false isolation: users were ")
     assert "checkout-2 answers its probe well: 3 of 3" in judged.recovery_reason
-    assert "it cost 33 % of checkout's capacity for 15 s" in judged.recovery_reason
+    assert "it cost 33 % of checkout's capacity for 16 s" in judged.recovery_reason
     assert undo_mitigation(world.res, applied.id, "quell", "it was ineffective").state is MitigationState.UNDONE
     assert not world.is_out
     with world.res.store.reading() as tx:  # what the autonomy ladder looks at
