@@ -12,12 +12,14 @@ import pytest
 
 from deployments.sandbox.trial_proxy import BACKEND, TrialProxy
 from quell.adapters.actuators.haproxy import HAProxyActuator
+from quell.adapters.actuators.haproxy_adaptive import Adaptive
 from quell.adapters.actuators.haproxy_files import read_map
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections
 from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import BlastRadius, Mitigation, MitigationId, MitigationState, Plan, Step, plan_hash
 from quell.incidents.service import Catalog, Service
+from quell.response.autonomy import Autonomy
 from quell.response.gradient import Caps, Limiter, Stage
 from quell.response.playbook import Playbook, RecoveryRule, StepTemplate
 from quell.response.traffic import Traffic
@@ -110,7 +112,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             folder=Path(),
             connections=Connections(store="", prometheus=""),
             catalog=Catalog(services={"shop": Service(name="shop", team="t")}),
-            playbooks={PLAYBOOK.name: PLAYBOOK},
+            playbooks={PLAYBOOK.name: replace(PLAYBOOK, autonomy=Autonomy(successes=0))},
         )
         made = World(proxy=proxy, actuator=actuator, res=None)  # type: ignore[arg-type]
         made.res = Resources(
@@ -153,9 +155,11 @@ def look_for(controller: Controller, seconds: float) -> None:
         time.sleep(0.1)
 
 
-def test_it_begins_with_what_is_answered_now_and_a_reload_keeps_it(world: World) -> None:
-    lever, traffic = world.actuator.adaptive, world.actuator.adaptive.traffic
-    lever.traffic = lambda step: replace(traffic(step), in_flight=20)  # type: ignore[method-assign]  # a quarter second
+def test_it_begins_with_what_is_answered_now_and_a_reload_keeps_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traffic = Adaptive.traffic  # with what waits for a quarter of a second
+    monkeypatch.setattr(Adaptive, "traffic", lambda self, step: replace(traffic(self, step), in_flight=20))
     with flooding(world.proxy, "importer", 80):
         time.sleep(1.2)
         world.actuator.apply(STEP)
