@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.mitigation_kills import SERVERS, Ground, resources
+from benchmarks.kill_ground import SERVERS, Ground, resources
 from benchmarks.running_quell import WAIT_SECONDS, running
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient

@@ -3,42 +3,24 @@
 A victim does one piece of work (answer an incident, mitigate, undo, release a little at a time, reconcile) and stops at
 one boundary: before or after one commit of the store, before or after one call of an actuator that changes something.
 There it is killed. The boundaries are not chosen: the work is run once to count them. Victims are forked from a process
-that has loaded their code. HAProxy, store, command and lease are the real ones; only the users' signal is made up.
-
-The plan has three steps: two servers are isolated side by side, then a command notes its idempotency key in a log, so
-that an effect which is carried out twice is seen.
+that has loaded their code. What they work on is in kill_ground.py.
 """
 
 import multiprocessing
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
-import numpy as np
-
+from benchmarks.kill_ground import SERVERS, ZONE, Boundaries, Ground, resources
 from deployments.sandbox.trial_proxy import TrialProxy
-from quell.adapters.actuators.command import make_command
-from quell.adapters.actuators.haproxy import HAProxyActuator
-from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.journal import JournalState
-from quell.incidents.matcher import parse_matchers
-from quell.incidents.mitigation import Mitigation, MitigationState, Step
-from quell.incidents.series import SeriesMatrix
-from quell.incidents.service import Catalog, Instance, Service
-from quell.incidents.signal import Direction, Signal, SignalKind
+from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.incidents.suspect import Suspect
 from quell.incidents.timeline import verify_chain
-from quell.ports import Actuator, Store, Transaction
-from quell.response.autonomy import Autonomy
-from quell.response.playbook import ApprovalPolicy, FleetLimits, Limits, Playbook, RecoveryRule, StepTemplate
-from quell.response.release import ReleaseRule
 from tasks.effect import apply_mitigation, undo_mitigation
 from tasks.keeping import keep_in_force
 from tasks.planning import plan_for_incident, plan_manual
@@ -48,227 +30,31 @@ from tasks.recovery import judge_once
 from tasks.release import release_mitigation
 from tasks.resources import Resources
 
-SERVERS = tuple(f"be_checkout/checkout-{n}" for n in (1, 2, 3))
-ZONE = "a"  # checkout-1 and checkout-2
 PASSES = (25.0, 40.0, 55.0)  # seconds after the death; `reconcile` runs every 15 s, leases last 20 s
 REST = (MitigationState.EFFECTIVE, MitigationState.UNDONE, MitigationState.REFUSED, MitigationState.EXPIRED)
 WORKS = ("respond", "mitigate", "undo", "release", "reconcile apply", "reconcile undo")
 _ANSWER_SECONDS = 60
 _CASE_SECONDS = 180.0
-_LOG = """
-import sys
-verb, key, log = sys.argv[1:]
-lines = open(log).read().split("\\n")
-state = next((line.split()[0] for line in reversed(lines) if line), "undo")
-if verb == "state":
-    print(f"noted={'yes' if state == 'apply' else 'no'}")
-elif verb == "is":
-    sys.exit(int(state != "apply"))
-else:
-    open(log, "a").write(f"{verb} {key}\\n")
-"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """Where everything is, and from when on users are well."""
-
-    store: str
-    folder: Path
-    socket: str
-    well_from: float = 0.0
-    later: float = 0.0  # seconds by which the clock is ahead
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "effects.log"
-
-
-@dataclass(slots=True, kw_only=True)
-class Boundaries:
-    """Counts the boundaries, and stops for good at one of them."""
-
-    stop_at: int = 0
-    stop_on: str = ""  # or at the first boundary of this name
-    disturb: Callable[[], None] | None = None  # what happens there instead of stopping
-    jump: float = 0.0  # seconds by which the process's clock is wrong from then on
-    names: list[str] = field(default_factory=list[str])
-    tell: Callable[[str], None] = print
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def reach(self, name: str) -> None:
-        with self._lock:
-            self.names.append(name)
-            is_here = len(self.names) == self.stop_at or (name == self.stop_on and self.names.count(name) == 1)
-        if is_here and self.disturb is not None:
-            self.disturb()
-        elif is_here:
-            self.tell(name)
-            time.sleep(_ANSWER_SECONDS * 2)
-
-
-class StoppingStore:
-    """A store with a boundary before and after each commit."""
-
-    def __init__(self, store: Store, boundaries: Boundaries) -> None:
-        self._store = store
-        self._boundaries = boundaries
-        self._commits = 0
-
-    @contextmanager
-    def writing(self) -> Generator[Transaction]:
-        with self._store.writing() as tx:
-            yield tx
-            self._commits += 1
-            number = self._commits
-            self._boundaries.reach(f"before commit {number}")
-        self._boundaries.reach(f"after commit {number}")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-
-class StoppingActuator:
-    """An actuator with a boundary before and after each call that changes something."""
-
-    def __init__(self, actuator: Actuator, boundaries: Boundaries) -> None:
-        self._actuator = actuator
-        self._boundaries = boundaries
-
-    def apply(self, step: Step) -> None:
-        self._around(f"{step.action}", lambda: self._actuator.apply(step))
-
-    def undo(self, step: Step, state_before: Mapping[str, str]) -> None:
-        self._around(f"undo of {step.action}", lambda: self._actuator.undo(step, state_before))
-
-    def ease(self, step: Step, state_before: Mapping[str, str], share: float) -> None:
-        self._around(f"{share:.0%} of {step.action}", lambda: self._actuator.ease(step, state_before, share))  # type: ignore[attr-defined]
-
-    def can_ease(self, step: Step) -> bool:
-        return bool(getattr(self._actuator, "can_ease", lambda _step: False)(step))
-
-    def _around(self, what: str, call: Callable[[], None]) -> None:
-        self._boundaries.reach(f"before {what}")
-        call()
-        self._boundaries.reach(f"after {what}")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._actuator, name)
-
-
-class UsersSignal:
-    """The users' error ratio: bad until some moment, then well."""
-
-    def __init__(self, well_from: float) -> None:
-        self._well_from = well_from
-
-    def range(self, query: str, *, start: datetime, end: datetime, step: timedelta) -> SeriesMatrix:  # noqa: ARG002
-        times = np.arange(start.timestamp(), end.timestamp() + 0.001, step.total_seconds())
-        values = np.where(times < self._well_from, 0.3, 0.0).reshape(-1, 1)
-        return SeriesMatrix(timestamps=times, values=values, labels=({},))
-
-
-def resources(ground: Ground, boundaries: Boundaries | None = None) -> Resources:
-    """What a process works with; with `boundaries` it can be stopped at one of them."""
-    proxy = HAProxyActuator(
-        socket=ground.socket, maps=ground.folder / "maps", state_file=ground.folder / "server-state"
+def victim(ground: Ground, work: str, subject: str, stop_at: int | str, pipe: Any) -> None:
+    """Do the work; wait at the boundary with this number or name (0: none), or say what was passed."""
+    boundaries = Boundaries(
+        stop_at=stop_at if isinstance(stop_at, int) else 0,
+        stop_on=stop_at if isinstance(stop_at, str) else "",
+        tell=lambda name: pipe.send(("here", name)),
+        wait=lambda: pipe.poll(2 * _ANSWER_SECONDS),
     )
-    note = make_command("log", _log_settings(ground), Config(folder=ground.folder, connections=_connections(ground)))
-    actuators: dict[str, Any] = {"haproxy": proxy, "log": note}
-    store: Any = SqlStore(ground.store)
-    if boundaries is not None:
-        store = StoppingStore(store, boundaries)
-        actuators = {name: StoppingActuator(actuator, boundaries) for name, actuator in actuators.items()}
-    return Resources(
-        config=_config(ground),
-        store=store,
-        metrics=UsersSignal(ground.well_from),  # type: ignore[arg-type] - it answers what is asked here
-        actuators=actuators,
-        clock=lambda: datetime.now(UTC) + timedelta(seconds=ground.later + (boundaries.jump if boundaries else 0.0)),
-    )
-
-
-def _connections(ground: Ground) -> Connections:
-    return Connections(store=ground.store, prometheus="")
-
-
-def _log_settings(ground: Ground) -> dict[str, Any]:
-    import sys
-
-    (ground.folder / "log.py").write_text(_LOG)
-    ground.log.touch()
-    run = [sys.executable, "-S", str(ground.folder / "log.py")]
-    action = {
-        "description": "Notes the step.",
-        "target": "[a-z]+",
-        "state": [*run, "state", "x", str(ground.log)],
-        "apply": [*run, "apply", "{target}", str(ground.log)],
-        "verify": [*run, "is", "x", str(ground.log)],
-        "undo": [*run, "undo", "{target}", str(ground.log)],
-    }
-    return {"folder": str(ground.folder), "actions": {"note": action}}
-
-
-def _config(ground: Ground) -> Config:
-    """A shop whose playbook isolates a zone without asking, and releases it in steps of a moment."""
-    instances = tuple(
-        Instance(name=f"checkout-{n}", service="checkout", server=SERVERS[n - 1], zone=ZONE if n < 3 else "b")
-        for n in (1, 2, 3)
-    )
-    service = Service(name="checkout", team="shop", is_user_facing=True, instances=instances)
-    signal = Signal(
-        name="errors",
-        query="q",
-        kind=SignalKind.ERROR_RATIO,
-        direction=Direction.HIGH,
-        unit="ratio",
-        step=timedelta(seconds=1),
-        is_user_facing=True,
-    )
-    book = Playbook(
-        name="drain-zone",
-        description="Drain a zone and note it.",
-        owner="platform",
-        matchers=parse_matchers('{service=~".+"}'),
-        target_kind="zone",
-        steps=(
-            StepTemplate(actuator="haproxy", action="isolate", target="{server}", backoff=timedelta(milliseconds=10)),
-            StepTemplate(actuator="log", action="note", target="{service}"),
-        ),
-        recovery=RecoveryRule(
-            signal="errors", below=0.02, hold=timedelta(milliseconds=1), deadline=timedelta(seconds=30)
-        ),
-        approval=ApprovalPolicy(above_capacity_share=1.0),
-        limits=Limits(capacity_floor=0.3, cooldown=timedelta(0), per_hour=100_000),
-        autonomy=Autonomy(successes=0),
-        release=ReleaseRule(shares=(0.1, 0.5), hold=timedelta(milliseconds=50)),
-    )
-    return Config(
-        folder=ground.folder,
-        connections=_connections(ground),
-        catalog=Catalog(services={"checkout": service}),
-        signals={"errors": signal},
-        playbooks={book.name: book},
-        fleet_limits=FleetLimits(most_active=1000, per_hour=1_000_000, evidence_kinds=0),
-    )
-
-
-# ---- the victim ---------------------------------------------------------------------------------------------------
-
-
-def victim(ground: Ground, work: str, subject: str, stop_at: int, pipe: Any) -> None:
-    """Do the work; stop at the boundary with this number (0: none), or say how many there were."""
-    boundaries = Boundaries(stop_at=stop_at, tell=lambda name: pipe.send(("here", name)))
     res = resources(ground, boundaries)
     try:
-        _do(res, work, subject)
+        _do(res, work, subject, ground.api)
     except Exception as error:  # noqa: BLE001 - the parent must learn it
         pipe.send(("failed", f"{type(error).__name__}: {error}"))
     else:
         pipe.send(("done", boundaries.names))
 
 
-def _do(res: Resources, work: str, subject: str) -> None:
+def _do(res: Resources, work: str, subject: str, api: str = "") -> None:
     match work:
         case "respond":
             planned = plan_for_incident(res, subject)
@@ -278,12 +64,27 @@ def _do(res: Resources, work: str, subject: str) -> None:
         case "mitigate":
             planned = plan_manual(res, "drain-zone", "checkout", ZONE, None, "bob", "kill test", flow_run=subject)
             apply_mitigation(res, planned.id)
+        case "mitigate flow":
+            _run_flow(res, subject, api)
         case "undo":
             undo_mitigation(res, subject, "bob", "kill test")
         case "release":
             release_mitigation(res, subject, "bob", "kill test", sleep=lambda _seconds: time.sleep(0.05))
         case _:
             reconcile_all(res)
+
+
+def _run_flow(res: Resources, subject: str, api: str) -> None:
+    """The mitigate flow as a worker runs it."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    import tasks.mitigation
+    from flows.response import mitigate
+    from tasks.forms import MitigationRequest
+
+    tasks.mitigation.resources = lambda: res
+    with temporary_settings({PREFECT_API_URL: api, PREFECT_CLIENT_MAX_RETRIES: 1}):
+        mitigate(MitigationRequest.model_validate({"mitigation": subject, "dry_run": False}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,8 +100,8 @@ class Outcome:
 class Torture:
     """One store and one HAProxy; each `kill` begins and ends with everything as it was."""
 
-    def __init__(self, store: str, proxy: TrialProxy) -> None:
-        self._ground = Ground(store=store, folder=proxy.folder, socket=proxy.socket)
+    def __init__(self, store: str, proxy: TrialProxy, *, api: str = "") -> None:
+        self._ground = Ground(store=store, folder=proxy.folder, socket=proxy.socket, api=api)
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["benchmarks.mitigation_kills"])
         self._later = 0.0  # each case begins after the last one has ended, by its own clock
@@ -333,22 +134,21 @@ class Torture:
         name = boundaries.names[at - 1] if len(boundaries.names) >= at else "ran to its end"
         return self._judge(work, name, ground)
 
-    def disturb_at(
-        self,
-        work: str,
-        name: str,
-        disturbance: Callable[[Boundaries], None],
-        do: Callable[[Resources, str], None],
-    ) -> Outcome:
-        """The same for work of the caller's on a planned mitigation, at the first boundary of this name."""
+    def let_live(self, work: str, name: str, disturbance: Callable[[], None]) -> Outcome:
+        """The victim stands at the boundary of this name while something happens, and then goes on as it can."""
         subject, ground = self._prepare(work)
-        boundaries = Boundaries(stop_on=name)
-        boundaries.disturb = lambda: disturbance(boundaries)
-        res = resources(ground, boundaries)
-        with suppress(Exception):
-            do(res, subject)
-        res.store.close()
-        return self._judge(work, name, ground)
+        ours, theirs = self._processes.Pipe()
+        process = self._processes.Process(target=victim, args=(ground, work, subject, name, theirs))
+        process.start()
+        try:
+            said = ours.recv() if ours.poll(_ANSWER_SECONDS) else ("silent", "")
+            disturbance()
+            ours.send("go on")
+            process.join(_ANSWER_SECONDS)
+        finally:
+            process.kill()
+            process.join()
+        return self._judge(work, str(said[1]), ground)
 
     def _run(self, ground: Ground, work: str, subject: str, stop_at: int) -> tuple[str, Any]:
         ours, theirs = self._processes.Pipe()

@@ -10,15 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-import tasks.mitigation
-from benchmarks.mitigation_kills import Boundaries, Torture
+from benchmarks.mitigation_kills import Torture
 from deployments.prefect_server import is_healthy, server_environment, server_program
 from deployments.sandbox.trial_proxy import TrialProxy
-from flows.response import mitigate
-from tasks.forms import MitigationRequest
-from tasks.resources import Resources
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(400)]
 MOMENTS = ("after isolate",)  # each takes most of a minute, in which the client hopes for its server
@@ -62,24 +57,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_what_is_left_is_settled_without_it(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    """The run fails when it cannot speak to its server any more; the record and reconciliation do not need it."""
+def test_what_is_left_is_settled_without_it(tmp_path: Path, server: Server, moment: str) -> None:
+    """The run fails when it cannot speak to its server any more; the record and reconciliation do not need it.
+
+    A process of its own runs the flow: what Prefect's client keeps trying ends with it.
+    """
     server.start()
-    killed: list[str] = []
-
-    def kill(_: Boundaries) -> None:
-        server.kill()
-        killed.append(moment)
-
-    def run(res: Resources, subject: str) -> None:
-        monkeypatch.setattr(tasks.mitigation, "resources", lambda: res)
-        with temporary_settings({PREFECT_API_URL: server.api, PREFECT_CLIENT_MAX_RETRIES: 1}):
-            mitigate(MitigationRequest.model_validate({"mitigation": subject, "dry_run": False}))
-
     with TrialProxy(tmp_path / "proxy") as proxy:
-        torture = Torture(f"sqlite:///{tmp_path}/record.db", proxy)
-        outcome = torture.disturb_at("mitigate flow", moment, kill, run)
-    assert killed == [moment]
+        torture = Torture(f"sqlite:///{tmp_path}/record.db", proxy, api=server.api)
+        outcome = torture.let_live("mitigate flow", moment, server.kill)
+    assert outcome.boundary == moment and not is_healthy(server.api)
     assert outcome.faults == () and outcome.settled_s is not None

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.mitigation_kills import Boundaries, Torture
+from benchmarks.kill_ground import Boundaries
+from benchmarks.mitigation_kills import Torture
 from benchmarks.postgres import Postgres, postgres_server
 from deployments.sandbox.trial_proxy import TrialProxy
 
