@@ -295,6 +295,29 @@ def test_the_page_tells_who_is_suspected_and_why(gateway: Shop, browser: Browser
     keep(page, "list-light")
 
 
+@pytest.mark.parametrize(("seconds", "ending"), [(None, " so far"), (12, "")])
+def test_a_false_isolation_is_told_with_what_it_cost(
+    gateway: Shop, browser: Browser, seconds: int | None, ending: str
+) -> None:
+    """While the instance is out until now, afterwards until it came back."""
+    since = NOW - timedelta(seconds=30)
+    with gateway.store.writing() as tx:
+        planned = tx.mitigations.get("MIT-1")
+        assert planned is not None
+        state = MitigationState.APPLIED if seconds is None else MitigationState.UNDONE
+        ended = None if seconds is None else since + timedelta(seconds=seconds)
+        reason = "" if seconds is None else "false isolation: users were never outside the limit"
+        told = replace(planned, state=state, applied_at=since, ended_at=ended, recovery_reason=reason)
+        tx.mitigations.put(told)
+    page, troubles = open_page(browser, f"{gateway.url}/incidents/INC-1", viewport={"width": 1280, "height": 900})
+    assert page.locator("#MIT-1 .cost").inner_text() == (
+        f"it cost 33 % of checkout's capacity for {seconds or 30} s{ending}"
+    )
+    assert ("false isolation" in page.locator("#MIT-1").inner_text()) is (seconds is not None)
+    assert troubles == []
+    keep(page, f"false-isolation-{state}")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_light_and_dark(gateway: Shop, browser: Browser, scheme: Any) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme}
