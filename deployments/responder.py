@@ -46,6 +46,7 @@ _RETRY_SECONDS = 10
 _WATCH_EVERY = timedelta(seconds=5)
 _LOOK_AGAIN_SECONDS, _LOOK_AGAIN_EARLY_SECONDS = 30.0, 5.0
 _LOOK_FOR = timedelta(minutes=15)
+_ANSWERS_AT_ONCE = 20  # each also uses a connection to the store now and then, of 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,16 @@ def _looking_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=2, thread_name_prefix="suspicion")
 
 
+def _settling_pool() -> ThreadPoolExecutor:
+    """Its own: what a dead process left is settled in time however many mitigations are being judged."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="reconcile")
+
+
+def answering_pool() -> ThreadPoolExecutor:
+    """A thread for each mitigation until it is judged, which takes minutes: the next one must not wait for that."""
+    return ThreadPoolExecutor(max_workers=_ANSWERS_AT_ONCE, thread_name_prefix="respond")
+
+
 @dataclass(slots=True)
 class Responder:
     """One round is `drain`, then `suspect` and `advance`; `resume` looks at suspended runs with an answer."""
@@ -73,6 +84,7 @@ class Responder:
     offering: Future[object] | None = None
     looks: dict[str, _Look] = field(default_factory=dict[str, _Look])
     looking: ThreadPoolExecutor = field(default_factory=_looking_pool)
+    settling: ThreadPoolExecutor = field(default_factory=_settling_pool)
     since: datetime = field(init=False)
     watched_at: datetime = field(init=False)
 
@@ -152,7 +164,7 @@ class Responder:
     def reconcile(self) -> None:
         """Settle what dead processes left, in this process: a polled run would cost seconds of processor each time."""
         if self.reconciling is None or self.reconciling.done():
-            self.reconciling = self.pool.submit(self._reconcile)
+            self.reconciling = self.settling.submit(self._reconcile)
 
     def _reconcile(self) -> None:
         try:
@@ -233,7 +245,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
     threading.Thread(target=run_notifier, args=(res, stopping), name="notifier", daemon=True).start()
     threading.Thread(target=run_adaptive, args=(res, stopping), name="adaptive", daemon=True).start()
     threading.Thread(target=run_meter, args=(res, stopping), name="safeguards", daemon=True).start()
-    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="respond") as pool:
+    with answering_pool() as pool:
         responder = Responder(res, pool)
         while not stopping.is_set():
             try:
@@ -257,6 +269,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
             since_slow_round += wait
             stopping.wait(wait)
         responder.looking.shutdown(wait=True, cancel_futures=True)
+        responder.settling.shutdown(wait=True, cancel_futures=True)
 
 
 def main() -> None:

@@ -15,11 +15,12 @@ from tasks.mitigation import (
     plan_response,
     put_back,
     release_run_name,
+    show_response,
     start_mitigate_run,
     take_answer,
     tell,
     undo,
-    undo_now,
+    undone_when_stopped,
 )
 from tasks.runs import State, ended, run_url
 
@@ -36,15 +37,22 @@ def _release_name() -> str:
 def respond(incident: str) -> State[str]:
     """Answer an incident: plan what its playbook says, and either do it or ask a person.
 
-    What is allowed automatically happens in this run. What needs approval starts a `mitigate` run that waits in the
-    UI. Where no playbook applies or a guardrail objects, this run's artifact and the incident's timeline say why.
+    What is allowed automatically happens in this run, and before anything is asked of Prefect's server. What needs
+    approval starts a `mitigate` run that waits in the UI. Where no playbook applies or a guardrail objects, this
+    run's artifact and the incident's timeline say why.
     """
     planned = plan_response(incident)
     if planned is None:
+        show_response(incident)
         return ended(f"{incident}: nothing is planned, its timeline says why")
     if planned.state is MitigationState.AWAITING_APPROVAL:
+        show_response(incident, planned.id)
         return ended(f"{planned.id} waits for a person: {run_url(start_mitigate_run(planned.id))}")
-    return ended(mitigate(MitigationRequest(mitigation=planned.id, dry_run=False)))
+    with undone_when_stopped(planned.id):
+        state = apply_plan(planned.id)
+        show_response(incident, planned.id)
+        _judge_and_end(planned.id, state)
+    return ended(tell(planned.id))
 
 
 @flow(name="mitigate", flow_run_name=_mitigate_name)
@@ -61,21 +69,17 @@ def mitigate(request: MitigationRequest) -> State[str]:
     while (question := open_question(planned)) is not None:
         form = ApprovalForm.with_initial_data(description=question.text)
         take_answer(planned, suspend_flow_run(form, timeout=question.timeout_seconds, key=question.key))
-    _apply_and_judge(planned)
+    with undone_when_stopped(planned):
+        _judge_and_end(planned, apply_plan(planned))
     return ended(tell(planned))
 
 
-def _apply_and_judge(mitigation: str) -> None:
-    """Whatever stops the run between the first effect and the judgement, the effect is taken back."""
-    try:
-        state = apply_plan(mitigation)
-        if state is MitigationState.APPLIED:
-            state = judge(mitigation)
-        if state in (MitigationState.INEFFECTIVE, MitigationState.INCONCLUSIVE):
-            undo(mitigation, "quell", f"it was {state}")
-    except BaseException as error:
-        undo_now(mitigation, error)
-        raise
+def _judge_and_end(mitigation: str, state: MitigationState) -> None:
+    """What did not help its users is taken back."""
+    if state is MitigationState.APPLIED:
+        state = judge(mitigation)
+    if state in (MitigationState.INEFFECTIVE, MitigationState.INCONCLUSIVE):
+        undo(mitigation, "quell", f"it was {state}")
 
 
 @flow(name="release", flow_run_name=_release_name)

@@ -5,7 +5,8 @@ The plain functions (`plan_for_incident`, `plan_manual`, `apply_mitigation`, `ju
 Tasks are never cached: a run that comes back from waiting reads the store again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from quell.incidents.decision import Answer
 from quell.incidents.errors import Conflict, Refused
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.response.story import short_title
+from tasks import story
 from tasks.approval import decide
 from tasks.artifacts import publish
 from tasks.effect import apply_mitigation, undo_mitigation
@@ -36,7 +38,6 @@ from tasks.story import (
     show_dry_run,
     show_outcome,
     show_plan,
-    show_response,
 )
 
 __all__ = [
@@ -67,9 +68,15 @@ def plan_response(incident: str) -> Mitigation | None:
     res = resources()
     planned = plan_for_incident(res, incident)
     log().info("%s: %s", incident, f"{planned.id} is {planned.state}" if planned else "nothing is planned")
-    show_response(res, incident, planned)
     _remember_response(res, incident, planned)
     return planned
+
+
+@task(name="show the response", task_run_name="show what becomes of {incident}", cache_policy=NO_CACHE)
+def show_response(incident: str, mitigation_id: str = "") -> None:
+    """The plan and what becomes of it as an artifact, or why nothing is done."""
+    res = resources()
+    story.show_response(res, incident, _find(res, mitigation_id) if mitigation_id else None)
 
 
 @task(name="plan request", task_run_name="plan", cache_policy=NO_CACHE)
@@ -77,8 +84,7 @@ def plan_request(request: MitigationRequest) -> str | None:
     """The mitigation that the request is about, planned and shown; None for a dry run."""
     res = resources()
     if request.mitigation:
-        with res.store.reading() as tx:
-            mitigation = get_mitigation(tx, request.mitigation)
+        mitigation = _find(res, request.mitigation)
     elif request.dry_run:
         show_dry_run(res, request)
         return None
@@ -208,15 +214,21 @@ def put_back(mitigation_id: str, by: str, why: str, *, at_once: bool) -> Mitigat
     return release_mitigation(res, mitigation_id, by, why).state
 
 
-def undo_now(mitigation_id: str, error: BaseException) -> None:
-    """Undo outside of Prefect's machinery: the run is being stopped and starts no more tasks.
+@contextmanager
+def undone_when_stopped(mitigation_id: str) -> Generator[None]:
+    """Whatever stops the run in here, the effect is taken back, without Prefect: such a run starts no more tasks.
 
     After a Conflict another process has the mitigation in hand, and it finishes or undoes it.
     """
-    if isinstance(error, Conflict):
-        return
-    log().error("%s is undone: %s: %s", mitigation_id, type(error).__name__, error)
-    undo_mitigation(resources(), mitigation_id, QUELL, f"the run was stopped: {type(error).__name__} {error}".strip())
+    try:
+        yield
+    except Conflict:
+        raise
+    except BaseException as error:
+        log().error("%s is undone: %s: %s", mitigation_id, type(error).__name__, error)
+        why = f"the run was stopped: {type(error).__name__} {error}".strip()
+        undo_mitigation(resources(), mitigation_id, QUELL, why)
+        raise
 
 
 @task(name="tell the outcome", task_run_name="tell the outcome of {mitigation_id}", cache_policy=NO_CACHE)
@@ -251,6 +263,11 @@ def release_run_name(parameters: Mapping[str, Any]) -> str:
     return release_title(resources(), parameters)
 
 
+def _find(res: Resources, mitigation_id: str) -> Mitigation:
+    with res.store.reading() as tx:
+        return get_mitigation(tx, mitigation_id)
+
+
 def _remember_run(res: Resources, mitigation_id: str, run: str | None) -> None:
     if run is None:
         return
@@ -271,6 +288,8 @@ def _remember_response(res: Resources, incident_id: str, planned: Mitigation | N
         incident = get_incident(tx, incident_id)
         runs = {**incident.flow_runs, f"respond {planned.id if planned else 'without a plan'}": run}
         tx.incidents.put(replace(incident, flow_runs=runs))
+        if planned is not None and planned.state is MitigationState.PLANNED:
+            tx.mitigations.put(replace(get_mitigation(tx, planned.id), flow_run=run))
 
 
 def _wake(flow_run: str) -> None:
