@@ -30,6 +30,7 @@ from tasks.intake import drain_inbox
 from tasks.notifier import run_notifier
 from tasks.question import is_answered_elsewhere
 from tasks.record import QUELL
+from tasks.relapse import relapse_key
 from tasks.resources import Resources, resources
 from tasks.runs import resume_run, run_state, start_run
 from tasks.safeguards import run_meter
@@ -99,12 +100,15 @@ class Responder:
         """Start the flow that each incident is waiting for."""
         with self.res.store.reading() as tx:
             waiting: list[tuple[Incident, NextStep]] = []
+            relapsed: list[tuple[Incident, str]] = []
             lately = self.res.clock() - _LATELY
             found = tx.incidents.find({"state": _OPEN}) + tx.incidents.find(
                 {"state": _OVER}, after=("updated_at", lately)
             )
             for incident in found:
                 if is_answered(incident):
+                    if key := relapse_key(tx, incident):
+                        relapsed.append((incident, key))
                     continue
                 changes = [change for id in incident.changes if (change := tx.changes.get(id)) is not None]
                 holding = tx.mitigations.count({"incident": incident.id, "state": tuple(HOLDING_STATES)}) > 0
@@ -113,9 +117,11 @@ class Responder:
                     waiting.append((incident, step))
         for incident, step in waiting:
             if step is NextStep.RESPOND:
-                self._answer(incident)
+                self._answer(incident, step_key(incident, step))
             else:
                 self._start(incident, step)
+        for incident, key in relapsed:
+            self._answer(incident, key)
 
     def suspect(self) -> None:
         """Look at the metrics around young incidents: once they are open, and again as they grow."""
@@ -195,21 +201,21 @@ class Responder:
         if (reason := watch_sweeps(self.res, since=self.since)) is not None:
             _LOG.warning("sweeps: %s", reason)
 
-    def _answer(self, incident: Incident) -> None:
+    def _answer(self, incident: Incident, key: str) -> None:
         """`respond` runs in this process: a polled run would begin seconds later."""
         if self.answering.get(incident.id, 0.0) > time.monotonic():
             return
         self.answering[incident.id] = math.inf
-        self.pool.submit(self._respond, incident)
+        self.pool.submit(self._respond, incident, key)
 
-    def _respond(self, incident: Incident) -> None:
+    def _respond(self, incident: Incident, key: str) -> None:
         """Remembered only when it is through: whoever dies in between leaves the incident waiting for the next one.
 
         Planning twice gives the same mitigation, so a second answer does no harm.
         """
         try:
             respond(incident.id)
-            self._remember(incident, NextStep.RESPOND, "in process")
+            self._remember(incident, key, "in process")
             self.answering.pop(incident.id, None)
         except Exception:  # noqa: BLE001 - one incident that cannot be answered must not silence the others
             _LOG.exception("respond for %s failed; it is tried again in %d s", incident.id, _RETRY_SECONDS)
@@ -224,14 +230,14 @@ class Responder:
             name=f"{step} {incident.id}",
             tags=[incident.id, incident.service, incident.severity],
         )
-        self._remember(incident, step, run)
+        self._remember(incident, key, run)
         _LOG.info("%s: %s started as run %s", incident.id, step, run)
 
-    def _remember(self, incident: Incident, step: NextStep, run: str) -> None:
+    def _remember(self, incident: Incident, key: str, run: str) -> None:
         with self.res.store.writing() as tx:
             current = tx.incidents.get(incident.id)
             if current is not None:
-                runs = {**current.flow_runs, step_key(incident, step): run}
+                runs = {**current.flow_runs, key: run}
                 tx.incidents.put(replace(current, flow_runs=runs))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,9 @@ from flows.upkeep import reconcile
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.adapters.store.memory import MemoryStore
 from quell.config.load import load_config
+from quell.incidents.alert import Alert, AlertId, AlertStatus
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
+from quell.incidents.labels import Fingerprint
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.suspect import Suspect
@@ -217,6 +219,64 @@ def test_what_is_allowed_is_done_in_the_same_run(world: World) -> None:
     assert world.incident().state is IncidentState.CONTAINED
     assert world.incident().acknowledged_at is not None
     assert "undone" in release(ReleaseRequest(mitigation="MIT-1", requested_by="bob"))
+    assert world.only().state is MitigationState.UNDONE and not world.is_drained
+
+
+class AtOnce(ThreadPoolExecutor):
+    """Runs what it is given before it returns: Prefect's settings of this test belong to this thread."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        fn(*args, **kwargs)
+        return Future()
+
+
+def _fires(world: World) -> None:
+    now = world.res.clock()
+    alert = Alert(
+        id=AlertId(f"errors-{now.timestamp()}"),
+        fingerprint=Fingerprint("errors"),
+        status=AlertStatus.FIRING,
+        labels={"alertname": "Errors", "service": "checkout", "instance": "checkout-2"},
+        annotations={},
+        starts_at=now,
+        source="alertmanager",
+        received_at=now,
+        updated_at=now,
+        incident="INC-1",
+    )
+    with world.res.store.writing() as tx:
+        tx.alerts.add(alert)
+
+
+def test_trouble_that_comes_back_after_a_release_is_answered_once_more(world: World) -> None:
+    world.automatic()
+    book = world.res.config.playbooks["isolate-bad-instance"]
+    again = replace(book, limits=replace(book.limits, cooldown=timedelta(0)))
+    world.res = replace(world.res, config=replace(world.res.config, playbooks={again.name: again}))
+    responder = Responder(world.res, AtOnce(1))
+    _fires(world)
+    responder.advance()
+    assert world.is_drained
+    release(ReleaseRequest(mitigation="MIT-1", requested_by="bob", at_once=True))
+    responder.advance()
+    assert not world.is_drained, "nothing has fired since"
+    _fires(world)
+    responder.advance()
+    with world.res.store.reading() as tx:
+        assert [m.state for m in tx.mitigations.find()] == [MitigationState.UNDONE, MitigationState.EFFECTIVE]
+    assert world.is_drained
+    release(ReleaseRequest(mitigation="MIT-2", requested_by="bob", at_once=True))
+    responder.advance()
+    assert not world.is_drained
+
+
+def test_what_never_helped_is_not_tried_again_by_itself(world: World) -> None:
+    world.automatic()
+    world.signal.after = 0.3
+    responder = Responder(world.res, AtOnce(1))
+    for _ in range(2):
+        _fires(world)
+        responder.advance()
     assert world.only().state is MitigationState.UNDONE and not world.is_drained
 
 
