@@ -4,10 +4,11 @@ A process may die at any line: what it intended, the state before, and thereby t
 takes the lease next carries on from there. Steps are idempotent, so carrying on gives one effect, never two.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from quell.incidents.decision import Answer as Said
 from quell.incidents.errors import Conflict, Refused
+from quell.incidents.journal import LEASE_TIME
 from quell.incidents.mitigation import HOLDING_STATES, PENDING_STATES, Mitigation, MitigationState, plan_hash
 from quell.ports import Transaction
 from quell.response.approval import has_run_out
@@ -19,6 +20,8 @@ from tasks.question import tally_of
 from tasks.record import QUELL, get_mitigation, move
 from tasks.resources import Resources
 from tasks.steps import carry_out, put_back
+
+UNDO_WAITS = LEASE_TIME + timedelta(seconds=5)  # also for the lease of a process that has just died
 
 
 def apply_mitigation(res: Resources, mitigation_id: str) -> Mitigation:
@@ -48,9 +51,9 @@ def undo_mitigation(res: Resources, mitigation_id: str, by: str, why: str) -> Mi
     """Put back what the mitigation changed, and verify it; the kill switch does not stop this.
 
     One that was not applied yet is withdrawn. The state returned is undone, refused, or undo_failed (retried by
-    reconciliation, and for a person to look at).
+    reconciliation, and for a person to look at). Whoever died with the lease in hand delays it by LEASE_TIME at most.
     """
-    with hold(res, mitigation_id) as lease:
+    with hold(res, mitigation_id, wait=UNDO_WAITS) as lease:
         return undo_held(res, lease, mitigation_id, by, why)
 
 

@@ -15,7 +15,7 @@ from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.ports import GradualActuator
 from quell.response.reconciliation import is_easing
 from quell.response.release import Answers, ReleaseRule, trouble_of
-from tasks.effect import undo_held
+from tasks.effect import UNDO_WAITS, undo_held
 from tasks.lease import Hold, hold
 from tasks.levers import get_actuator
 from tasks.record import QUELL, get_mitigation, move, note
@@ -48,7 +48,7 @@ def begin_release(res: Resources, mitigation_id: str, by: str, why: str) -> Miti
 
     One that is being released already is left to whoever does it.
     """
-    with hold(res, mitigation_id) as lease:
+    with hold(res, mitigation_id, wait=UNDO_WAITS) as lease:
         with res.store.reading() as tx:
             mitigation = get_mitigation(tx, mitigation_id)
         if is_easing(mitigation):

@@ -162,7 +162,7 @@ def release(
     from quell.incidents.errors import Unavailable
     from quell.incidents.mitigation import MitigationState
 
-    with opened(config) as res:
+    with opened(config) as res, out().status(f"{mitigation.upper()} is put back"):
         ended = _release(res, find_mitigation(res, mitigation).id, by or whoami(), why, at_once=at_once)
     if ended.state is MitigationState.EFFECTIVE:
         raise Unavailable(f"{ended.id} is in force again: {ended.recovery_reason}")

@@ -210,6 +210,15 @@ def test_while_the_dead_process_may_still_be_alive_nobody_interferes(world: Worl
     assert world.journal() == [JournalState.INTENDED] and not world.is_drained
 
 
+def test_a_person_takes_back_what_a_process_that_has_just_died_held(world: World) -> None:
+    """Its lease still counts for seconds; the person's command waits for it instead of asking to be repeated."""
+    id = _plan(world)
+    world.kill("after the effect", id)
+    assert world.is_drained
+    assert undo_mitigation(world.res, id, "bob", "enough").state is MitigationState.UNDONE
+    assert world.journal() == [JournalState.UNDONE] and not world.is_drained and world.is_served
+
+
 class Slow(Counting):
     """Stands still before its effect for so long that another process takes over and undoes everything."""
 
