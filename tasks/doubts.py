@@ -30,6 +30,11 @@ class Ground:
     needed: int
 
     @property
+    def observed(self) -> tuple[EvidenceKind, ...]:
+        """What was seen outside of the record, and so holds for a moment only."""
+        return tuple(kind for kind in self.kinds if kind in (EvidenceKind.LEVER, EvidenceKind.SIGNAL))
+
+    @property
     def doubts(self) -> tuple[str, ...]:
         """Empty when Quell may act by itself."""
         earned = () if self.standing.level is Level.AUTOMATIC else (self.standing.reason,)
@@ -44,19 +49,21 @@ def ground_of(res: Resources, playbook: Playbook, plan: Plan, incident: Incident
     """
     answers = alert_kind(playbook, incident, alerts)
     with res.store.reading() as tx:
-        reports = tx.reports.count({"incident": incident.id}, at_most=1)
+        kinds = kinds_on_record(tx, incident)
         standing = standing_now(res, tx, playbook, answers)
     needed = res.config.fleet_limits.evidence_kinds
-    kinds = kinds_of(
-        {alert.source for alert in alerts if alert.status is AlertStatus.FIRING},
-        reports=reports,
-        accused_change=incident.accused_change,
-    )
     if len(kinds) < needed and _is_seen_by_a_lever(res, plan):
         kinds = (*kinds, EvidenceKind.LEVER)
     if len(kinds) < needed and is_outside(res, playbook, incident.onset_at):
         kinds = (*kinds, EvidenceKind.SIGNAL)
     return Ground(answers=answers, kinds=kinds, standing=standing, needed=needed)
+
+
+def kinds_on_record(tx: Transaction, incident: Incident) -> tuple[EvidenceKind, ...]:
+    """What the record itself says for the incident now: who fires, who has reported, which change is accused."""
+    firing = tx.alerts.find({"incident": incident.id, "status": AlertStatus.FIRING})
+    reports = tx.reports.count({"incident": incident.id}, at_most=1)
+    return kinds_of({alert.source for alert in firing}, reports=reports, accused_change=incident.accused_change)
 
 
 def alert_kind(playbook: Playbook, incident: Incident, alerts: Sequence[Alert]) -> str:

@@ -13,13 +13,14 @@ from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState
 from quell.incidents.service import Service
 from quell.ports import ResolvingActuator, Transaction
 from quell.response.autonomy import Level
+from quell.response.evidence import EvidenceKind
 from quell.response.guardrail import Situation, check
 from quell.response.plan import make_plan, with_doubts
 from quell.response.playbook import Playbook
 from quell.response.refusal import Allowed, Answer, Refusal
 from quell.response.target import NoChoice, Target, choose, named_target
 from tasks.automation import automation_enabled
-from tasks.doubts import ground_of, standing_now
+from tasks.doubts import ground_of, kinds_on_record, standing_now
 from tasks.levers import get_actuator, live_capacity
 from tasks.playbooks import get_playbook
 from tasks.question import approvers_now
@@ -41,6 +42,7 @@ class Draft:
     plan: Plan
     live: Mapping[str, float]
     answers: str = ""
+    observed: tuple[EvidenceKind, ...] = ()  # what was seen outside of the record when it was made
 
 
 def plan_for_incident(res: Resources, incident_id: str) -> Mitigation | None:
@@ -79,6 +81,7 @@ def plan_for_incident(res: Resources, incident_id: str) -> Mitigation | None:
     spoken = f"it rests on {', '.join(ground.kinds) or 'nothing'}"
     plan = replace(draft.plan, evidence=(*draft.plan.evidence, spoken))
     draft = replace(draft, plan=with_doubts(plan, ground.doubts, found.playbook.approval), answers=ground.answers)
+    draft = replace(draft, observed=ground.observed)
     stored = store_plan(res, draft, requested_by=QUELL, why=f"{found.playbook.name} answers {incident.id}")
     return stored if isinstance(stored, Mitigation) else None
 
@@ -202,9 +205,16 @@ def ask_guardrails(
         frozen=find_maintenance(res.config.freezes, {SERVICE: draft.service.name}, now=now),
         is_automatic=requested_by == QUELL,
         standing=standing_now(res, tx, draft.playbook, draft.answers) if requested_by == QUELL else None,
+        evidence=_evidence_now(tx, draft) if own is None else None,
         now=now,
     )
     return check(draft.plan, draft.playbook.limits, res.config.fleet_limits, situation)
+
+
+def _evidence_now(tx: Transaction, draft: Draft) -> tuple[EvidenceKind, ...] | None:
+    """What speaks for the plan now: an alert may have ended since it was made. None where no incident is answered."""
+    incident = tx.incidents.get(draft.plan.incident) if draft.plan.incident else None
+    return None if incident is None else (*kinds_on_record(tx, incident), *draft.observed)
 
 
 def _write_plan(

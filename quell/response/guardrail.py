@@ -8,6 +8,7 @@ from quell.incidents.maintenance import Maintenance
 from quell.incidents.mitigation import Mitigation, Plan
 from quell.incidents.service import Catalog, Service
 from quell.response.autonomy import Level, Standing
+from quell.response.evidence import EvidenceKind
 from quell.response.plan import capacity, share_caps
 from quell.response.playbook import FleetLimits, Limits
 from quell.response.refusal import Allowed, Answer, Refusal
@@ -24,7 +25,7 @@ class Situation:
     plans made at the same moment cannot cross the floor together. `recent` are those other than this one that were
     planned in the last hour, over all services. `last_ended_at` is when a mitigation of the same target last put the
     world back. `frozen` is the freeze window that is on for this service, and when it ends. `is_automatic`: no person
-    asked for it; then `standing` is the playbook's rung on this kind of alert now.
+    asked for it; then `standing` is the playbook's rung on this kind of alert now, and `evidence` what speaks for it.
     """
 
     service: Service
@@ -37,6 +38,7 @@ class Situation:
     frozen: tuple[Maintenance, datetime] | None = None
     is_automatic: bool = True
     standing: Standing | None = None
+    evidence: Sequence[EvidenceKind] | None = None  # None: it was asked before
     now: datetime
 
 
@@ -47,6 +49,7 @@ def check(plan: Plan, limits: Limits, fleet: FleetLimits, situation: Situation) 
         check_kill_switch(s.automation_enabled)
         or _freeze(s)
         or _autonomy(plan, s)
+        or _evidence(plan, fleet, s)
         or _one_per_target(plan, s.active)
         or _cooldown(plan, limits, s.last_ended_at, s.now)
         or _budgets(plan, limits, fleet, s)
@@ -85,6 +88,19 @@ def _autonomy(plan: Plan, situation: Situation) -> Refusal | None:
         rule="autonomy ladder",
         value=f"{plan.playbook} may only {standing.level}: {standing.reason}",
         limit=Level.AUTOMATIC,
+        advice="let a person ask for it: quell mitigate, or the mitigate form",
+    )
+
+
+def _evidence(plan: Plan, fleet: FleetLimits, situation: Situation) -> Refusal | None:
+    """What spoke for the plan when it was made may be over: then a person must agree."""
+    kinds, needed = situation.evidence, fleet.evidence_kinds
+    if kinds is None or not situation.is_automatic or plan.needs_approval or len(set(kinds)) >= needed:
+        return None
+    return Refusal(
+        rule="kinds of evidence",
+        value=", ".join(kinds) or "none",
+        limit=f"{needed} before anything is done without a person",
         advice="let a person ask for it: quell mitigate, or the mitigate form",
     )
 

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+import tasks.planning
 from quell.adapters.store.memory import MemoryStore
 from quell.incidents.alert import Alert, AlertId, AlertOutcome, AlertStatus
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
@@ -13,6 +15,7 @@ from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState
 from quell.incidents.suspect import Suspect
 from quell.response.autonomy import Autonomy, Level
 from quell.response.playbook import ApprovalPolicy
+from tasks.doubts import Ground
 from tasks.effect import apply_mitigation, undo_mitigation
 from tasks.planning import plan_for_incident
 from tasks.record import get_mitigation, move
@@ -195,3 +198,22 @@ def test_what_was_lost_between_plan_and_effect_keeps_quell_from_acting() -> None
     with desk.res.store.reading() as tx:
         (refused,) = [e for e in tx.timeline.entries() if e.kind == "mitigation refused"]
     assert "autonomy ladder" in refused.text and "MIT-99 failed" in refused.text
+
+
+def test_evidence_that_ends_while_the_plan_is_made_does_not_count(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep's alert is over before the intent is written: the rule is asked in the same transaction."""
+    desk.set_autonomy(successes=0)
+    ask = tasks.planning.ground_of
+
+    def ends_meanwhile(*args: Any) -> Ground:
+        ground = ask(*args)
+        with desk.res.store.writing() as tx:
+            (fires,) = [alert for alert in tx.alerts.find() if alert.source == "sweep"]
+            tx.alerts.put(replace(fires, status=AlertStatus.RESOLVED, ends_at=desk.now))
+        return ground
+
+    monkeypatch.setattr(tasks.planning, "ground_of", ends_meanwhile)
+    incident = desk.incident("alertmanager", "sweep")
+    assert plan_for_incident(desk.res, incident) is None
+    (refused,) = [text for text in desk.told(incident, "plan refused") if "kinds of evidence" in text]
+    assert "an alert rule" in refused and "2 before anything" in refused
