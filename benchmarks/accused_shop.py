@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -102,11 +102,9 @@ class AccusedShop:
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            try:
+            with suppress(httpx.TransportError):
                 if httpx.get(f"http://127.0.0.1:{self.port}/{self.services[0]}", trust_env=False).is_success:
                     return
-            except httpx.TransportError:
-                pass
             time.sleep(0.05)
         raise SystemExit(f"haproxy does not answer: {(self.folder / 'log').read_text()[-500:]}")
 

@@ -13,10 +13,8 @@ benchmarks/shop_containment.py.
 """
 
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -86,7 +84,7 @@ def _contain(quell: Quell, proxy: TrialProxy, times: int) -> Iterator[float]:
 
 def _contain_one(quell: Quell, proxy: TrialProxy, client: RuntimeClient, number: int) -> float:
     noisy = f"noisy-{number}"
-    with _flooding(proxy, noisy):
+    with proxy.flooding(noisy, FLOOD):
         time.sleep(1)
         began = time.perf_counter()
         quell.post([_alert(noisy, f"shop-{number}")])
@@ -95,23 +93,6 @@ def _contain_one(quell: Quell, proxy: TrialProxy, client: RuntimeClient, number:
                 return time.perf_counter() - began
             time.sleep(0.002)
     return float("inf")
-
-
-@contextmanager
-def _flooding(proxy: TrialProxy, client: str) -> Iterator[None]:
-    is_over = threading.Event()
-
-    def flood() -> None:
-        while not is_over.wait(1 / FLOOD):
-            proxy.get(client)
-
-    thread = threading.Thread(target=flood)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 def _alert(client: str, service: str) -> dict[str, Any]:

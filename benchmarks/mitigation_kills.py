@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from benchmarks.kill_ground import SERVERS, ZONE, Boundaries, Ground, resources
+from benchmarks.kill_victim import ANSWER_SECONDS, do_work, victim
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.journal import JournalState
@@ -23,68 +24,15 @@ from quell.incidents.suspect import Suspect
 from quell.incidents.timeline import verify_chain
 from tasks.effect import apply_mitigation, undo_mitigation
 from tasks.keeping import keep_in_force
-from tasks.planning import plan_for_incident, plan_manual
+from tasks.planning import plan_manual
 from tasks.reconciliation import reconcile_all
 from tasks.record import get_mitigation, move
-from tasks.recovery import judge_once
-from tasks.release import release_mitigation
 from tasks.resources import Resources
 
 PASSES = (25.0, 40.0, 55.0)  # seconds after the death; `reconcile` runs every 15 s, leases last 20 s
 REST = (MitigationState.EFFECTIVE, MitigationState.UNDONE, MitigationState.REFUSED, MitigationState.EXPIRED)
 WORKS = ("respond", "mitigate", "undo", "release", "reconcile apply", "reconcile undo")
-_ANSWER_SECONDS = 60
 _CASE_SECONDS = 180.0
-
-
-def victim(ground: Ground, work: str, subject: str, stop_at: int | str, pipe: Any) -> None:
-    """Do the work; wait at the boundary with this number or name (0: none), or say what was passed."""
-    boundaries = Boundaries(
-        stop_at=stop_at if isinstance(stop_at, int) else 0,
-        stop_on=stop_at if isinstance(stop_at, str) else "",
-        tell=lambda name: pipe.send(("here", name)),
-        wait=lambda: pipe.poll(2 * _ANSWER_SECONDS),
-    )
-    res = resources(ground, boundaries)
-    try:
-        _do(res, work, subject, ground.api)
-    except Exception as error:  # noqa: BLE001 - the parent must learn it
-        pipe.send(("failed", f"{type(error).__name__}: {error}"))
-    else:
-        pipe.send(("done", boundaries.names))
-
-
-def _do(res: Resources, work: str, subject: str, api: str = "") -> None:
-    match work:
-        case "respond":
-            planned = plan_for_incident(res, subject)
-            assert planned is not None
-            apply_mitigation(res, planned.id)
-            judge_once(res, planned.id)
-        case "mitigate":
-            planned = plan_manual(res, "drain-zone", "checkout", ZONE, None, "bob", "kill test", flow_run=subject)
-            apply_mitigation(res, planned.id)
-        case "mitigate flow":
-            _run_flow(res, subject, api)
-        case "undo":
-            undo_mitigation(res, subject, "bob", "kill test")
-        case "release":
-            release_mitigation(res, subject, "bob", "kill test", sleep=lambda _seconds: time.sleep(0.05))
-        case _:
-            reconcile_all(res)
-
-
-def _run_flow(res: Resources, subject: str, api: str) -> None:
-    """The mitigate flow as a worker runs it."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-
-    import tasks.mitigation
-    from flows.response import mitigate
-    from tasks.forms import MitigationRequest
-
-    tasks.mitigation.resources = lambda: res
-    with temporary_settings({PREFECT_API_URL: api, PREFECT_CLIENT_MAX_RETRIES: 1}):
-        mitigate(MitigationRequest.model_validate({"mitigation": subject, "dry_run": False}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +77,7 @@ class Torture:
         boundaries.disturb = lambda: disturbance(boundaries)
         res = resources(ground, boundaries)
         with suppress(Exception):  # whatever it says: what it leaves must be settled
-            _do(res, work, subject)
+            do_work(res, work, subject)
         res.store.close()
         name = boundaries.names[at - 1] if len(boundaries.names) >= at else "ran to its end"
         return self._judge(work, name, ground)
@@ -141,10 +89,10 @@ class Torture:
         process = self._processes.Process(target=victim, args=(ground, work, subject, name, theirs))
         process.start()
         try:
-            said = ours.recv() if ours.poll(_ANSWER_SECONDS) else ("silent", "")
+            said = ours.recv() if ours.poll(ANSWER_SECONDS) else ("silent", "")
             disturbance()
             ours.send("go on")
-            process.join(_ANSWER_SECONDS)
+            process.join(ANSWER_SECONDS)
         finally:
             process.kill()
             process.join()
@@ -155,8 +103,8 @@ class Torture:
         process = self._processes.Process(target=victim, args=(ground, work, subject, stop_at, theirs))
         process.start()
         try:
-            if not ours.poll(_ANSWER_SECONDS):
-                return "silent", f"it said nothing for {_ANSWER_SECONDS} s"
+            if not ours.poll(ANSWER_SECONDS):
+                return "silent", f"it said nothing for {ANSWER_SECONDS} s"
             return ours.recv()
         finally:
             process.kill()

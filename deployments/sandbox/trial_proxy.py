@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -160,6 +161,23 @@ class TrialProxy:
         while self._worker() in ("", before):
             _check(deadline, "haproxy did not reload")
         self._wait_until_up()
+
+    @contextlib.contextmanager
+    def flooding(self, client: str, rate: float) -> Generator[None]:
+        """Requests of one client beside what is done meanwhile, `rate` a second at most."""
+        is_over = threading.Event()
+
+        def flood() -> None:
+            while not is_over.wait(1 / rate):
+                self.get(client)
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     def _worker(self) -> str:
         return next((row[0] for row in self._processes() if row[1] == "worker" and row[2] == "0"), "")

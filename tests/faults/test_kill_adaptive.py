@@ -5,10 +5,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -137,23 +135,6 @@ def _record(store: SqlStore) -> None:
         tx.documents.put(Document(id="adaptive MIT-1", kind="adaptive", updated_at=now, body=body))
 
 
-@contextmanager
-def flooding(proxy: TrialProxy) -> Iterator[None]:
-    is_over = threading.Event()
-
-    def flood() -> None:
-        while not is_over.wait(1 / 80):
-            proxy.get("flooder")
-
-    thread = threading.Thread(target=flood)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-
-
 def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
@@ -181,7 +162,7 @@ def stop_between_writes(world: World, pid: int) -> None:
 def test_a_killed_process_leaves_the_limit_and_the_next_one_follows_on(world: World) -> None:
     began = time.time()
     first = world.start()
-    with flooding(world.proxy):
+    with world.proxy.flooding("flooder", 80):
         try:
             wait_until(lambda: world.adjusted_at() > began + 0.5, 30, "the first process adjusts")
             holder = world.holder()
@@ -208,7 +189,7 @@ def test_what_a_stopped_process_sets_after_the_undo_is_gone_when_it_is_awake_aga
     began = time.time()
     process = world.start()
     try:
-        with flooding(world.proxy):
+        with world.proxy.flooding("flooder", 80):
             wait_until(lambda: world.adjusted_at() > began + 0.5, 30, "the process adjusts")
             stop_between_writes(world, process.pid)
             assert undo_mitigation(world.res, "MIT-1", "bob", "enough").state is MitigationState.UNDONE

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -51,11 +51,9 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
-        try:
+        with suppress(httpx.TransportError):
             if httpx.get(url, trust_env=False).is_success:
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.05)
     raise AssertionError(f"prometheus is not ready after 30 s: {log.read_text()}")
 

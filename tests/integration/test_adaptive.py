@@ -1,9 +1,7 @@
 """The adaptive throttle on a real HAProxy: what it sets, who adjusts it, and that nothing of it stays behind."""
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -125,23 +123,6 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-@contextmanager
-def flooding(proxy: TrialProxy, client: str, rate: float) -> Iterator[None]:
-    is_over = threading.Event()
-
-    def flood() -> None:
-        while not is_over.wait(1 / rate):
-            proxy.get(client)
-
-    thread = threading.Thread(target=flood)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-
-
 def in_maps(world: World) -> tuple[str | None, dict[str, str]]:
     """What a reload would load."""
     knob = read_map(world.proxy.maps / "knobs.map").get("adaptive_rps")
@@ -160,7 +141,7 @@ def test_it_begins_with_what_is_answered_now_and_a_reload_keeps_it(
 ) -> None:
     traffic = Adaptive.traffic  # with what waits for a quarter of a second
     monkeypatch.setattr(Adaptive, "traffic", lambda self, step: replace(traffic(self, step), in_flight=20))
-    with flooding(world.proxy, "importer", 80):
+    with world.proxy.flooding("importer", 80):
         time.sleep(1.2)
         world.actuator.apply(STEP)
     assert world.actuator.verify(STEP)
@@ -286,7 +267,7 @@ def test_with_automation_off_it_is_not_tightened_and_can_be_undone(world: World)
 
 def test_the_timeline_says_why_the_limit_changed(world: World) -> None:
     world.apply()
-    with flooding(world.proxy, "web", 40):
+    with world.proxy.flooding("web", 40):
         look_for(Controller(world.res), 1.2)
     assert any("answered" in text and "offered" in text for text in world.told())
 

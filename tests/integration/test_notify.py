@@ -7,6 +7,7 @@ import sys
 import threading
 import time as clock
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,11 +85,9 @@ def door() -> Iterator[Door]:
             if answer == 200:
                 found.got.append(body)
                 found.paths.append(self.path)
-            try:
+            with suppress(OSError):  # the sender has gone away
                 self.send_response(int(answer))
                 self.end_headers()
-            except OSError:
-                pass  # the sender has gone away
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass

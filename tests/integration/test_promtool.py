@@ -4,6 +4,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -57,11 +58,9 @@ def prometheus(tmp_path: Path) -> Iterator[RuleFolder]:
     try:
         give_up = time.monotonic() + 20
         while True:
-            try:
+            with suppress(httpx.HTTPError):
                 if httpx.get(f"http://{address}/-/ready").is_success:
                     break
-            except httpx.HTTPError:
-                pass
             assert time.monotonic() < give_up and process.poll() is None
             time.sleep(0.05)
         yield RuleFolder(folder=folder, prometheus=f"http://{address}", timeout=timedelta(seconds=5))

@@ -198,83 +198,89 @@ def res(world: World) -> Resources:
     )
 
 
-@pytest.fixture
-def incident(res: Resources, world: World) -> str:
-    """A contained incident: checkout-2 is drained by MIT-1, the change that caused it is linked."""
-    bad = git(world.folder, "rev-parse", "HEAD")
-    step = Step(actuator="haproxy", action="isolate", target=SERVER)
+STEP = Step(actuator="haproxy", action="isolate", target=SERVER)
+
+
+def bad_change(commit: str) -> Change:
+    return Change(
+        id="CHG-1",
+        kind=ChangeKind.CONFIG,
+        service="checkout",
+        instance="checkout-2",
+        summary="fail faster",
+        at=START - timedelta(seconds=100),
+        commit=commit,
+        received_at=START,
+    )
+
+
+def contained_incident() -> Incident:
+    return Incident(
+        id=IncidentId("INC-1"),
+        state=IncidentState.CONTAINED,
+        severity=Severity.CRITICAL,
+        title="checkout",
+        service="checkout",
+        onset_at=START - timedelta(seconds=90),
+        opened_at=START - timedelta(seconds=60),
+        updated_at=START,
+        opened_because="",
+        opened_by="sweep",
+        changes=("CHG-1",),
+        suspects=(Suspect(node="checkout-2", metric="errors", score=0.9, reason="", change="CHG-1"),),
+        contained_at=START,
+    )
+
+
+def isolating_mitigation() -> Mitigation:
+    taken = BlastRadius(service="checkout", instances=("checkout-2",), capacity_share=0.33, capacity_left=0.67)
     plan = Plan(
         playbook="isolate",
         incident="INC-1",
         target="checkout-2",
-        steps=(step,),
+        steps=(STEP,),
         undo=("ready",),
-        blast_radius=BlastRadius(
-            service="checkout", instances=("checkout-2",), capacity_share=0.33, capacity_left=0.67
-        ),
+        blast_radius=taken,
         evidence=(),
         needs_approval=False,
         approval_reason="",
         expires_after=timedelta(hours=1),
     )
+    return Mitigation(
+        id=MitigationId("MIT-1"),
+        state=MitigationState.EFFECTIVE,
+        plan=plan,
+        plan_hash=plan_hash(plan),
+        incident="INC-1",
+        playbook="isolate",
+        service="checkout",
+        target="checkout-2",
+        requested_by="quell",
+        created_at=START,
+        updated_at=START,
+        applied_at=START,
+    )
+
+
+@pytest.fixture
+def incident(res: Resources, world: World) -> str:
+    """A contained incident: checkout-2 is drained by MIT-1, the change that caused it is linked."""
+    entry = JournalEntry(
+        id="MIT-1/1",
+        mitigation="MIT-1",
+        position=1,
+        step=STEP,
+        state=JournalState.DONE,
+        holder="x",
+        state_before={"admin_state": "ready", "weight": "100"},
+        intended_at=START,
+    )
     with res.store.writing() as tx:
-        tx.changes.add(
-            Change(
-                id="CHG-1",
-                kind=ChangeKind.CONFIG,
-                service="checkout",
-                instance="checkout-2",
-                summary="fail faster",
-                at=START - timedelta(seconds=100),
-                commit=bad,
-                received_at=START,
-            )
-        )
-        tx.incidents.add(
-            Incident(
-                id=IncidentId("INC-1"),
-                state=IncidentState.CONTAINED,
-                severity=Severity.CRITICAL,
-                title="checkout",
-                service="checkout",
-                onset_at=START - timedelta(seconds=90),
-                opened_at=START - timedelta(seconds=60),
-                updated_at=START,
-                opened_because="",
-                opened_by="sweep",
-                changes=("CHG-1",),
-                suspects=(Suspect(node="checkout-2", metric="errors", score=0.9, reason="", change="CHG-1"),),
-                contained_at=START,
-            )
-        )
-        mitigation = Mitigation(
-            id=MitigationId("MIT-1"),
-            state=MitigationState.EFFECTIVE,
-            plan=plan,
-            plan_hash=plan_hash(plan),
-            incident="INC-1",
-            playbook="isolate",
-            service="checkout",
-            target="checkout-2",
-            requested_by="quell",
-            created_at=START,
-            updated_at=START,
-            applied_at=START,
-        )
-        tx.mitigations.add(mitigation)
-        tx.journal.add(
-            JournalEntry(
-                id="MIT-1/1",
-                mitigation="MIT-1",
-                position=1,
-                step=step,
-                state=JournalState.DONE,
-                holder="x",
-                state_before={"admin_state": "ready", "weight": "100"},
-                intended_at=START,
-            )
-        )
-    world.balancer.apply(step)
+        tx.changes.add(bad_change(git(world.folder, "rev-parse", "HEAD")))
+        tx.incidents.add(contained_incident())
+        tx.mitigations.add(isolating_mitigation())
+        tx.journal.add(entry)
+    world.balancer.apply(STEP)
     return "INC-1"
 
 
