@@ -63,16 +63,16 @@ def _look(tx: Transaction, res: Resources, now: datetime) -> _Due:
     # By time alone: only what is held back has one, and no database is tempted to read all that fires.
     alerts = tx.alerts.find(before=("due_at", now), limit=MOST_AT_ONCE)
     incidents = tx.incidents.find(before=("due_at", now), limit=MOST_LOOKED_AT)
-    known = tx.documents.get(ROUTING)
+    known, quiet = tx.documents.get(ROUTING), res.config.grouping.quiet
     return _Due(
         alerts=[a for a in alerts if a.status is AlertStatus.FIRING and a.incident is None],
         silences=tx.silences.find({"settled_at": None}, before=("ends_at", now), limit=MOST_AT_ONCE),
-        incidents=[incident for incident in incidents if _is_due(tx, incident, now)][:MOST_AT_ONCE],
+        incidents=[incident for incident in incidents if _is_due(tx, incident, now, quiet)][:MOST_AT_ONCE],
         is_routing_new=known is None or known.body.get("digest") != _digest(res),
     )
 
 
-def _is_due(tx: Transaction, incident: Incident, now: datetime) -> bool:
+def _is_due(tx: Transaction, incident: Incident, now: datetime, quiet: timedelta) -> bool:
     if not incident.is_active or incident.tally is None:
         return True
     tally = incident.tally
@@ -80,14 +80,14 @@ def _is_due(tx: Transaction, incident: Incident, now: datetime) -> bool:
         return True
     if incident.eases_since is not None and now - incident.eases_since >= EASES_AFTER:
         return True
-    return not tally.firing and bool(_ending(tx, incident, now))
+    return not tally.firing and bool(_ending(tx, incident, now, quiet))
 
 
-def _ending(tx: Transaction, incident: Incident, now: datetime) -> str:
+def _ending(tx: Transaction, incident: Incident, now: datetime, quiet: timedelta) -> str:
     """Why the incident is over, or nothing."""
     if incident.accused_change:  # looked at first: it needs no reading
         return ""
-    ending = judge_quiet(incident, tx.mitigations.find({"incident": incident.id}), now=now)
+    ending = judge_quiet(incident, tx.mitigations.find({"incident": incident.id}), now=now, quiet=quiet)
     return ending.reason if ending.is_over else ""
 
 
@@ -101,7 +101,7 @@ def _settle_incident(tx: Transaction, triage: Triage, incident: Incident, res: R
         return False
     if incident.tally is None:
         _recount(triage, case)
-    why = _ending(tx, case.incident, now) if not case.tally.firing else ""
+    why = _ending(tx, case.incident, now, res.config.grouping.quiet) if not case.tally.firing else ""
     if not why:
         triage.touch(case)
         return False

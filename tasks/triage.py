@@ -283,7 +283,7 @@ class Triage:
             case.incident, move = move_incident(case.incident, IncidentState.TRIAGED, now=self._now, by=BY, why=why)
             self._tx.timeline.append(event_of(move))
         self.teller.tell_what_is_due(case)
-        due_at = next_look(case.incident)
+        due_at = next_look(case.incident, self._config.grouping.quiet)
         self._tx.incidents.put(replace(case.incident, updated_at=self._now, due_at=due_at))
 
     def _case(self, id: str) -> Case:

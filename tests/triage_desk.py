@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quell.adapters.store.memory import MemoryStore
-from quell.config.config import Config, Connections
+from quell.config.config import Config, Connections, Grouping
 from quell.incidents.alert import Alert
 from quell.incidents.inbox import InboxItem, InboxKind
 from quell.incidents.incident import Incident
@@ -48,6 +48,7 @@ SHOP = catalog(
 class Desk:
     catalog: Catalog = SHOP
     rules: Rules = field(default_factory=Rules)
+    grouping: Grouping = field(default_factory=Grouping)
     store: MemoryStore = field(default_factory=MemoryStore)
     now: datetime = T0 + timedelta(minutes=1)
     sent: int = 0
@@ -55,7 +56,9 @@ class Desk:
     @property
     def res(self) -> Resources:
         connections = Connections(store="", prometheus="")
-        config = Config(folder=Path(), connections=connections, catalog=self.catalog, rules=self.rules)
+        config = Config(
+            folder=Path(), connections=connections, catalog=self.catalog, rules=self.rules, grouping=self.grouping
+        )
         return Resources(config=config, store=self.store, metrics=None, actuators={}, clock=lambda: self.now)  # type: ignore[arg-type]
 
     def send(self, payload: Mapping[str, Any], kind: InboxKind = InboxKind.ALERT, id: str | None = None) -> None:

@@ -65,6 +65,7 @@ class Grouping:
     reopen: timedelta = timedelta(minutes=5)
     change_window: timedelta = timedelta(hours=1)
     after_change: timedelta = timedelta(minutes=10)  # alerts that began so soon after one change belong together
+    quiet: timedelta = timedelta(minutes=2)  # nothing has fired for so long, and nothing of Quell holds: it is over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

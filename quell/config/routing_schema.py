@@ -14,6 +14,7 @@ class GroupingModel(Model):
     reopen: Duration | None = None
     change_window: PositiveDuration | None = None
     after_change: PositiveDuration | None = None
+    quiet: PositiveDuration | None = None
 
 
 class OpenAfterModel(Model):

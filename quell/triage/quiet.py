@@ -18,7 +18,9 @@ class Ending:
     reason: str
 
 
-def judge_quiet(incident: Incident, mitigations: Iterable[Mitigation], *, now: datetime) -> Ending:
+def judge_quiet(
+    incident: Incident, mitigations: Iterable[Mitigation], *, now: datetime, quiet: timedelta = QUIET_TIME
+) -> Ending:
     """Whether the incident may be resolved because nothing speaks of it any more.
 
     Not while a mitigation holds or waits (isolation silences the very alert that led to it), and not where the first
@@ -37,8 +39,11 @@ def judge_quiet(incident: Incident, mitigations: Iterable[Mitigation], *, now: d
     if tally.firing:
         return Ending(is_over=False, reason=f"{tally.firing} of its {tally.alerts} alerts still fire")
     last = tally.last_end_at or incident.updated_at
-    if now - last < QUIET_TIME:
+    if now - last < quiet:
         return Ending(is_over=False, reason=f"the last alert ended {(now - last).total_seconds():.0f} s ago")
-    return Ending(
-        is_over=True, reason=f"all {tally.alerts} alerts have been resolved for {QUIET_TIME.seconds // 60} min"
-    )
+    return Ending(is_over=True, reason=f"all {tally.alerts} alerts have been resolved for {_span(quiet)}")
+
+
+def _span(time: timedelta) -> str:
+    seconds = time.total_seconds()
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:g} min"

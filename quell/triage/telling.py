@@ -36,11 +36,11 @@ def gathered_lines(tally: Tally, now: datetime) -> Iterator[tuple[str, str]]:
         yield kind, f"{count} {noun} {did} within {seconds:.0f} s; one of them: {tally.sample}"
 
 
-def next_look(incident: Incident) -> datetime | None:
+def next_look(incident: Incident, quiet: timedelta = QUIET_TIME) -> datetime | None:
     """When the clock has to look at an active incident next; None while only news can change it."""
     tally = incident.tally or Tally()
     moments = [
-        (tally.last_end_at or incident.updated_at) + QUIET_TIME if not tally.firing else None,
+        (tally.last_end_at or incident.updated_at) + quiet if not tally.firing else None,
         incident.eases_since + EASES_AFTER if incident.eases_since else None,
         (tally.told_at or incident.updated_at) + TOLD_EVERY if tally.gathered else None,
     ]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quell.config.config import Grouping
 from quell.incidents.alert import Alert, AlertOutcome, AlertStatus
 from quell.incidents.inbox import InboxKind
 from quell.incidents.incident import IncidentState, move_incident
@@ -227,6 +228,17 @@ def test_an_incident_whose_alerts_are_all_quiet_is_resolved_by_itself(desk: Desk
     desk.now += QUIET_TIME
     assert desk.drain() == ["INC-1"]
     assert desk.incident().state is IncidentState.RESOLVED
+
+
+def test_how_long_it_must_be_quiet_is_configured(desk: Desk) -> None:
+    desk.grouping = Grouping(quiet=timedelta(seconds=20))
+    desk.send(alert(**BAD_INSTANCE))
+    desk.send(alert(**BAD_INSTANCE, ends=50))
+    desk.drain()
+    desk.now += timedelta(seconds=9)  # the alert ended 10 s before
+    assert desk.drain() == [] and desk.incident().state is IncidentState.TRIAGED
+    desk.now += timedelta(seconds=1)
+    assert desk.drain() == ["INC-1"] and desk.incident().state is IncidentState.RESOLVED
 
 
 def test_silence_does_not_resolve_an_incident_with_a_linked_change(desk: Desk) -> None:
