@@ -7,21 +7,18 @@ scrape), Alertmanager, Prefect, `quell up`.
 """
 
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from benchmarks.running_shop import fit_baselines, quell_up
 from deployments.sandbox.layout import find_base_port
 from deployments.sandbox.sandbox import Sandbox
 from deployments.sandbox.supervisor import control
@@ -29,7 +26,6 @@ from quell.adapters.store.sql import SqlStore
 from quell.incidents.alert import AlertStatus
 from quell.incidents.incident import Incident
 from quell.incidents.mitigation import Mitigation, MitigationState
-from tasks.runs import run_state, start_run
 
 CALM_SECONDS = 75
 GIVE_UP_SECONDS = 90
@@ -59,9 +55,9 @@ def run(path: str, faults: int) -> dict[str, Any]:
                 (sandbox.layout.folder / "prometheus" / "rules" / "fast.yml").write_text(_RULE)
                 httpx.post(f"{sandbox.layout.url('prometheus')}/-/reload", trust_env=False).raise_for_status()
             began = time.monotonic()
-            with _quell_up(sandbox, folder, base) as store:
+            with quell_up(sandbox, folder, base) as store:
                 time.sleep(max(CALM_SECONDS - (time.monotonic() - began), 0))
-                _fit_baselines(base)
+                fit_baselines(base)
                 cases = [_one_fault(sandbox, store) for _ in range(faults)]
     return {"path": path, "faults": len(cases), **_figures(cases)}
 
@@ -79,36 +75,6 @@ def _configure(config: Path, *, sweeps: bool) -> None:
     toml = toml.replace("per_hour = 20", "per_hour = 1000")
     toml = re.sub(r'sweep = "[^"]*"', f'sweep = "{"3s" if sweeps else "1h"}"', toml)
     (config / "quell.toml").write_text(toml)
-
-
-@contextmanager
-def _quell_up(sandbox: Sandbox, folder: Path, base: int) -> Iterator[SqlStore]:
-    command = [sys.executable, "-m", "deployments.cli.main", "up"]
-    command += ["--config", str(sandbox.config_folder), "--data", str(folder / "quell")]
-    log = folder / "up.log"
-    with log.open("wb") as output:
-        up = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 120
-        while "Quell is up" not in log.read_text():
-            if up.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"quell up is not up after 120 s:\n{log.read_text()[-2000:]}")
-            time.sleep(0.2)
-        store = SqlStore(f"sqlite:///{sandbox.layout.folder}/quell.db")
-        with closing(store), temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{base + 70}/api"}):
-            yield store
-    finally:
-        up.send_signal(signal.SIGTERM)
-        up.wait(60)
-
-
-def _fit_baselines(base: int) -> None:
-    run = start_run("refresh-baselines/refresh-baselines", {}, key=f"benchmark {base}")
-    deadline = time.monotonic() + 90
-    while run_state(run) != "completed":
-        if time.monotonic() > deadline:
-            raise SystemExit("refresh-baselines did not complete within 90 s")
-        time.sleep(0.5)
 
 
 def _one_fault(sandbox: Sandbox, store: SqlStore) -> dict[str, Any]:

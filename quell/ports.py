@@ -230,6 +230,28 @@ class Prober(Protocol):
         ...
 
 
+class DrillGround(Protocol):
+    """A place where faults may be switched on, and whose users are made up. All raise Unavailable or InvalidInput."""
+
+    def faults(self) -> Mapping[str, str]:
+        """Fault -> the parameter that names its target; empty where everything is struck."""
+        ...
+
+    def active(self) -> Sequence[str]:
+        """The faults that are on now."""
+        ...
+
+    def inject(self, fault: str, parameters: Mapping[str, str | float | bool]) -> Mapping[str, str | float | bool]:
+        """Switch it on for a bounded time; returns its parameters with defaults filled in."""
+        ...
+
+    def clear(self, fault: str, target: str) -> None: ...
+
+    def users(self, seconds: int) -> tuple[int, int]:
+        """Requests and errors that the users saw in the last seconds."""
+        ...
+
+
 class Actuator(Protocol):
     """One kind of lever. Every method is idempotent; a target is known or InvalidInput is raised.
 

@@ -11,6 +11,7 @@ from deployments.cli import (
     audit,
     automation,
     check,
+    drill,
     inbox,
     incident,
     mitigation,
@@ -73,6 +74,7 @@ app.add_typer(threshold.app, name="threshold")
 app.add_typer(anomaly.app, name="anomaly")
 app.add_typer(notify.app, name="notify")
 app.command()(noise.noise)
+app.add_typer(drill.app, name="drill")
 app.add_typer(slo.app, name="slo")
 app.add_typer(audit.app, name="audit")
 app.add_typer(people.app, name="people")

@@ -218,7 +218,10 @@ def program_commands(layout: Layout) -> dict[str, list[str]]:
 
 
 def _describe_faults() -> dict[str, Any]:
-    return {name: {"meaning": f.meaning, "parameters": sorted(f.parameters)} for name, f in FAULTS.items()}
+    return {
+        name: {"meaning": fault.meaning, "parameters": sorted(fault.parameters), "target": fault.target}
+        for name, fault in FAULTS.items()
+    }
 
 
 def _last_line(log: Path) -> str:

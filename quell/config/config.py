@@ -34,6 +34,7 @@ class Connections:
     gateway_port: int = 8800
     public_url: str | None = None  # how people reach the gateway, if not by host and port
     prefect_ui: str | None = None
+    drill_ground: str | None = None  # the control API of a sandbox, where drills break things
     timeout: timedelta = timedelta(seconds=10)
 
 

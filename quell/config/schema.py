@@ -42,6 +42,7 @@ class ConnectionsModel(Model):
     gateway_port: Annotated[int, Field(ge=1, le=65535)] = 8800
     public_url: HttpUrl | None = None
     prefect_ui: HttpUrl | None = None
+    drill_ground: HttpUrl | None = None
     timeout: PositiveDuration | None = None
 
 
