@@ -2,7 +2,11 @@
 
 import asyncio
 import random
+import resource
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 
 from deployments.sandbox.layout import Layout
 from deployments.sandbox.settings import Settings
@@ -13,8 +17,10 @@ Calls = Mapping[str, Client]  # by service, through HAProxy's internal frontends
 DEPENDENCIES: Mapping[str, tuple[str, ...]] = {"storefront": ("checkout", "catalog"), "checkout": ("payment",)}
 
 
-def open_calls(layout: Layout, service: str) -> Calls:
-    return {name: Client(layout.port(f"fe_{name}")) for name in DEPENDENCIES.get(service, ())}
+def open_calls(layout: Layout, settings: Settings) -> Calls:
+    """The settings say where each dependency is asked; 0 is the load balancer's own frontend."""
+    needed = DEPENDENCIES.get(settings.service, ())
+    return {name: Client(settings.values[f"{name}_port"] or layout.port(f"fe_{name}")) for name in needed}
 
 
 class Storefront:
@@ -35,12 +41,16 @@ class Storefront:
                 await asyncio.sleep(self._settings.seconds("render_ms"))
         finally:
             self._waiting -= 1
-        outcomes = await asyncio.gather(*(self._part(service) for service in DEPENDENCIES["storefront"]))
+        parts = [self._part(service) for service in DEPENDENCIES["storefront"]]
+        if self._settings.values["coupons"]:
+            parts.append(self._part("catalog", "/coupons"))
+        outcomes = await asyncio.gather(*parts)
         failed = [text for status, text in outcomes if status != 200]
         return (500, "; ".join(failed)) if failed else (200, "page rendered")
 
-    async def _part(self, service: str) -> Outcome:
-        return await call(self._calls[service], service, self._settings.seconds(f"{service}_timeout_ms"))
+    async def _part(self, service: str, path: str = "/") -> Outcome:
+        patience = self._settings.seconds(f"{service}_timeout_ms")
+        return await call(self._calls[service], service, patience, path=path)
 
 
 class Checkout:
@@ -49,8 +59,23 @@ class Checkout:
     def __init__(self, settings: Settings, calls: Calls) -> None:
         self._settings = settings
         self._calls = calls
+        self._second, self._taken = 0, 0  # the present second, and the orders taken in it
 
     async def __call__(self) -> Outcome:
+        return self._refusal() or await self._take_order()
+
+    def _refusal(self) -> Outcome | None:
+        values, second = self._settings.values, int(time.monotonic())
+        self._second, self._taken = second, self._taken + 1 if second == self._second else 1
+        if self._taken > values["orders_per_second"]:
+            return 503, f"more than {values['orders_per_second']} orders a second"
+        if memory_mb() > values["memory_mb"]:
+            return 500, f"out of memory: {memory_mb()} MB of {values['memory_mb']} MB"
+        if int(f"{datetime.now(UTC):%Y%m%d}") > values["certificate_until"]:
+            return 500, f"the certificate ended on {values['certificate_until']}"
+        return None
+
+    async def _take_order(self) -> Outcome:
         await asyncio.sleep(self._settings.seconds("work_ms"))
         outcome: Outcome = (500, "payment was not tried")
         for _ in range(self._settings.values["retries"] + 1):
@@ -90,11 +115,19 @@ BUSINESSES: Mapping[str, Callable[[Settings, Calls], Callable[[], Awaitable[Outc
 }
 
 
-async def call(client: Client, service: str, timeout_seconds: float) -> Outcome:
+async def call(client: Client, service: str, timeout_seconds: float, *, path: str = "/") -> Outcome:
+    """Who answers in a service's place has answered nothing."""
     try:
-        reply = await client.request("GET", "/", timeout_seconds=timeout_seconds)
+        reply = await client.request("GET", path, timeout_seconds=timeout_seconds)
     except TimeoutError:
         return 504, f"{service} gave no answer within {timeout_seconds * 1000:.0f} ms"
     except OSError as error:
         return 502, f"{service} cannot be reached: {error}"
+    if reply.status == 200 and f'"instance": "{service}-'.encode() not in reply.body:
+        return 502, f"somebody else answers where {service} is asked"
     return reply.status, f"{service} answered {reply.status}"
+
+
+def memory_mb() -> int:
+    """What this process holds in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 2**20

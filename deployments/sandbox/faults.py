@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from deployments.sandbox import deploy, repository
+from deployments.sandbox import deploy
 from deployments.sandbox.layout import Layout
-from quell.incidents.errors import InvalidInput, QuellError
+from deployments.sandbox.misconfigurations import misconfigure, mistake_of, put_right
+from quell.incidents.errors import InvalidInput
 
 Params = Mapping[str, Any]
 _LONGEST_SECONDS = 3600
@@ -87,40 +88,29 @@ async def _clear_switch(shop: Shop, params: Params) -> None:
 
 
 async def _inject_bad_config(shop: Shop, params: Params) -> dict[str, Any]:
-    """Commit, deploy, tell Quell; that Quell cannot be reached is shown, not fatal."""
-    layout, instance = shop.layout, params["instance"]
-    file = layout.settings_file(layout.instance(instance).name)
-
-    def run() -> dict[str, Any]:
-        before = repository.set_value(file, "payment_timeout_ms", int(params["payment_timeout_ms"]))
-        message = f"{instance}: fail over faster when payment is slow"
-        repository.commit(layout.repository, repository.DANA, message, paths=[f"services/{file.name}"])
-        commit = deploy.deploy(layout, instance)
-        details = {"commit": commit.sha, "before": before, "announced": "no"}
-        if params["announce"]:
-            try:
-                deploy.announce(layout, instance, commit)
-                details["announced"] = "yes"
-            except QuellError as error:
-                details["announced"] = f"failed: {error}"
-        return details
-
-    return await asyncio.to_thread(run)
+    values = {"payment_timeout_ms": int(params["payment_timeout_ms"])}
+    return await asyncio.to_thread(misconfigure, shop.layout, params, values, "fail over faster when payment is slow")
 
 
 async def _clear_bad_config(shop: Shop, params: Params) -> None:
-    """Put the good value back by a commit of its own, unless somebody has done so already."""
-    layout, instance = shop.layout, params["instance"]
-    file = layout.settings_file(instance)
+    values = {"payment_timeout_ms": int(params["payment_timeout_ms"])}
+    await asyncio.to_thread(put_right, shop.layout, params["instance"], values)
 
-    def run() -> None:
-        if repository.value_of(file, "payment_timeout_ms") == int(params["payment_timeout_ms"]):
-            repository.set_value(file, "payment_timeout_ms", 800)
-            message = f"{instance}: back to 800 ms for payment"
-            repository.commit(layout.repository, repository.MIRA, message, paths=[f"services/{file.name}"])
-        deploy.deploy(layout, instance)
 
-    await asyncio.to_thread(run)
+async def _inject_mistake(shop: Shop, params: Params) -> dict[str, Any]:
+    mistake = mistake_of(params["mistake"])
+    if (service := shop.layout.instance(params["instance"]).service) != mistake.service:
+        raise InvalidInput(
+            f"fault misconfiguration: {params['mistake']} is a mistake in a file of {mistake.service}, and "
+            f"{params['instance']} is one of {service}"
+        )
+    values = mistake.values(shop.layout)
+    return await asyncio.to_thread(misconfigure, shop.layout, params, values, mistake.summary)
+
+
+async def _clear_mistake(shop: Shop, params: Params) -> None:
+    values = mistake_of(params["mistake"]).values(shop.layout)
+    await asyncio.to_thread(put_right, shop.layout, params["instance"], values)
 
 
 async def _inject_surge(shop: Shop, params: Params) -> dict[str, Any]:
@@ -186,6 +176,12 @@ FAULTS: Mapping[str, Fault] = {
         },
         inject=_inject_bad_config,
         clear=_clear_bad_config,
+    ),
+    "misconfiguration": Fault(
+        meaning="a commit makes one of ten mistakes in the file of an instance, and it is deployed",
+        parameters={"instance": "checkout-2", "mistake": "wrong-port", "announce": True, "seconds": _SECONDS},
+        inject=_inject_mistake,
+        clear=_clear_mistake,
     ),
     "surge": Fault(
         meaning="every client sends a multiple of its usual traffic",

@@ -53,16 +53,21 @@ def create_repository(layout: Layout, haproxy_config: str, *, now: datetime) -> 
     (repository / "haproxy").mkdir()
     git(repository, "init", "-q", "-b", "main")
     for instance in layout.instances:
-        text = render_settings(instance.service, instance.name)
+        text = render_settings(instance.service, instance.name, ports(layout))
         first = text.replace("payment_timeout_ms: 800", "payment_timeout_ms: 1000")
         layout.settings_file(instance.name).write_text(first)
     commit(repository, MIRA, "services: settings of all instances", at=now - timedelta(days=21), paths=["services"])
     (repository / "haproxy" / "haproxy.cfg").write_text(haproxy_config)
     commit(repository, JONAS, "haproxy: shop and internal frontends", at=now - timedelta(days=20), paths=["haproxy"])
     for instance in layout.of_service("checkout"):
-        layout.settings_file(instance.name).write_text(render_settings("checkout", instance.name))
+        layout.settings_file(instance.name).write_text(render_settings("checkout", instance.name, ports(layout)))
     summary = "checkout: wait 800 ms for payment, the bank's p99 is 90 ms"
     commit(repository, DANA, summary, at=now - timedelta(days=6), paths=["services"])
+
+
+def ports(layout: Layout) -> dict[str, int]:
+    """Where the load balancer answers for each service that others call."""
+    return {service: layout.port(f"fe_{service}") for service in ("checkout", "catalog", "payment")}
 
 
 def commit(repository: Path, author: Author, message: str, *, paths: list[str], at: datetime | None = None) -> str:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from deployments.sandbox.business import BUSINESSES, open_calls
 from deployments.sandbox.layout import Layout
 from deployments.sandbox.settings import Settings, read_settings
-from deployments.sandbox.wire import Request, Response, json_response, serve
+from deployments.sandbox.wire import Client, Request, Response, json_response, serve
 from quell.incidents.errors import InvalidInput, QuellError
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2.5, 5, 10)
@@ -97,11 +97,11 @@ class Service:
         instance = layout.instance(name)
         self._name, self._service = instance.name, instance.service
         self._file = layout.settings_file(name)
-        self._calls = open_calls(layout, instance.service)
+        self._layout, self._calls = layout, dict[str, Client]()
         self._metrics = Metrics(instance.service, name)
         self._faults = Faults()
         self._routes: dict[tuple[str, str], Callable[[Request], Response]] = {
-            ("GET", "/health"): lambda _: json_response({"status": "ok"}),
+            ("GET", "/health"): self._show_health,
             ("GET", "/metrics"): self._show_metrics,
             ("GET", "/config"): self._show_config,
             ("POST", "/reload"): self._reload,
@@ -116,6 +116,9 @@ class Service:
             raise InvalidInput(f"{self._file}:1: is for {settings.service} {settings.instance}, not for {self._name}")
         self._settings: Settings = settings
         self._commit = commit_of(self._file)
+        before, self._calls = self._calls, open_calls(self._layout, settings)
+        for client in before.values():
+            client.close()
         self._business = BUSINESSES[self._service](settings, self._calls)
         self._metrics.show_commit(self._commit)
 
@@ -133,6 +136,11 @@ class Service:
         status, text = (500, "internal error") if self._faults.fails_now() else await self._business()
         self._metrics.count(status, time.monotonic() - started)
         return json_response({"instance": self._name, "result": text}, status)
+
+    def _show_health(self, _: Request) -> Response:
+        if not self._settings.values.get("health_check", 1):
+            return json_response({"error": "no such path: /health"}, 404)
+        return json_response({"status": "ok"})
 
     def _show_metrics(self, _: Request) -> Response:
         return Response(body=generate_latest(self._metrics.registry), content_type="text/plain; version=0.0.4")

@@ -23,6 +23,10 @@ class Key:
     meaning: str
 
 
+def _port(service: str) -> Key:
+    return Key(default=0, low=0, high=65535, meaning=f"where {service} is asked")
+
+
 KEYS: Mapping[str, Mapping[str, Key]] = {
     "storefront": {
         "render_ms": Key(default=24, low=0, high=1000, meaning="time to render one page"),
@@ -30,11 +34,19 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "queue_limit": Key(default=160, low=1, high=10000, meaning="requests waiting for a worker before 503"),
         "checkout_timeout_ms": Key(default=2000, low=1, high=30000, meaning="patience with checkout"),
         "catalog_timeout_ms": Key(default=1000, low=1, high=30000, meaning="patience with catalog"),
+        "checkout_port": _port("checkout"),
+        "catalog_port": _port("catalog"),
+        "coupons": Key(default=0, low=0, high=1, meaning="ask catalog for coupons (1: yes)"),
     },
     "checkout": {
         "work_ms": Key(default=4, low=0, high=1000, meaning="own work for one order"),
         "payment_timeout_ms": Key(default=800, low=1, high=10000, meaning="patience with payment, for each try"),
         "retries": Key(default=1, low=0, high=5, meaning="further tries after a payment that timed out"),
+        "payment_port": _port("payment"),
+        "orders_per_second": Key(default=200, low=1, high=10000, meaning="orders in a second before 503"),
+        "health_check": Key(default=1, low=0, high=1, meaning="answer /health (1: yes)"),
+        "memory_mb": Key(default=512, low=1, high=65536, meaning="memory that the instance may use"),
+        "certificate_until": Key(default=20991231, low=20000101, high=99991231, meaning="last day of its certificate"),
     },
     "payment": {
         "fastest_ms": Key(default=15, low=0, high=10000, meaning="the bank's quickest answer"),
@@ -57,10 +69,15 @@ class Settings:
         return self.values[key] / 1000
 
 
-def render_settings(service: str, instance: str) -> str:
-    """A settings file with every key at its default."""
+def good_value(service: str, key: str, ports: Mapping[str, int]) -> int:
+    """What the shop runs well with; `ports` are the load balancer's, by service."""
+    return ports.get(key.removesuffix("_port"), 0) if key.endswith("_port") else KEYS[service][key].default
+
+
+def render_settings(service: str, instance: str, ports: Mapping[str, int]) -> str:
+    """A settings file with every key at its good value."""
     lines = [f"service: {service}", f"instance: {instance}"]
-    lines += [f"{name}: {key.default}  # {key.meaning}" for name, key in KEYS[service].items()]
+    lines += [f"{name}: {good_value(service, name, ports)}  # {key.meaning}" for name, key in KEYS[service].items()]
     return "\n".join(lines) + "\n"
 
 

@@ -20,6 +20,7 @@ import pytest
 from deployments.sandbox import programs, repository
 from deployments.sandbox.deploy import announce, deploy, exchange
 from deployments.sandbox.layout import Layout, find_base_port, is_free
+from deployments.sandbox.misconfigurations import MISTAKES
 from deployments.sandbox.processes import identify
 from deployments.sandbox.repository import last_commit
 from deployments.sandbox.sandbox import Sandbox
@@ -211,6 +212,35 @@ def test_a_bad_configuration_breaks_one_instance_until_the_reverted_file_is_depl
     wait_for("well again", lambda: is_well(sandbox))
     assert sandbox.clear("bad-config") == 1
     assert last_commit(file) == healed, "clearing what is healed adds no commit"
+
+
+@pytest.mark.parametrize("name", [name for name in MISTAKES if name != "missing-health-check"])
+def test_each_mistake_passes_the_validator_and_fails_the_customers_of_one_instance(sandbox: Sandbox, name: str) -> None:
+    service = MISTAKES[name].service
+    instance = f"{service}-1"
+    file = sandbox.layout.settings_file(instance)
+    good = file.read_text()
+    sandbox.inject("misconfiguration", instance=instance, mistake=name, announce=False)
+    assert service_main(["check", str(file)]) == 0
+    wait_for(f"only {instance} fails", lambda: failing(sandbox, service) == {instance})
+    assert sandbox.clear("misconfiguration") == 1
+    assert file.read_text() == good
+    wait_for("well again", lambda: is_well(sandbox))
+
+
+def test_an_instance_without_its_health_check_gets_no_requests_and_an_alert(sandbox: Sandbox) -> None:
+    sandbox.inject("misconfiguration", instance="checkout-1", mistake="missing-health-check", announce=False)
+    alerts = 'ALERTS{alertname="InstanceOutOfService", instance="checkout-1", alertstate="firing"}'
+    wait_for("the alert fires", lambda: query(sandbox, alerts))
+    sandbox.clear("misconfiguration")
+    wait_for("it is over", lambda: not query(sandbox, alerts))
+
+
+def test_a_mistake_that_does_not_exist_or_is_another_services_is_refused(sandbox: Sandbox) -> None:
+    with pytest.raises(InvalidInput, match="mistake is 'typo', must be one of timeout-too-short"):
+        sandbox.inject("misconfiguration", mistake="typo")
+    with pytest.raises(InvalidInput, match="a mistake in a file of storefront, and checkout-2 is one of checkout"):
+        sandbox.inject("misconfiguration", mistake="swapped-names")
 
 
 def test_a_surge_multiplies_the_traffic(sandbox: Sandbox) -> None:
