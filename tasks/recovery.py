@@ -87,12 +87,12 @@ def _look(
     if playbook is None or signal is None:
         reason = f"playbook {mitigation.playbook} or its recovery signal is not configured any more"
         return Judgement(recovery=Recovery.INCONCLUSIVE, reason=reason)
-    rule, whole = playbook.recovery, _fetch(res, signal, applied_at - _LOOK_BACK, now)
-    matrix = own_part(res, mitigation, whole)
+    rule, whole = playbook.recovery, fetch_signal(res, signal, applied_at - _LOOK_BACK, now)
+    matrix = own_part(res, mitigation.service, whole)
     with res.store.reading() as tx:
         incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
     onset = incident.onset_at if incident else mitigation.created_at
-    limit = _limit(res, onset, playbook, signal)
+    limit = limit_of(res, onset, playbook, signal, mitigation.service)
     verdict = judge(rule, matrix, limit=limit, step=signal.step, applied_at=applied_at, now=now)
     times, worst = matrix.timestamps, worst_series(matrix)
     if verdict.recovery is Recovery.EFFECTIVE and limit is not None and not rule.preventive:
@@ -107,7 +107,7 @@ def _look(
 def _fetch_on(res: Resources, other: Signal, signal: Signal, grid: SeriesMatrix) -> SeriesMatrix:
     """Another signal at exactly the times of the grid, which must not be empty."""
     start, end = (datetime.fromtimestamp(float(grid.timestamps[n]), UTC) for n in (0, -1))
-    return _fetch(res, replace(other, step=signal.step), start, end)
+    return fetch_signal(res, replace(other, step=signal.step), start, end)
 
 
 def is_outside(res: Resources, playbook: Playbook, onset: datetime) -> bool | None:
@@ -120,15 +120,15 @@ def is_outside(res: Resources, playbook: Playbook, onset: datetime) -> bool | No
     if signal is None:
         return False
     now = res.clock()
-    limit = _limit(res, onset, playbook, signal)
-    recent = worst_series(_fetch(res, signal, now - _LOOK_BACK, now))
+    limit = limit_of(res, onset, playbook, signal)
+    recent = worst_series(fetch_signal(res, signal, now - _LOOK_BACK, now))
     known = recent[np.isfinite(recent)]
     if not len(known):
         return None
     return limit is not None and bool(known[-1] > limit)
 
 
-def _fetch(res: Resources, signal: Signal, start: datetime, now: datetime) -> SeriesMatrix:
+def fetch_signal(res: Resources, signal: Signal, start: datetime, now: datetime) -> SeriesMatrix:
     """The signal on its grid, ending now. A source that does not answer gives no samples, and those prove nothing."""
     steps = (now - start) // signal.step
     try:
@@ -137,8 +137,13 @@ def _fetch(res: Resources, signal: Signal, start: datetime, now: datetime) -> Se
         return SeriesMatrix(timestamps=np.empty(0), values=np.empty((0, 0)), labels=())
 
 
-def _limit(res: Resources, onset: datetime, playbook: Playbook, signal: Signal) -> float | None:
-    """The playbook's own limit, else the active threshold, else what the hour before the trouble stayed below."""
+def limit_of(
+    res: Resources, onset: datetime, playbook: Playbook, signal: Signal, service: str | None = None
+) -> float | None:
+    """The playbook's own limit, else the active threshold, else what the hour before the trouble stayed below.
+
+    With a service only the series that have to do with it count.
+    """
     if playbook.recovery.below is not None:
         return playbook.recovery.below
     with res.store.reading() as tx:
@@ -146,7 +151,8 @@ def _limit(res: Resources, onset: datetime, playbook: Playbook, signal: Signal) 
     upper = next((version.upper for version in active if version.upper is not None), None)
     if upper is not None:
         return upper
-    history = worst_series(_fetch(res, signal, onset - _HISTORY, onset - signal.step))
+    before = fetch_signal(res, signal, onset - _HISTORY, onset - signal.step)
+    history = worst_series(own_part(res, service, before) if service else before)
     known = history[np.isfinite(history)]
     return float(np.quantile(known, 0.99)) + signal.min_effect if len(known) >= _HISTORY_SAMPLES else None
 
@@ -158,7 +164,7 @@ def draw_recovery(res: Resources, mitigation: Mitigation) -> str:
     if playbook is None or signal is None or mitigation.applied_at is None:
         return ""
     end = min(res.clock(), (mitigation.judged_at or mitigation.applied_at) + _LOOK_BACK)
-    matrix = _fetch(res, signal, mitigation.applied_at - _LOOK_BACK, end)
+    matrix = fetch_signal(res, signal, mitigation.applied_at - _LOOK_BACK, end)
     if not len(matrix.timestamps):
         return ""
     limit = playbook.recovery.below
