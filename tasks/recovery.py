@@ -6,11 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
+from quell.config.query import window_of
 from quell.incidents.chart import signal_chart, svg_data_url
 from quell.incidents.errors import QuellError
 from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
-from quell.incidents.series import SeriesMatrix
+from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Signal
 from quell.incidents.threshold import ThresholdState
 from quell.response.false_isolation import users_not_helped
@@ -99,9 +101,35 @@ def _look(
         peers = peer_series(res, mitigation, signal, whole, lambda one: _fetch_on(res, one, signal, whole))
         alike = recovered_alike(rule, times, worst, peers, limit=limit, now=now)
         return inconclusive_at_deadline(rule, applied_at, now, alike) if alike else verdict
-    unhelped = users_not_helped(rule, times, worst, limit=limit, step=signal.step, applied_at=applied_at, now=now)
+    unhelped = users_not_helped(
+        rule,
+        times,
+        worst,
+        limit=limit,
+        step=signal.step,
+        applied_at=applied_at,
+        now=now,
+        window=window_of(signal.query),
+        idle=_idle(res, mitigation, signal, whole, worst) if now - applied_at >= rule.hold else None,
+    )
     mistaken = find_false_isolation(res, mitigation, unhelped, sleep=sleep)
     return Judgement(recovery=Recovery.INEFFECTIVE, reason=mistaken) if mistaken else verdict
+
+
+def _idle(
+    res: Resources, mitigation: Mitigation, signal: Signal, grid: SeriesMatrix, worst: FloatArray
+) -> NDArray[np.bool_] | None:
+    """When nobody asked for anything: every series is there and is 0/0, which PromQL knows by its not equalling itself.
+
+    A series that is missing is not idle. Asked only where the signal has no value.
+    """
+    if not len(worst) or np.all(np.isfinite(worst)):
+        return None
+    asked = replace(signal, query=f"({signal.query}\n) != bool ({signal.query}\n)")  # it may end in a comment
+    is_nothing = own_part(res, mitigation.service, _fetch_on(res, asked, signal, grid))
+    if is_nothing.values.shape[0] != len(worst) or not is_nothing.values.shape[1]:
+        return None
+    return np.all(is_nothing.values == 1, axis=1)
 
 
 def _fetch_on(res: Resources, other: Signal, signal: Signal, grid: SeriesMatrix) -> SeriesMatrix:

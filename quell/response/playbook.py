@@ -94,8 +94,8 @@ TELLABLE = tuple(
 class NotificationRule:
     """How the playbook's mitigations are told: `to` whom (receivers, people, roles) and of which `kinds`.
 
-    `to` hear it beside whom the routes name. What became of a mitigation (applied, undone, ...) is told to nobody
-    unless `kinds` names it; without `to`, to whom the routes name for that kind.
+    What became of a mitigation (applied, undone, ...) is told to nobody unless `kinds` names it: to `to`, or without
+    it to whom the routes name. Of approvals, undos that failed and pages `to` hear beside whom the routes name.
     """
 
     to: tuple[str, ...] = ()
