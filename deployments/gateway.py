@@ -22,6 +22,7 @@ from tasks.main_signal import series_for
 from tasks.resources import Resources, resources
 from tasks.runs import run_url
 from tasks.sign_in import sign_in
+from tasks.users_chart import users_signal
 
 STOP_WITHIN_SECONDS = 5  # open requests may finish; senders repeat what they got no answer to
 
@@ -76,6 +77,7 @@ def build_app(res: Resources) -> FastAPI:
             decide=partial(decide, res),
             run_url=run_url,
             series_for=partial(series_for, res),
+            users_signal=partial(users_signal, res),
             label=partial(label, res),
             series_of=partial(series_of, res),
             sign_in=partial(sign_in, res),

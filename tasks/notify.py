@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from quell.incidents.incident import Incident
 from quell.incidents.notification import (
+    MITIGATION_KINDS,
     TOLD_STATES,
     Notification,
     NotificationKind,
@@ -14,6 +15,8 @@ from quell.incidents.notification import (
 )
 from quell.incidents.timeline import NO_INCIDENT, TimelineEntry
 from quell.ports import Document, Transaction
+from quell.response.escalation import escalation_receivers
+from quell.response.playbook import NotificationRule
 from quell.triage.notification_cause import REVEALING, Cause, cause_of, routing_labels
 from quell.triage.notification_route import find_receivers
 from tasks.notify_facts import opening_alert, team_of
@@ -93,7 +96,7 @@ def _notifications(
     tx: Transaction, res: Resources, reading: _Reading, cause: Cause, now: datetime
 ) -> Iterable[Notification]:
     incident, entry = reading.incident, reading.entry
-    for name in _receivers(res, reading, cause):
+    for name in _receivers(tx, res, reading, cause):
         if not _is_stale(tx, reading, cause, name, now):
             yield _queued(cause, name, entry.at, now)
     if cause.kind is NotificationKind.RESOLVED and incident and res.config.notifying.reporters:
@@ -112,14 +115,28 @@ def _notifications(
             )
 
 
-def _receivers(res: Resources, reading: _Reading, cause: Cause) -> Sequence[str]:
-    """By the routes; an escalation goes to whom the playbook names, which stands on its entry."""
+def _receivers(tx: Transaction, res: Resources, reading: _Reading, cause: Cause) -> Sequence[str]:
+    """By the routes and the playbook; an escalation goes to whom the playbook names, which stands on its entry."""
     if cause.kind is NotificationKind.ESCALATION:
         return reading.entry.evidence.get("to", "").splitlines()
+    rule = _rule(tx, res, cause)
+    asked = cause.kind in rule.kinds
+    if cause.kind in MITIGATION_KINDS and not asked:
+        return ()
+    named = escalation_receivers(rule.to, res.config.notifying.receivers, res.config.people) if asked else ()
+    if cause.kind in MITIGATION_KINDS and rule.to:
+        return named
     incident = reading.incident
     team = team_of(res, incident.service) if incident else ""
     labels = routing_labels(incident, cause.kind, team=team, alertname=reading.alertname)
-    return find_receivers(res.config.notifying.routes, labels)
+    return tuple(dict.fromkeys((*find_receivers(res.config.notifying.routes, labels), *named)))
+
+
+def _rule(tx: Transaction, res: Resources, cause: Cause) -> NotificationRule:
+    """What the playbook says about telling: that of the mitigation, or the one that pages."""
+    mitigation = None if cause.kind is NotificationKind.PAGE else tx.mitigations.get(cause.subject)
+    playbook = res.config.playbooks.get(mitigation.playbook if mitigation else cause.subject)
+    return playbook.notification if playbook else NotificationRule()
 
 
 def _queued(cause: Cause, receiver: str, at: datetime, now: datetime) -> Notification:

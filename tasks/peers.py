@@ -14,9 +14,9 @@ from tasks.resources import Resources
 _MOST_SIGNALS = 5
 
 
-def own_part(res: Resources, mitigation: Mitigation, matrix: SeriesMatrix) -> SeriesMatrix:
-    """The series that can show what the mitigation does: all but those of services that have nothing to do with it."""
-    keep = [n for n, labels in enumerate(matrix.labels) if _may_show(res, mitigation, labels.get(SERVICE))]
+def own_part(res: Resources, service: str, matrix: SeriesMatrix) -> SeriesMatrix:
+    """The series that can show what a mitigation of the service does: all but those of services unrelated to it."""
+    keep = [n for n, labels in enumerate(matrix.labels) if _may_show(res, service, labels.get(SERVICE))]
     if not keep or len(keep) == len(matrix.labels):
         return matrix
     labels = tuple(matrix.labels[n] for n in keep)
@@ -35,7 +35,7 @@ def peer_series(
     found: dict[str, list[FloatArray]] = {}
 
     def take(one: SeriesMatrix, service: str | None) -> None:
-        if service is None or service not in catalog.services or _may_show(res, mitigation, service):
+        if service is None or service not in catalog.services or _may_show(res, mitigation.service, service):
             return
         if not any(catalog.are_related(service, other) for other in touched):
             found.setdefault(service, []).append(_on_grid(matrix.timestamps, one))
@@ -48,8 +48,8 @@ def peer_series(
     return {name: _worst(columns) for name, columns in found.items()}
 
 
-def _may_show(res: Resources, mitigation: Mitigation, service: str | None) -> bool:
-    return not service or res.config.catalog.are_related(service, mitigation.service)
+def _may_show(res: Resources, own: str, service: str | None) -> bool:
+    return not service or res.config.catalog.are_related(service, own)
 
 
 def _touched(res: Resources, mitigation: Mitigation) -> set[str]:
@@ -65,7 +65,7 @@ def _other_signals(res: Resources, mitigation: Mitigation, signal: Signal) -> li
         for one in res.config.signals.values()
         if one.is_user_facing and one.name != signal.name and (one.kind, one.unit) == (signal.kind, signal.unit)
     ]
-    return [one for one in alike if one.service and not _may_show(res, mitigation, one.service)][:_MOST_SIGNALS]
+    return [one for one in alike if one.service and not _may_show(res, mitigation.service, one.service)][:_MOST_SIGNALS]
 
 
 def _on_grid(times: FloatArray, matrix: SeriesMatrix) -> FloatArray:

@@ -6,11 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
+from quell.config.query import window_of
 from quell.incidents.chart import signal_chart, svg_data_url
 from quell.incidents.errors import QuellError
 from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
-from quell.incidents.series import SeriesMatrix
+from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Signal
 from quell.incidents.threshold import ThresholdState
 from quell.response.false_isolation import users_not_helped
@@ -87,27 +89,53 @@ def _look(
     if playbook is None or signal is None:
         reason = f"playbook {mitigation.playbook} or its recovery signal is not configured any more"
         return Judgement(recovery=Recovery.INCONCLUSIVE, reason=reason)
-    rule, whole = playbook.recovery, _fetch(res, signal, applied_at - _LOOK_BACK, now)
-    matrix = own_part(res, mitigation, whole)
+    rule, whole = playbook.recovery, fetch_signal(res, signal, applied_at - _LOOK_BACK, now)
+    matrix = own_part(res, mitigation.service, whole)
     with res.store.reading() as tx:
         incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
     onset = incident.onset_at if incident else mitigation.created_at
-    limit = _limit(res, onset, playbook, signal)
+    limit = limit_of(res, onset, playbook, signal, mitigation.service)
     verdict = judge(rule, matrix, limit=limit, step=signal.step, applied_at=applied_at, now=now)
     times, worst = matrix.timestamps, worst_series(matrix)
     if verdict.recovery is Recovery.EFFECTIVE and limit is not None and not rule.preventive:
         peers = peer_series(res, mitigation, signal, whole, lambda one: _fetch_on(res, one, signal, whole))
         alike = recovered_alike(rule, times, worst, peers, limit=limit, now=now)
         return inconclusive_at_deadline(rule, applied_at, now, alike) if alike else verdict
-    unhelped = users_not_helped(rule, times, worst, limit=limit, step=signal.step, applied_at=applied_at, now=now)
+    unhelped = users_not_helped(
+        rule,
+        times,
+        worst,
+        limit=limit,
+        step=signal.step,
+        applied_at=applied_at,
+        now=now,
+        window=window_of(signal.query),
+        idle=_idle(res, mitigation, signal, whole, worst) if now - applied_at >= rule.hold else None,
+    )
     mistaken = find_false_isolation(res, mitigation, unhelped, sleep=sleep)
     return Judgement(recovery=Recovery.INEFFECTIVE, reason=mistaken) if mistaken else verdict
+
+
+def _idle(
+    res: Resources, mitigation: Mitigation, signal: Signal, grid: SeriesMatrix, worst: FloatArray
+) -> NDArray[np.bool_] | None:
+    """When nobody asked for anything: every series is there and is 0/0, which PromQL knows by its not equalling itself.
+
+    A series that is missing is not idle. Asked only where the signal has no value.
+    """
+    if not len(worst) or np.all(np.isfinite(worst)):
+        return None
+    asked = replace(signal, query=f"({signal.query}\n) != bool ({signal.query}\n)")  # it may end in a comment
+    is_nothing = own_part(res, mitigation.service, _fetch_on(res, asked, signal, grid))
+    if is_nothing.values.shape[0] != len(worst) or not is_nothing.values.shape[1]:
+        return None
+    return np.all(is_nothing.values == 1, axis=1)
 
 
 def _fetch_on(res: Resources, other: Signal, signal: Signal, grid: SeriesMatrix) -> SeriesMatrix:
     """Another signal at exactly the times of the grid, which must not be empty."""
     start, end = (datetime.fromtimestamp(float(grid.timestamps[n]), UTC) for n in (0, -1))
-    return _fetch(res, replace(other, step=signal.step), start, end)
+    return fetch_signal(res, replace(other, step=signal.step), start, end)
 
 
 def is_outside(res: Resources, playbook: Playbook, onset: datetime) -> bool | None:
@@ -120,15 +148,15 @@ def is_outside(res: Resources, playbook: Playbook, onset: datetime) -> bool | No
     if signal is None:
         return False
     now = res.clock()
-    limit = _limit(res, onset, playbook, signal)
-    recent = worst_series(_fetch(res, signal, now - _LOOK_BACK, now))
+    limit = limit_of(res, onset, playbook, signal)
+    recent = worst_series(fetch_signal(res, signal, now - _LOOK_BACK, now))
     known = recent[np.isfinite(recent)]
     if not len(known):
         return None
     return limit is not None and bool(known[-1] > limit)
 
 
-def _fetch(res: Resources, signal: Signal, start: datetime, now: datetime) -> SeriesMatrix:
+def fetch_signal(res: Resources, signal: Signal, start: datetime, now: datetime) -> SeriesMatrix:
     """The signal on its grid, ending now. A source that does not answer gives no samples, and those prove nothing."""
     steps = (now - start) // signal.step
     try:
@@ -137,8 +165,13 @@ def _fetch(res: Resources, signal: Signal, start: datetime, now: datetime) -> Se
         return SeriesMatrix(timestamps=np.empty(0), values=np.empty((0, 0)), labels=())
 
 
-def _limit(res: Resources, onset: datetime, playbook: Playbook, signal: Signal) -> float | None:
-    """The playbook's own limit, else the active threshold, else what the hour before the trouble stayed below."""
+def limit_of(
+    res: Resources, onset: datetime, playbook: Playbook, signal: Signal, service: str | None = None
+) -> float | None:
+    """The playbook's own limit, else the active threshold, else what the hour before the trouble stayed below.
+
+    With a service only the series that have to do with it count.
+    """
     if playbook.recovery.below is not None:
         return playbook.recovery.below
     with res.store.reading() as tx:
@@ -146,7 +179,8 @@ def _limit(res: Resources, onset: datetime, playbook: Playbook, signal: Signal) 
     upper = next((version.upper for version in active if version.upper is not None), None)
     if upper is not None:
         return upper
-    history = worst_series(_fetch(res, signal, onset - _HISTORY, onset - signal.step))
+    before = fetch_signal(res, signal, onset - _HISTORY, onset - signal.step)
+    history = worst_series(own_part(res, service, before) if service else before)
     known = history[np.isfinite(history)]
     return float(np.quantile(known, 0.99)) + signal.min_effect if len(known) >= _HISTORY_SAMPLES else None
 
@@ -158,7 +192,7 @@ def draw_recovery(res: Resources, mitigation: Mitigation) -> str:
     if playbook is None or signal is None or mitigation.applied_at is None:
         return ""
     end = min(res.clock(), (mitigation.judged_at or mitigation.applied_at) + _LOOK_BACK)
-    matrix = _fetch(res, signal, mitigation.applied_at - _LOOK_BACK, end)
+    matrix = fetch_signal(res, signal, mitigation.applied_at - _LOOK_BACK, end)
     if not len(matrix.timestamps):
         return ""
     limit = playbook.recovery.below

@@ -17,6 +17,7 @@ from tasks.recovery import draw_recovery
 from tasks.resources import Resources
 from tasks.runs import log, tag_run
 from tasks.unplanned import NOTHING_DONE
+from tasks.users_chart import draw_users
 
 
 def mitigate_title(res: Resources, parameters: Mapping[str, Any]) -> str:
@@ -54,7 +55,8 @@ def show_response(res: Resources, incident_id: str, planned: Mitigation | None) 
 def show_plan(res: Resources, mitigation: Mitigation) -> None:
     """The plan as an artifact, and what it is about as tags."""
     _tag(res, mitigation)
-    publish(f"plan {mitigation.id}", _plan_text(res, mitigation), "What it does, what it takes, how it is undone")
+    text = _plan_text(res, mitigation, draw_users(res, mitigation.plan))
+    publish(f"plan {mitigation.id}", text, "What it does, what it takes, how it is undone")
 
 
 def show_dry_run(res: Resources, request: MitigationRequest) -> None:
@@ -73,7 +75,7 @@ def show_dry_run(res: Resources, request: MitigationRequest) -> None:
     verdict = f"refused by {answer.sentence}" if isinstance(answer, Refusal) else f"allowed: {answer.reason}"
     log().info("dry run: %s on %s would be %s", request.playbook, draft.plan.target, verdict)
     link = incident_link(res.config, draft.plan.incident)
-    text = tell_plan(draft.plan, plan_hash(draft.plan), _effects(res, draft.plan), link)
+    text = tell_plan(draft.plan, plan_hash(draft.plan), _effects(res, draft.plan), link, draw_users(res, draft.plan))
     key = f"dry run {request.playbook} {request.target}"
     publish(key, f"**Dry run, nothing was changed. It would be {verdict}.**\n\n{text}", "What would be done")
 
@@ -81,8 +83,8 @@ def show_dry_run(res: Resources, request: MitigationRequest) -> None:
 def question_text(res: Resources, mitigation: Mitigation, deadline: datetime, failed: int, standing: str) -> str:
     """What stands above the form of the person who decides."""
     link = incident_link(res.config, mitigation.incident)
-    effects = _effects(res, mitigation.plan)
-    return tell_question(mitigation, effects, deadline, incident=link, failed=failed, standing=standing)
+    effects, chart = _effects(res, mitigation.plan), draw_users(res, mitigation.plan)
+    return tell_question(mitigation, effects, deadline, incident=link, failed=failed, standing=standing, chart=chart)
 
 
 def show_outcome(res: Resources, mitigation_id: str, title: str) -> str:
@@ -105,9 +107,9 @@ def _title(res: Resources, mitigation_id: str) -> str:
     return short_title(known.plan) if known else mitigation_id
 
 
-def _plan_text(res: Resources, mitigation: Mitigation) -> str:
+def _plan_text(res: Resources, mitigation: Mitigation, chart: str = "") -> str:
     link = incident_link(res.config, mitigation.incident)
-    return tell_plan(mitigation.plan, mitigation.plan_hash, _effects(res, mitigation.plan), link)
+    return tell_plan(mitigation.plan, mitigation.plan_hash, _effects(res, mitigation.plan), link, chart)
 
 
 def _effects(res: Resources, plan: Plan) -> list[str]:

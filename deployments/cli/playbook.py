@@ -106,9 +106,18 @@ def _described(book: "Playbook") -> "Sequence[tuple[str, str]]":
             f"leaves {limits.capacity_floor:.0%} of the capacity, {limits.per_hour} an hour for a service, "
             f"{limits.cooldown.total_seconds():g} s between two on a target",
         ),
+        ("tells", _told(book)),
         ("ends by itself", f"after {book.expires_after.total_seconds() / 60:g} min"),
         ("runbook", book.runbook or "none"),
     ]
+
+
+def _told(book: "Playbook") -> str:
+    """Whom, of what; what the routes of notifications.yaml say by themselves is not repeated."""
+    rule = book.notification
+    if not rule.kinds:
+        return "as the routes in notifications.yaml say"
+    return f"{', '.join(rule.to) or 'by the routes'} of {', '.join(rule.kinds)}"
 
 
 def _plain(record: "PlaybookRecord") -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""What can be wrong between a playbook's approval and the people and receivers that it names."""
+"""What can be wrong between a playbook's approval and notification and the people and receivers that they name."""
 
 from collections.abc import Iterator
 from typing import Any, cast
 
-from quell.config.problem import Problem, not_defined
+from quell.config.problem import KeyPath, Problem, not_defined
 from quell.config.source import Source
 from quell.config.value import parse_duration
 from quell.incidents.errors import InvalidInput
@@ -20,6 +20,8 @@ def check_approval(source: Source, people: Source, notifications: Source) -> Ite
             yield source.problem(("approval", "roles", index), not_defined("role", role, held))
     yield from _check_number(source, approval, persons)
     yield from _check_escalation(source, approval, persons, notifications)
+    told = _texts(_mapping(source.data.get("notification")).get("to"))
+    yield from _check_told(source, ("notification", "to"), told, persons, notifications)
 
 
 def _check_number(source: Source, approval: dict[str, Any], persons: dict[str, Any]) -> Iterator[Problem]:
@@ -43,23 +45,30 @@ def _check_escalation(
     source: Source, approval: dict[str, Any], persons: dict[str, Any], notifications: Source
 ) -> Iterator[Problem]:
     names, after = _texts(approval.get("escalate_to")), approval.get("escalate_after")
-    receivers, roles = _mapping(notifications.data.get("receivers")), _roles(persons)
-    for index, name in enumerate(names if notifications.is_read else ()):
-        path = ("approval", "escalate_to", index)
-        if name in receivers:
-            continue
-        if name not in persons and name not in roles:
-            yield source.problem(path, not_defined("receiver, person or role", name, {*receivers, *persons, *roles}))
-        elif not notifications.data.get("people"):
-            text = f"{name} is told by e-mail, and notifications.yaml does not say how: add people.url there"
-            yield source.problem(path, text)
-        elif not any(_mapping(persons[who]).get("email") for who in roles.get(name, [name])):
-            yield source.problem(path, f"{name} has no email in people.yaml")
+    yield from _check_told(source, ("approval", "escalate_to"), names, persons, notifications)
     if after is not None and not names:
         yield source.problem(("approval", "escalate_after"), "escalate_after needs escalate_to: say who is told then")
     if names and after is None:
         yield source.problem(("approval", "escalate_to"), "escalate_to needs escalate_after: say after how long")
     yield from _check_order(source, approval)
+
+
+def _check_told(
+    source: Source, path: KeyPath, names: list[str], persons: dict[str, Any], notifications: Source
+) -> Iterator[Problem]:
+    """Each is a receiver, a person or a role, and can be reached."""
+    receivers, roles = _mapping(notifications.data.get("receivers")), _roles(persons)
+    for index, name in enumerate(names if notifications.is_read else ()):
+        place = (*path, index)
+        if name in receivers:
+            continue
+        if name not in persons and name not in roles:
+            yield source.problem(place, not_defined("receiver, person or role", name, {*receivers, *persons, *roles}))
+        elif not notifications.data.get("people"):
+            text = f"{name} is told by e-mail, and notifications.yaml does not say how: add people.url there"
+            yield source.problem(place, text)
+        elif not any(_mapping(persons[who]).get("email") for who in roles.get(name, [name])):
+            yield source.problem(place, f"{name} has no email in people.yaml")
 
 
 def _check_order(source: Source, approval: dict[str, Any]) -> Iterator[Problem]:

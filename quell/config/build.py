@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from quell.config.actuator_schema import ActuatorsFile, build_actuators
 from quell.config.config import Config, Connections, Detection, Grouping, Intervals
 from quell.config.notification_schema import NotificationsFile, build_notifying
-from quell.config.playbook_schema import PlaybookFile, ReleaseModel, StepModel
+from quell.config.playbook_schema import NotificationModel, PlaybookFile, ReleaseModel, StepModel
 from quell.config.routing_schema import MaintenanceModel, OpenAfterModel, RoutingFile, WeeklyModel
 from quell.config.schema import (
     ConnectionsModel,
@@ -33,7 +33,16 @@ from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import DIRECTION_OF_KIND, Signal
 from quell.incidents.slo import Slo
 from quell.response.autonomy import Autonomy
-from quell.response.playbook import ApprovalPolicy, FleetLimits, Limits, Playbook, RecoveryRule, StepTemplate
+from quell.response.playbook import (
+    TELLABLE,
+    ApprovalPolicy,
+    FleetLimits,
+    Limits,
+    NotificationRule,
+    Playbook,
+    RecoveryRule,
+    StepTemplate,
+)
 from quell.response.release import ReleaseRule
 from quell.triage.rules import Flapping, Inhibition, OpenAfter, Rules
 
@@ -199,9 +208,12 @@ def _report_limits(model: ReportLimitsModel) -> ReportLimits:
     return ReportLimits(**_given(model, without=("form",)), **form)
 
 
+_BUILT_APART = ("match", "steps", "recovery", "approval", "limits", "autonomy", "release", "notification")
+
+
 def _playbook(model: PlaybookFile) -> Playbook:
     return Playbook(
-        **_given(model, without=("match", "steps", "recovery", "approval", "limits", "autonomy", "release")),
+        **_given(model, without=_BUILT_APART),
         matchers=model.match,
         steps=tuple(_step(step) for step in model.steps),
         recovery=RecoveryRule(**_given(model.recovery)) if model.recovery else RecoveryRule(signal=""),
@@ -209,7 +221,13 @@ def _playbook(model: PlaybookFile) -> Playbook:
         limits=Limits(**_given(model.limits)),
         autonomy=Autonomy(**_given(model.autonomy)),
         release=_release(model.release),
+        notification=_notification(model.notification),
     )
+
+
+def _notification(model: NotificationModel | None) -> NotificationRule:
+    """Whoever is named without kinds hears of all."""
+    return NotificationRule() if model is None else NotificationRule(**{"kinds": TELLABLE, **_given(model)})
 
 
 def _release(model: ReleaseModel | None) -> ReleaseRule:

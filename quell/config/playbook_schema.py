@@ -3,12 +3,15 @@
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from quell.config.problem import not_defined
 from quell.config.schema import Model, Share, Text
 from quell.config.value import Duration, Matchers, Params, PositiveDuration, wrong
 from quell.incidents.incident import Severity
+from quell.incidents.notification import NotificationKind
 from quell.response.autonomy import Level
+from quell.response.playbook import TELLABLE
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -23,6 +26,15 @@ def _as_name(text: str) -> str:
 
 # It stands in addresses, in names of artifacts, and in commands that people copy.
 Name = Annotated[str, AfterValidator(_as_name)]
+
+
+def _as_told(kind: object) -> NotificationKind:
+    if kind not in TELLABLE:
+        raise wrong(not_defined("kind", str(kind), TELLABLE))
+    return NotificationKind(str(kind))
+
+
+Told = Annotated[NotificationKind, BeforeValidator(_as_told)]
 
 
 class StepModel(Model):
@@ -85,6 +97,17 @@ class ReleaseModel(Model):
         return shares
 
 
+class NotificationModel(Model):
+    to: Annotated[list[Text], Field(min_length=1)] | None = None
+    kinds: Annotated[list[Told], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.to is None and self.kinds is None:
+            raise wrong("notification is empty: say whom it is told (to), what is told (kinds), or both")
+        return self
+
+
 class PlaybookFile(Model):
     """playbooks/NAME.yaml"""
 
@@ -100,6 +123,7 @@ class PlaybookFile(Model):
     limits: LimitsModel = LimitsModel()
     autonomy: AutonomyModel = AutonomyModel()
     release: ReleaseModel | None = None
+    notification: NotificationModel | None = None
     expires_after: PositiveDuration | None = None
     runbook: str = ""
 

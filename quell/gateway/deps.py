@@ -9,6 +9,7 @@ from quell.incidents.anomaly import Anomaly
 from quell.incidents.decision import Decision
 from quell.incidents.errors import Unavailable
 from quell.incidents.incident import Incident
+from quell.incidents.mitigation import Plan
 from quell.incidents.series import FloatArray
 from quell.ports import Clock, Store
 from quell.response.rights import ActDetails
@@ -68,6 +69,10 @@ def no_series(_incident: Incident) -> ChartData | None:
     return None
 
 
+def no_users_signal(_plan: Plan) -> ChartData | None:
+    return None
+
+
 def no_series_of(_anomaly: Anomaly) -> ChartData | None:
     return None
 
@@ -95,7 +100,7 @@ def takes_no_acts(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDeps:
-    """`run_url` says where a person sees a Prefect run; `series_for` and `series_of` may raise Unavailable."""
+    """`run_url` says where a person sees a Prefect run; the sources of charts may raise Unavailable."""
 
     store: Store
     config: Config
@@ -103,6 +108,7 @@ class GatewayDeps:
     decide: Decide
     run_url: Callable[[str], str]
     series_for: Callable[[Incident], ChartData | None] = no_series
+    users_signal: Callable[[Plan], ChartData | None] = no_users_signal
     label: LabelAnomaly = takes_no_labels
     series_of: Callable[[Anomaly], ChartData | None] = no_series_of
     sign_in: SignIn = takes_no_sign_in

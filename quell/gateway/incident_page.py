@@ -10,6 +10,7 @@ from quell.gateway.alert_groups import GROUPS_SHOWN, find_incident, read_alerts,
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.main_chart import MainChart
 from quell.gateway.problems import status_of
+from quell.gateway.question_chart import QuestionChart
 from quell.gateway.rendering import Renderer
 from quell.gateway.safety import check_origin
 from quell.gateway.view import ENTRIES_SHOWN, IncidentView, read_incident
@@ -94,6 +95,7 @@ class IncidentPage:
         self._door = door
         self._renderer = Renderer(deps)
         self._charts = MainChart(deps.series_for)
+        self._question_charts = QuestionChart(deps.users_signal)
 
     def show(
         self,
@@ -110,6 +112,7 @@ class IncidentPage:
             view = read_incident(self._deps.store, id, self._deps.config.playbooks)
         except NotFound as error:
             return self._renderer.show(request, visitor, "problem.html", error=str(error), status=404)
+        self._question_charts.ask(view, self._deps.clock())
         chart, chart_problem = self._charts.draw(view, self._deps.clock())
         return self._renderer.show(
             request,
@@ -119,8 +122,8 @@ class IncidentPage:
             view=view,
             incident=view.incident,
             groups=view.alerts.groups[:GROUPS_SHOWN],
-            # its style is a file: the page allows none of its own
-            chart=chart.replace(f"<style>{CHART_STYLE}</style>", ""),
+            chart=_without_style(chart),
+            question_charts={id: _without_style(svg) for id, svg in self._question_charts.draw(view).items()},
             chart_problem=chart_problem,
             refused=refused,
             asked=asked or ActForm(),
@@ -200,6 +203,11 @@ class IncidentPage:
         """Which roles may decide on each mitigation."""
         found = {m.mitigation.id: self._deps.config.playbooks.get(m.mitigation.playbook) for m in view.mitigations}
         return {id: playbook.approval.roles if playbook else ("approver",) for id, playbook in found.items()}
+
+
+def _without_style(chart: str) -> str:
+    """Its style is a file: the page allows none of its own."""
+    return chart.replace(f"<style>{CHART_STYLE}</style>", "")
 
 
 def _as_merged(id: str, form: ActForm) -> ActForm:

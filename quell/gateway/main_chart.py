@@ -1,28 +1,14 @@
 """The main chart of an incident: fetched beside the page, which never waits long for metrics."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Lock
 
+from quell.gateway.chart_fetch import PATIENCE, ChartFetches
 from quell.gateway.deps import ChartData
 from quell.gateway.view import IncidentView
 from quell.incidents.chart import signal_chart
-from quell.incidents.errors import QuellError
 from quell.incidents.incident import Incident
 from quell.incidents.mitigation import MitigationState
-
-PATIENCE = timedelta(seconds=1)  # how long a page waits
-FRESH_FOR = timedelta(seconds=3)  # one fetch serves everybody who looks at the same incident
-MOST_KEPT = 200
-
-
-@dataclass(frozen=True, slots=True)
-class _Fetch:
-    asked_at: datetime
-    data: "Future[ChartData | None]"
 
 
 class MainChart:
@@ -30,36 +16,14 @@ class MainChart:
 
     def __init__(self, series_for: Callable[[Incident], ChartData | None], patience: timedelta = PATIENCE) -> None:
         self._series_for = series_for
-        self._patience = patience
-        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="chart")
-        self._fetches: dict[str, _Fetch] = {}
-        self._lock = Lock()
+        self._fetches = ChartFetches(patience)
 
     def draw(self, view: IncidentView, now: datetime) -> tuple[str, str]:
         """The chart as SVG and "", or "" and why there is none."""
-        fetch = self._ask(view.incident, now)
-        try:
-            data = fetch.data.result(self._patience.total_seconds())
-        except NotYet:
-            return (
-                "",
-                f"the metrics have not answered within {self._patience.total_seconds():g} s; it appears when they do",
-            )
-        except QuellError as error:
-            return "", str(error)
-        if data is None or not len(data.timestamps):
-            return "", "no series is known for this incident"
-        return draw_chart(data, view), ""
-
-    def _ask(self, incident: Incident, now: datetime) -> _Fetch:
-        with self._lock:
-            known = self._fetches.get(incident.id)
-            if known and (not known.data.done() or now - known.asked_at < FRESH_FOR):
-                return known
-            while len(self._fetches) >= MOST_KEPT:
-                self._fetches.pop(next(iter(self._fetches)))
-            fetch = self._fetches[incident.id] = _Fetch(now, self._pool.submit(self._series_for, incident))
-            return fetch
+        incident = view.incident
+        self._fetches.ask(incident.id, lambda: self._series_for(incident), now)
+        data, problem = self._fetches.wait_for(incident.id)
+        return (draw_chart(data, view), "") if data else ("", problem)
 
 
 def draw_chart(data: ChartData, view: IncidentView) -> str:

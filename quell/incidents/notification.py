@@ -18,12 +18,25 @@ class NotificationKind(StrEnum):
     APPROVAL = "approval"
     ESCALATION = "escalation"  # nobody has answered what waits for approval
     PAGE = "page"  # a playbook says that people shall look, and nothing else
+    APPLIED = "applied"  # this and the next six: what became of a mitigation, where its playbook says so
+    EFFECTIVE = "effective"
+    INEFFECTIVE = "ineffective"
+    INCONCLUSIVE = "inconclusive"
+    UNDONE = "undone"
+    REFUSED = "refused"
+    EXPIRED = "expired"
     UNDO_FAILED = "undo_failed"
     SWEEPS_STOPPED = "sweeps_stopped"
     RESOLVED = "resolved"
     DIGEST = "digest"  # several at once: the end of quiet hours, or of a storm
     REPORTER = "reporter"  # to the author of a user's report
 
+
+_K = NotificationKind
+# Told to nobody unless the playbook of the mitigation asks for it.
+MITIGATION_KINDS = frozenset(
+    {_K.APPLIED, _K.EFFECTIVE, _K.INEFFECTIVE, _K.INCONCLUSIVE, _K.UNDONE, _K.REFUSED, _K.EXPIRED}
+)
 
 # Trouble with Quell itself, what a playbook pages for, and a question that nobody answers: the morning is too late.
 URGENT_KINDS = frozenset(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quell.incidents.mitigation import BlastRadius, Mitigation, MitigationState, Step
 from quell.incidents.probe import Answered
@@ -47,26 +48,46 @@ def users_not_helped(
     step: timedelta,
     applied_at: datetime,
     now: datetime,
+    window: timedelta = timedelta(0),
+    idle: NDArray[np.bool_] | None = None,
 ) -> str:
     """Why the isolation cannot be what users needed, in words; empty while that is not known.
 
-    They were never outside the limit, or they are outside as much as before although `hold` has passed. Where samples
-    are missing nothing is known.
+    They were never outside the limit for all of `hold`, or they are outside as much as before although the signal has
+    forgotten what was before: it looks back over `window`, and cannot fall earlier. `idle` says at which of `times`
+    the metrics answered that nobody asked for anything: nobody was outside then. Where samples are missing nothing is
+    known.
     """
-    wait = max(rule.hold, _LEAST_STEPS * step)
-    since = worst[(times > applied_at.timestamp()) & (times <= now.timestamp())]
-    before = worst[(times <= applied_at.timestamp()) & np.isfinite(worst)]
-    if limit is None or now - applied_at < wait or rule.preventive or not len(before):
+    wait, lasted = max(rule.hold, _LEAST_STEPS * step), now - applied_at
+    if limit is None or rule.preventive or lasted < wait:
         return ""
-    if len(since) < wait // step or not np.all(np.isfinite(since)):
+    known = np.isfinite(worst)
+    told = known if idle is None else known | idle
+    until, after = times <= applied_at.timestamp(), (times > applied_at.timestamp()) & (times <= now.timestamp())
+    if np.sum(after) < wait // step or not np.all(told[after]) or not np.any(told[until]):
         return ""
-    figures = f"{rule.signal} {np.max(before):.4g} at worst before, {since[-1]:.4g} now, limit {limit:.4g}"
-    if np.max(before) <= limit and np.max(since) <= limit:
+    before, since = worst[until & known], worst[after & known]
+    figures = f"{rule.signal} {_worst(before)} before, {_latest(worst[after])} now, limit {limit:.4g}"
+    if not np.any(worst[known & (until | after)] > limit):
         return f"users were never outside the limit ({figures})"
+    is_settled = window <= timedelta(0) or lasted >= window + step
+    if not is_settled or not len(before) or len(since) < np.sum(after) or not _is_as_bad(before, since, limit):
+        return ""
+    return f"users were not helped in {lasted.total_seconds():.0f} s ({figures})"
+
+
+def _is_as_bad(before: FloatArray, since: FloatArray, limit: float) -> bool:
     level = max(float(np.median(part)) for part in (before[before > limit], since) if len(part))
     recent = since[-_LEAST_STEPS:]
-    is_as_bad = recent[-1] > limit and min(recent[-1], np.median(recent)) >= _STILL_AS_BAD * level
-    return f"users were not helped in {(now - applied_at).total_seconds():.0f} s ({figures})" if is_as_bad else ""
+    return bool(recent[-1] > limit and min(recent[-1], np.median(recent)) >= _STILL_AS_BAD * level)
+
+
+def _worst(values: FloatArray) -> str:
+    return f"{np.max(values):.4g} at worst" if len(values) else "without traffic"
+
+
+def _latest(values: FloatArray) -> str:
+    return f"{values[-1]:.4g}" if np.isfinite(values[-1]) else "without traffic"
 
 
 def health_of(name: str, samples: Sequence[Answered], siblings: Sequence[Answered]) -> Health:

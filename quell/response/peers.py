@@ -14,6 +14,8 @@ from quell.incidents.series import FloatArray
 from quell.response.playbook import RecoveryRule
 
 _ALIKE = 0.5  # share of the own improvement that the peers show too
+_LEAST_SAMPLES = 3  # of a peer, before and after each; all of them where there are fewer moments to compare
+_LEAST_SHARE = 0.5  # of the moments that are compared
 
 
 def recovered_alike(
@@ -27,11 +29,11 @@ def recovered_alike(
 ) -> str:
     """How far the peers recovered with us, in words; empty where the improvement is ours or nobody can be compared.
 
-    `own` and each of `peers` are values at `times`. Before: the moments at which `own` was outside; after: the last
-    `hold`.
+    `own` and each of `peers` are values at `times`. Before: the moments at which `own` was outside; after: those of
+    the last `hold`. A peer counts when it has samples at half of the former and of the latter, and at three at least.
     """
-    after = (times > now.timestamp() - rule.hold.total_seconds()) & (times <= now.timestamp())
-    before = np.isfinite(own) & (own > limit) & ~after
+    last = (times > now.timestamp() - rule.hold.total_seconds()) & (times <= now.timestamp())
+    before, after = np.isfinite(own) & (own > limit) & ~last, np.isfinite(own) & last
     own_fall = _fall(own, before, after)
     falls = {name: fall for name, values in peers.items() if (fall := _fall(values, before, after)) is not None}
     if own_fall is None or own_fall <= 0 or not falls:
@@ -47,7 +49,14 @@ def recovered_alike(
 
 
 def _fall(values: FloatArray, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float | None:
-    """The median at some moments less the median at others; None where one of them has no sample."""
+    """The median at some moments less the median at others; None where there are too few samples to say so."""
     known = np.isfinite(values)
-    first, last = values[known & before], values[known & after]
-    return float(np.median(first) - np.median(last)) if len(first) and len(last) else None
+    if not _are_enough(known, before) or not _are_enough(known, after):
+        return None
+    return float(np.median(values[known & before]) - np.median(values[known & after]))
+
+
+def _are_enough(known: NDArray[np.bool_], moments: NDArray[np.bool_]) -> bool:
+    count = int(np.sum(moments))
+    there = int(np.sum(known & moments))
+    return count > 0 and there >= max(min(_LEAST_SAMPLES, count), _LEAST_SHARE * count)

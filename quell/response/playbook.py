@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from quell.incidents.incident import Severity
 from quell.incidents.matcher import Matcher
+from quell.incidents.notification import MITIGATION_KINDS, NotificationKind
 from quell.response.autonomy import Autonomy
 from quell.response.release import ReleaseRule
 
@@ -81,6 +82,26 @@ class Limits:
     refused_window: timedelta = timedelta(minutes=1)
 
 
+# What a playbook may ask to be told: in this order people read it.
+TELLABLE = tuple(
+    kind
+    for kind in NotificationKind
+    if kind in MITIGATION_KINDS | {NotificationKind.APPROVAL, NotificationKind.UNDO_FAILED, NotificationKind.PAGE}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationRule:
+    """How the playbook's mitigations are told: `to` whom (receivers, people, roles) and of which `kinds`.
+
+    What became of a mitigation (applied, undone, ...) is told to nobody unless `kinds` names it: to `to`, or without
+    it to whom the routes name. Of approvals, undos that failed and pages `to` hear beside whom the routes name.
+    """
+
+    to: tuple[str, ...] = ()
+    kinds: tuple[NotificationKind, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetLimits:
     """What holds over all playbooks and services together.
@@ -113,5 +134,6 @@ class Playbook:
     limits: Limits = Limits()
     autonomy: Autonomy = field(default_factory=Autonomy)
     release: ReleaseRule = field(default_factory=ReleaseRule)
+    notification: NotificationRule = NotificationRule()
     expires_after: timedelta = timedelta(hours=1)
     runbook: str = ""

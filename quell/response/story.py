@@ -12,8 +12,11 @@ _LONGEST_REASON = 240  # the form must stay above the fold
 _BAD = (MitigationState.INEFFECTIVE, MitigationState.INCONCLUSIVE, MitigationState.UNDO_FAILED)
 
 
-def tell_plan(plan: Plan, plan_hash: str, effects: Sequence[str], incident: str = "") -> str:
-    """The whole plan: effects, what it takes away, how it is undone, evidence. `incident` is its markdown link."""
+def tell_plan(plan: Plan, plan_hash: str, effects: Sequence[str], incident: str = "", chart: str = "") -> str:
+    """The whole plan: effects, what it takes away, how it is undone, evidence. `incident` is its markdown link.
+
+    `chart` is a markdown image of the users' signal; empty where nothing is known of it.
+    """
     radius = plan.blast_radius
     rows = [
         ("incident", incident or plan.incident or "none"),
@@ -25,15 +28,15 @@ def tell_plan(plan: Plan, plan_hash: str, effects: Sequence[str], incident: str 
         ("ends by itself", f"after {plan.expires_after.total_seconds() / 60:g} min"),
         ("plan hash", f"`{plan_hash[:16]}`"),
     ]
-    return "\n\n".join(
-        (
-            f"### Plan: {_action(plan)}",
-            _table(("", ""), rows),
-            "#### What it does\n\n" + _numbered(_staged(plan, effects)),
-            "#### How it is undone\n\n" + _numbered(plan.undo),
-            "#### Evidence\n\n" + _bullets(plan.evidence),
-        )
+    parts = (
+        f"### Plan: {_action(plan)}",
+        _table(("", ""), rows),
+        "#### What it does\n\n" + _numbered(_staged(plan, effects)),
+        "#### How it is undone\n\n" + _numbered(plan.undo),
+        "#### Evidence\n\n" + _bullets(plan.evidence),
+        chart,
     )
+    return "\n\n".join(part for part in parts if part)
 
 
 def tell_question(
@@ -44,8 +47,12 @@ def tell_question(
     incident: str = "",
     failed: int = 0,
     standing: str = "",
+    chart: str = "",
 ) -> str:
-    """What the person who decides must know, short enough to stand above the form, with who has agreed so far."""
+    """What the person who decides must know, short enough to stand above the form, with who has agreed so far.
+
+    `chart` is a markdown image of the users' signal, which stands last, right above the form.
+    """
     plan = mitigation.plan
     radius = plan.blast_radius
     what = "; ".join(_plain(effect) for effect in effects) or _action(plan)
@@ -64,7 +71,7 @@ def tell_question(
         lines.append(f"- **Approvals** {_plain(standing)}")
     if failed:
         lines.append(f"- **Not accepted so far: {failed}** (this run's log says why)")
-    return lines[0] + "\n\n" + "\n".join(lines[1:])
+    return "\n\n".join(part for part in (lines[0], "\n".join(lines[1:]), chart) if part)
 
 
 def tell_outcome(

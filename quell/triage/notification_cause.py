@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from quell.incidents.incident import Incident
-from quell.incidents.notification import NotificationKind
+from quell.incidents.notification import MITIGATION_KINDS, NotificationKind
 from quell.incidents.timeline import NO_INCIDENT, TimelineEntry
 
 # Alerts that Quell raises about its own watching.
@@ -20,6 +20,7 @@ _KIND_OF_ENTRY: Mapping[str, NotificationKind] = {
     "threshold proposed": NotificationKind.APPROVAL,
     "approval escalated": NotificationKind.ESCALATION,
     "mitigation undo failed": NotificationKind.UNDO_FAILED,
+    **{f"mitigation {kind}": kind for kind in MITIGATION_KINDS},
     "incident resolved": NotificationKind.RESOLVED,
     "incident dismissed": NotificationKind.RESOLVED,
 }
@@ -59,7 +60,7 @@ def cause_of(entry: TimelineEntry, *, incident: Incident | None, alertname: str,
         subject=subject,
         incident=None if entry.incident == NO_INCIDENT else entry.incident,
         detail=_detail(kind, entry, incident),
-        text=entry.text,
+        text=f"{subject} is {kind}: {entry.text}" if kind in MITIGATION_KINDS else entry.text,
         wait=wait if kind in _WAITS else timedelta(0),
     )
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from quell.incidents.incident import Incident
-from quell.incidents.notification import Notification, NotificationKind
+from quell.incidents.notification import MITIGATION_KINDS, Notification, NotificationKind
+
+_OF_A_MITIGATION = MITIGATION_KINDS | {NotificationKind.APPROVAL, NotificationKind.ESCALATION}
 
 
 def digest_lines(members: Sequence[Notification], incidents: Mapping[str, Incident]) -> list[str]:
@@ -27,5 +29,5 @@ def _line(subject: str, told: Sequence[Notification], incident: Incident | None)
 
 def _happened(told: Iterable[Notification]) -> Iterable[str]:
     for one in told:
-        about = f" of {one.subject}" if one.kind in (NotificationKind.APPROVAL, NotificationKind.ESCALATION) else ""
+        about = f" of {one.subject}" if one.kind in _OF_A_MITIGATION else ""
         yield f"{one.kind.replace('_', ' ')}{about} {one.created_at:%H:%M} UTC"

@@ -216,7 +216,11 @@ def plan_isolation(shop: Shop) -> None:
         tx.incidents.put(replace(incident, flow_runs={"respond": "in process", "mitigate MIT-1": RUN}))
 
 
-def error_ratio(_incident: Incident) -> ChartData:
+def users_ratio(_plan: Plan) -> ChartData:
+    return replace(error_ratio(), title="users: shop-error-ratio, limit 3 %")
+
+
+def error_ratio(_incident: Incident | None = None) -> ChartData:
     seconds = np.arange(-240, 90, 5, dtype=float)
     noise = np.random.default_rng(7).normal(0.004, 0.002, len(seconds)).clip(0)
     values = np.where(seconds > -8, 0.61 + 8 * noise - 0.03, noise)
@@ -241,6 +245,7 @@ def gateway() -> Iterator[Shop]:
         decide=shop.decide,
         run_url=lambda run: f"http://127.0.0.1:1/runs/flow-run/{run}",
         series_for=error_ratio,
+        users_signal=users_ratio,
     )
     with serving(create_app(deps)) as url:
         shop.url = url
@@ -293,6 +298,25 @@ def test_the_page_tells_who_is_suspected_and_why(gateway: Shop, browser: Browser
     page.goto(f"{gateway.url}/")
     assert page.locator(".row").count() == 1
     keep(page, "list-light")
+
+
+def test_who_decides_sees_the_users_signal_right_above_the_form_until_it_is_decided(
+    gateway: Shop, browser: Browser
+) -> None:
+    page, troubles = open_page(browser, f"{gateway.url}/incidents/INC-1", viewport={"width": 1280, "height": 900})
+    chart = page.get_by_role("img", name="users: shop-error-ratio, limit 3 %")
+    assert chart.count() == 1 and ">onset<" in chart.inner_html()
+    above = page.locator("#question").bounding_box()
+    card = page.locator("#MIT-1").bounding_box()
+    assert above is not None and card is not None and 0 <= card["y"] - above["y"] - above["height"] < 40
+    keep(page, "question-chart")
+    with gateway.store.writing() as tx:
+        mitigation = tx.mitigations.get("MIT-1")
+        assert mitigation is not None
+        tx.mitigations.put(replace(mitigation, state=MitigationState.REFUSED))
+    page.reload()
+    assert not page.locator("#question").is_visible() and page.locator("#chart svg").count() == 1
+    assert troubles == []
 
 
 @pytest.mark.parametrize(("seconds", "ending"), [(None, " so far"), (12, "")])

@@ -285,6 +285,9 @@ def the_dialog_tells_the_plan(desk: Desk, run_id: str) -> None:
         expect(dialog).to_contain_text(text)
     for label in ("Person", "One Time Code", "Comment"):
         expect(dialog.get_by_label(label)).to_be_visible()
+    chart = dialog.get_by_role("img", name="users: shop-error-ratio, limit 2 %")
+    expect(chart).to_be_visible()
+    assert chart.evaluate("image => image.naturalWidth") == 480
     expect(dialog.get_by_role("button", name="Select Answer")).to_be_in_viewport()  # the form is not below the fold
     desk.shoot("dialog")
     dialog.get_by_role("button", name="Cancel").click()

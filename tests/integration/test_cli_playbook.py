@@ -57,9 +57,19 @@ def test_one_playbook_is_described_and_an_unknown_one_names_the_nearest(folder: 
     said = " ".join(quell(folder, "show", NAME).output.split())
     for part in ("haproxy: isolate {server}", "shop-error-ratio below 0.02 for 15 s", "6 an hour for a service"):
         assert part in said
+    assert "as the routes in notifications.yaml say" in said
     wrong = quell(folder, "show", "isolate-bad-instances")
     assert wrong.exit_code == 1
     assert f"did you mean '{NAME}'" in wrong.output
+
+
+def test_a_playbook_shows_whom_it_tells_of_what(folder: Path) -> None:
+    notifications = folder / "notifications.yaml"
+    receiver = "receivers:\n  shop-oncall: {urls: [env:CHAT]}\n"
+    notifications.write_text(notifications.read_text().replace("receivers: {}\n", receiver))
+    file = folder / "playbooks" / f"{NAME}.yaml"
+    file.write_text(file.read_text() + "notification: {to: [shop-oncall], kinds: [applied, undone]}\n")
+    assert "shop-oncall of applied, undone" in quell(folder, "show", NAME).output
 
 
 def test_checking_names_file_and_line_of_what_is_wrong(folder: Path) -> None:

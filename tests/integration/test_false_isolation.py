@@ -11,6 +11,7 @@ import pytest
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.adapters.probe import HttpProber
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config
@@ -30,6 +31,7 @@ from tests.shop_levers import shop_config
 
 pytestmark = pytest.mark.integration
 SERVER = "be_checkout/checkout-2"
+START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 _ALONE = Service(name="newsletter", team="mail", is_user_facing=True)
 
 
@@ -50,7 +52,7 @@ class World:
     res: Resources
     proxy: TrialProxy
     users: Users
-    now: datetime = datetime(2026, 11, 23, 8, tzinfo=UTC)
+    now: datetime = START
 
     def sleep(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -194,3 +196,48 @@ def test_an_untouched_service_in_trouble_of_its_own_does_not_count_against_us(wo
     end = world.now + timedelta(seconds=4)
     world.users.at |= {"checkout": _bad_until(end), "newsletter": lambda _: 0.4}
     assert world.judged(applied.id).state is MitigationState.EFFECTIVE
+
+
+def counters(until: datetime, failing: bool = False) -> str:
+    """HAProxy's counters of a front end that nobody asks for anything, or where somebody just fails, up to a moment."""
+    lines = ["# TYPE haproxy_frontend_http_responses counter"]
+    for code in ("2xx", "5xx"):
+        for second in range(-300, int((until - START).total_seconds()) + 1, 5):
+            value = 100 + max(second, 0) * (failing and code == "5xx")
+            name = f'haproxy_frontend_http_responses_total{{proxy="fe_shop",code="{code}"}}'
+            lines.append(f"{name} {value} {int(START.timestamp()) + second}")
+    return "\n".join([*lines, "# EOF", ""])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "failing", "is_mistaken"),
+    [
+        pytest.param(180, False, True, id="nobody asks for anything"),
+        pytest.param(0, False, False, id="its metrics are gone since"),
+        pytest.param(180, True, False, id="users come and fail"),
+    ],
+)
+def test_a_healthy_server_of_an_idle_service_is_given_back_and_missing_metrics_are_not_idle(
+    world: World, backfilled_prometheus: Callable[[str], str], seconds: int, *, failing: bool, is_mistaken: bool
+) -> None:
+    """Its error ratio is 0/0 with a real Prometheus: NaN at every moment, which a series that is gone is not."""
+    source = PrometheusSource(backfilled_prometheus(counters(START + timedelta(seconds=seconds), failing)))
+    world.res = replace(world.res, metrics=source)
+    judged = world.judged(world.isolated().id)
+    assert judged.applied_at is not None
+    assert judged.recovery_reason.startswith("false isolation: users were never outside") is is_mistaken
+    if is_mistaken:
+        assert "without traffic now" in judged.recovery_reason
+        assert world.now - judged.applied_at < timedelta(seconds=20)
+    source.close()
+
+
+def test_users_of_a_signal_that_looks_back_are_not_called_unhelped_before_it_can_have_fallen(world: World) -> None:
+    """The deadline decides then, as for every isolation; nothing is said of the server that is not known."""
+    name = world.res.config.playbooks["isolate-bad-instance"].recovery.signal
+    slow = replace(world.res.config.signals[name], query="sum(rate(errors_total[5m])) / sum(rate(requests_total[5m]))")
+    signals = {**world.res.config.signals, name: slow}
+    world.res = replace(world.res, config=replace(world.res.config, signals=signals))
+    world.users.at["checkout"] = lambda _: 0.3
+    judged = world.judged(world.isolated().id)
+    assert judged.recovery_reason.startswith("still outside")

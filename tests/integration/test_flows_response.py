@@ -301,6 +301,7 @@ def test_a_dry_run_shows_the_plan_and_touches_nothing(world: World) -> None:
     assert run.go().is_completed()
     assert not world.is_drained
     assert "would be allowed" in run.artifacts() and "drain be_checkout/checkout-2" in run.artifacts()
+    assert "![users: shop-error-ratio, limit 2 %](data:image/svg+xml;base64," in run.artifacts()
     with world.res.store.reading() as tx:
         assert tx.mitigations.find() == []
 
@@ -308,6 +309,8 @@ def test_a_dry_run_shows_the_plan_and_touches_nothing(world: World) -> None:
 def test_a_run_waits_for_a_person_and_goes_on_after_the_right_answer_only(world: World) -> None:
     run = DeployedRun(_manual())
     assert run.go().is_paused() and world.only().state is MitigationState.AWAITING_APPROVAL
+    for text in (run.question(1), run.artifacts()):
+        assert "![users: shop-error-ratio, limit 2 %](data:image/svg+xml;base64," in text
     assert run.name() == "mitigate INC-1 isolate checkout-2"
     for answer, person, code in (
         ("approve", "alice", "000000"),

@@ -27,6 +27,7 @@ from quell.incidents.mitigation import BlastRadius, Mitigation, MitigationId, Mi
 from quell.incidents.notification import Notification, NotificationKind, NotificationState
 from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.timeline import Event, event_of
+from quell.response.playbook import NotificationRule, Playbook
 from quell.triage.notification_route import Notifying, Receiver, ReporterMail, Route, Storm
 from tasks.intake import drain_inbox
 from tasks.notifier import Notifier
@@ -413,6 +414,82 @@ def test_an_approval_is_asked_for_unless_it_was_given_meanwhile(outbox: Outbox, 
     assert len(door.got) == 2
     [late] = outbox.all(kind=NotificationKind.APPROVAL)
     assert late.state is NotificationState.OBSOLETE and "answered before" in late.reason
+
+
+def with_playbook(outbox: Outbox, door: Door, rule: NotificationRule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The playbook of the waiting plan, and a second receiver that no route names."""
+    monkeypatch.setenv("TEAM", f"json://127.0.0.1:{door.port}/team")
+    notifying = outbox.config.notifying
+    team = Receiver(name="team", urls=("env:TEAM",), timeout=timedelta(seconds=1))
+    book = Playbook(
+        name="isolate", description="", owner="bob", matchers=(), target_kind="instance", steps=(), notification=rule
+    )
+    outbox.config = replace(
+        outbox.config,
+        playbooks={book.name: book},
+        notifying=replace(notifying, receivers={**notifying.receivers, "team": team}),
+    )
+
+
+def live_through(outbox: Outbox) -> None:
+    """The plan waits, is approved, done, judged and put back."""
+    mitigation = waiting_plan(outbox)
+    outbox.round(timedelta(seconds=1))
+    for state, why in (
+        (MitigationState.APPLYING, "alice approved"),
+        (MitigationState.APPLIED, "every step is done"),
+        (MitigationState.INEFFECTIVE, "users were not helped"),
+        (MitigationState.UNDOING, "it was ineffective"),
+        (MitigationState.UNDONE, "checkout-2 serves again"),
+    ):
+        with outbox.store.writing() as tx:
+            mitigation = move(tx, mitigation, state, now=outbox.now, by="quell", why=why)
+        outbox.round(timedelta(seconds=1))
+
+
+def told_at(door: Door, path: str) -> list[str]:
+    both = zip(door.got, door.paths, strict=True)
+    return [got["title"].removesuffix(" (INC-1)") for got, where in both if urlsplit(where).path.startswith(path)]
+
+
+def test_a_playbook_says_who_hears_what_became_of_its_mitigations(
+    outbox: Outbox, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the routes, never instead of them: who is on call still hears of the approval."""
+    kinds = (NotificationKind.APPROVAL, NotificationKind.APPLIED, NotificationKind.UNDONE)
+    with_playbook(outbox, door, NotificationRule(to=("team",), kinds=kinds), monkeypatch)
+    outbox.alert(instance="checkout-2")
+    outbox.round(LATER)
+    live_through(outbox)
+    asked, *after = told_at(door, "/team")
+    assert asked.startswith("MAJOR Approve ")
+    assert [title.split(":")[0] for title in after] == ["MAJOR Applied", "MAJOR Undone"]
+    chat = told_at(door, f"/{SECRET}")
+    assert len(chat) == 2 and chat[1].startswith("MAJOR Approve ")
+    [undone] = [got for got in door.got if "Undone" in got["title"]]
+    assert "Now: MIT-1 is undone: checkout-2 serves again" in undone["message"]
+
+
+def test_without_a_name_the_routes_hear_of_the_kinds_that_the_playbook_asks_for(
+    outbox: Outbox, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_playbook(outbox, door, NotificationRule(kinds=(NotificationKind.INEFFECTIVE,)), monkeypatch)
+    outbox.alert(instance="checkout-2")
+    outbox.round(LATER)
+    live_through(outbox)
+    assert told_at(door, "/team") == []
+    assert [" ".join(title.split()[1:5]) for title in told_at(door, f"/{SECRET}")][2:] == ["It did not help:"]
+
+
+def test_a_playbook_that_says_nothing_is_told_as_ever(
+    outbox: Outbox, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_playbook(outbox, door, NotificationRule(), monkeypatch)
+    outbox.alert(instance="checkout-2")
+    outbox.round(LATER)
+    live_through(outbox)
+    assert {n.kind for n in outbox.all()} == {NotificationKind.OPENED, NotificationKind.APPROVAL}
+    assert len(door.got) == 2
 
 
 def test_stopped_sweeps_are_told_at_night_too(outbox: Outbox, door: Door) -> None:

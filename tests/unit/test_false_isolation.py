@@ -37,12 +37,29 @@ CHECKOUT = Service(
 WELL = Answered(status=200, seconds=0.004)
 
 
-def _unhelped(before: list[float], since: list[float], rule: RecoveryRule = RULE, limit: float | None = 0.02) -> str:
+def _unhelped(
+    before: list[float],
+    since: list[float],
+    rule: RecoveryRule = RULE,
+    limit: float | None = 0.02,
+    window: timedelta = timedelta(0),
+    idle: list[int] | None = None,
+) -> str:
     """`before` ends at the moment of the effect, `since` ends now."""
     worst = np.array([*before, *since])
     times = APPLIED.timestamp() - 5 * (len(before) - 1) + 5 * np.arange(len(worst))
     now = APPLIED + len(since) * STEP
-    return users_not_helped(rule, times, worst, limit=limit, step=STEP, applied_at=APPLIED, now=now)
+    return users_not_helped(
+        rule,
+        times,
+        worst,
+        limit=limit,
+        step=STEP,
+        applied_at=APPLIED,
+        now=now,
+        window=window,
+        idle=None if idle is None else np.array(idle, dtype=bool),
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,6 +82,54 @@ def test_users_tell_whether_the_isolation_was_needed(before: list[float], since:
     said = _unhelped(before, since)
     assert (expected in said) if expected else said == ""
     assert not said or "limit 0.02" in said
+
+
+def _looking_back(truth: list[float], window: int) -> list[float]:
+    """What a rate over so many samples shows of it."""
+    padded = [truth[0]] * (window - 1) + truth
+    return [float(np.mean(padded[n : n + window])) for n in range(len(truth))]
+
+
+@given(st.floats(0.05, 1), st.integers(1, 60), st.integers(1, 60), st.floats(0, 0.005))
+def test_a_signal_that_looks_back_never_speaks_against_an_isolation_that_helped(
+    level: float, window: int, bad: int, rest: float
+) -> None:
+    """With rate(...[5m]) the trouble is on the screen for five minutes after it is gone."""
+    truth = [rest] * 60 + [level] * bad + [rest] * 80
+    shown = _looking_back(truth, window)
+    before, since = shown[: 60 + bad], shown[60 + bad :]
+    for count in range(1, len(since) + 1):
+        assert "not helped" not in _unhelped(before[-24:], since[:count], window=window * STEP)
+
+
+def test_a_signal_that_looks_back_tells_when_it_has_forgotten_what_was_before() -> None:
+    window = timedelta(minutes=5)
+    assert _unhelped([0.3] * 24, [0.3] * 59, window=window) == ""
+    assert "not helped in 305 s" in _unhelped([0.3] * 24, [0.3] * 61, window=window)
+
+
+def test_users_who_were_never_outside_are_not_waited_for() -> None:
+    """The promise to a healthy server: it is back as soon as `hold` is over, however far the signal looks back."""
+    assert "never outside" in _unhelped([0.004] * 24, [0.004] * 3, window=timedelta(minutes=5))
+
+
+@pytest.mark.parametrize(
+    ("before", "since", "idle", "expected"),
+    [
+        pytest.param([NAN] * 4, [NAN] * 3, [1] * 7, "without traffic before, without traffic now", id="idle"),
+        pytest.param([0.0, NAN] * 2, [0.0, NAN, NAN], [1] * 7, "0 at worst before, without traffic now", id="sporadic"),
+        pytest.param([NAN] * 4, [NAN] * 3, [1] * 6 + [0], "", id="the last one is missing"),
+        pytest.param([NAN] * 4, [NAN] * 3, [0] * 4 + [1] * 3, "", id="nothing is known of before"),
+        pytest.param([0.3, NAN] * 2, [NAN] * 3, [1] * 7, "", id="outside before: nobody came back to be helped"),
+        pytest.param([NAN] * 4, [0.3] * 3, [1] * 7, "", id="the first who come are outside"),
+        pytest.param([NAN] * 4, [NAN] * 2, [1] * 6, "", id="too early"),
+    ],
+)
+def test_nobody_is_outside_where_nobody_asks_and_what_is_missing_is_never_that(
+    before: list[float], since: list[float], idle: list[int], expected: str
+) -> None:
+    said = _unhelped(before, since, idle=idle)
+    assert (expected in said) if expected else said == ""
 
 
 def test_a_preventive_playbook_and_a_missing_limit_tell_nothing() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from quell.gateway.alert_groups import AlertGroups
+from quell.gateway.chart_fetch import FRESH_FOR
 from quell.gateway.deps import ChartData
-from quell.gateway.main_chart import FRESH_FOR, MainChart
+from quell.gateway.main_chart import MainChart
 from quell.gateway.view import IncidentView
 from quell.incidents.errors import Unavailable
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity, incident_times

@@ -46,6 +46,39 @@ def test_an_improvement_that_peers_show_alike_is_not_ours(peers: dict[str, list[
     assert not said or (said.startswith("peers recovered alike: errors fell by 0.3, untouched peers (") and "%" in said)
 
 
+@pytest.mark.parametrize(
+    ("peer", "counts"),
+    [
+        pytest.param([NAN] * 3 + [0.3] * 3 + [0.0] * 3, True, id="three of six before"),
+        pytest.param([NAN] * 4 + [0.3] * 2 + [0.0] * 3, False, id="two of six before"),
+        pytest.param([0.3] * 6 + [NAN, 0.0, 0.0], False, id="two of three after"),
+        pytest.param([NAN, 0.3] * 3 + [0.0] * 3, True, id="every second one"),
+    ],
+)
+def test_a_peer_counts_with_three_samples_on_either_side(peer: list[float], *, counts: bool) -> None:
+    """Two samples are no level: a peer that has just been added, or was scraped once, must not take the credit away."""
+    assert bool(_alike(OWN, {"catalog": peer})) is counts
+
+
+@pytest.mark.parametrize(("there", "counts"), [(9, False), (10, True)])
+def test_of_a_long_trouble_a_peer_must_have_seen_half(there: int, *, counts: bool) -> None:
+    own = [0.3] * 20 + [0.0] * 3
+    assert bool(_alike(own, {"catalog": [NAN] * (20 - there) + [0.3] * there + [0.0] * 3})) is counts
+
+
+def test_where_there_are_fewer_moments_a_peer_must_have_seen_all_of_them() -> None:
+    """A trouble of two samples still has peers: else a recovery of everybody would be taken for ours."""
+    own = [0.0] * 4 + [0.3] * 2 + [0.0] * 3
+    assert _alike(own, {"catalog": own}) != ""
+    assert _alike(own, {"catalog": [0.0] * 4 + [NAN, 0.3] + [0.0] * 3}) == ""
+
+
+def test_a_peer_with_too_few_samples_is_no_peer_in_the_median_either() -> None:
+    few = [NAN] * 5 + [0.0] + [NAN] * 3
+    said = _alike(OWN, {"catalog": OWN, "few": few, "fewer": few})
+    assert "untouched peers (catalog)" in said
+
+
 def test_own_trouble_that_was_never_outside_cannot_be_compared() -> None:
     assert _alike([0.0] * 9, {"catalog": OWN}) == ""
 
