@@ -19,6 +19,7 @@ from prefect.states import Cancelled, Crashed
 
 from deployments.process_identity import is_gone
 
+_NAMELESS = timedelta(seconds=60)  # the sweeper says it before it claims, Prefect's process worker seconds later
 _GOING_ON = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -55,6 +56,11 @@ async def _going_on(client: PrefectClient, pool: str) -> list[FlowRun]:
 def _why_abandoned(run: FlowRun, now: datetime, longest: timedelta) -> str | None:
     if run.infrastructure_pid and is_gone(run.infrastructure_pid):
         return f"its process {run.infrastructure_pid} is dead"
-    if run.state is not None and now - run.state.timestamp > longest:
+    if run.state is None:
+        return None
+    since = now - run.state.timestamp
+    if not run.infrastructure_pid and run.state.type is StateType.PENDING and since > _NAMELESS:
+        return f"it was claimed {since.total_seconds():.0f} s ago, and no process has said that it runs it"
+    if since > longest:
         return f"it is {run.state.type.value.lower()} for more than {longest.total_seconds():.0f} s"
     return None

@@ -15,11 +15,12 @@ def is_gone(identity: str) -> bool:
 
     `host:process`, as Prefect's process worker writes it, is understood too.
     """
-    host, process, *start = identity.rsplit(":", 2) if identity.count(":") > 1 else identity.split(":")
+    host, _, rest = identity.partition(":")
+    process, _, start = rest.partition(":")
     if host != socket.gethostname() or not process.isdigit():
         return False
     now = _start_of(int(process))
-    return now is None or (bool(start) and start[0] != now)
+    return now is None or start not in ("", now)
 
 
 def _start_of(process: int) -> str | None:
