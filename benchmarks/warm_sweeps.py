@@ -101,7 +101,7 @@ def _figures(runs: Sequence[FlowRun], spent: Sequence[float]) -> dict[str, Any]:
         "done": done,
         "dropped": sum(run.state is not None and run.state.is_cancelled() for run in runs),
         "late_median": statistics.median(late) if late else None,
-        "late_p95": late[int(0.95 * (len(late) - 1))] if late else None,
+        "late_p95": late[round(0.95 * (len(late) - 1))] if late else None,
         "late_max": late[-1] if late else None,
         "cpu_per_run": spent[0] / done if done else None,
         "server_cpu_per_run": spent[1] / done if done else None,

@@ -27,7 +27,7 @@ _SCHEDULING_PROOF_SECONDS = 45
 
 
 def server_environment(port: int, home: Path) -> dict[str, str]:
-    """What server, worker and responder share: the API's address, a home of their own, and no calls to outside."""
+    """What server, workers and responder share: the API's address, a home of their own, and no calls to outside."""
     url = f"http://127.0.0.1:{port}"
     return {
         "PREFECT_HOME": str(home.resolve()),

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseWorker, BaseWorkerRes
 
 from deployments.abandoned_runs import end_abandoned
 from deployments.config_folder import ConfigFolder
+from deployments.due_runs import due_at, superseded
 from deployments.process_identity import own_identity
 from deployments.work_pool import POOL, SWEEP_POOL, SWEEPER_TYPE
 from flows.detection import detection_sweep
@@ -43,6 +44,7 @@ _SEEN_AHEAD_SECONDS = 2  # more than one poll, so that every run is known before
 _DRAIN_SECONDS = 6.0  # the supervisor kills after eight
 _OVERDUE = timedelta(seconds=30)  # a thread that Prefect's timeout could not end by then cannot be ended
 _LONGEST_RUN = timedelta(minutes=30)  # of a flow without a timeout
+_SUPERSEDED = "a later run of this deployment was due as well"
 _STUCK = 70  # exit code: the supervisor starts a new process
 
 
@@ -84,10 +86,26 @@ class Sweeper(BaseWorker[BaseJobConfiguration, Any, BaseWorkerResult]):
         await self._run_claimed(await self._flow_of(flow_run), flow_run)
         return BaseWorkerResult(identifier=self.identity, status_code=0)
 
-    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
-        """The newest first: of the runs that pile up in an outage one gets the slot, and the others are dropped."""
-        found = await super()._get_scheduled_flow_runs()
-        return sorted(found, key=lambda one: _due(one.flow_run), reverse=True)
+    async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
+        """Take only the last of the runs that piled up in an outage; the slot would be refused to the others anyway."""
+        old = superseded([one.flow_run for one in flow_run_response], time.time()) - self._submitting_flow_run_ids
+        if old and self._runs_task_group is not None:
+            self._submitting_flow_run_ids |= old
+            self._runs_task_group.start_soon(self._drop, old)
+        return await super()._submit_scheduled_flow_runs(
+            [one for one in flow_run_response if one.flow_run.id not in old]
+        )
+
+    async def _drop(self, ids: Set[UUID]) -> None:
+        """One after the other: an hour of them at once would keep Prefect's server from the run that counts."""
+        for id in ids:
+            try:
+                if not self._stopping.is_set():
+                    await self.client.set_flow_run_state(id, Cancelled(message=_SUPERSEDED))
+            except (httpx.HTTPError, PrefectException) as error:
+                _LOG.info("late run %s could not be dropped, the next poll tries again: %s", id, error)
+            finally:
+                self._submitting_flow_run_ids.discard(id)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Prepare a run, claim it at its moment and not before, and run it.
@@ -141,7 +159,7 @@ class Sweeper(BaseWorker[BaseJobConfiguration, Any, BaseWorkerResult]):
             await self._give_up(flow_run, f"it did not end within {allowed.total_seconds():.0f} s")
 
     async def _wait_for(self, flow_run: FlowRun) -> None:
-        with anyio.move_on_after(max(_due(flow_run) - time.time(), 0.0)):
+        with anyio.move_on_after(max(due_at(flow_run) - time.time(), 0.0)):
             await self._stopping.wait()
 
     async def _end_if_cancelling(self, flow_run: FlowRun) -> None:
@@ -170,11 +188,6 @@ class Sweeper(BaseWorker[BaseJobConfiguration, Any, BaseWorkerResult]):
         with anyio.move_on_after(5):
             await self._propose_crashed_state(flow_run, reason)
         _exit(_STUCK)
-
-
-def _due(flow_run: FlowRun) -> float:
-    due = flow_run.next_scheduled_start_time or flow_run.expected_start_time
-    return due.timestamp() if due else 0.0
 
 
 def longest_run(flow: Flow[..., Any]) -> timedelta:

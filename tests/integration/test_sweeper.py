@@ -227,6 +227,19 @@ def test_after_a_kill_in_the_middle_of_a_sweep_the_next_process_frees_its_slot_a
         assert state.is_crashed() and str(state.message) == f"its process {run.infrastructure_pid} is dead"
 
 
+def test_of_the_runs_that_piled_up_only_the_last_one_runs(ground: Ground) -> None:
+    """Each of them costs Prefect's server several requests, and the one that counts would wait for all of them."""
+    since = now()
+    ground.wait_for("three late runs", lambda: now() > since + timedelta(seconds=4 * EVERY) or None)
+    late = [run.id for run in ground.sweeps("SCHEDULED", since=since) if (run.expected_start_time or since) < now()]
+    assert len(late) >= 3
+    with ground.sweeper():
+        states = [ground.final(run) for run in late]
+        assert {str(state.message) for state in states[:-1]} == {"a later run of this deployment was due as well"}
+        assert all(state.is_cancelled() for state in states[:-1])
+        ground.one_sweep("COMPLETED", since=now() - timedelta(seconds=EVERY))
+
+
 def test_a_sweep_that_somebody_cancels_ends_cancelled_and_the_next_one_runs(ground: Ground) -> None:
     ground.metrics.pause_seconds = 2.0
     with ground.sweeper():
