@@ -1,9 +1,11 @@
 """Runs that say they go on although their process is dead: they hold their deployment's slot until somebody ends them.
 
-Prefect frees the slot of a dead process when its lease runs out, five minutes later, and leaves the run as it is.
+Prefect frees the slot of a dead process when its lease runs out, six minutes later, and leaves the run as it is.
 """
 
+from collections.abc import Set
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -23,14 +25,18 @@ _NAMELESS = timedelta(seconds=60)  # the sweeper says it before it claims, Prefe
 _GOING_ON = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
-async def end_abandoned(client: PrefectClient, pool: str, longest: timedelta) -> list[str]:
+async def end_abandoned(client: PrefectClient, pool: str, longest: timedelta, lost: Set[UUID]) -> list[str]:
     """Set the pool's runs of dead processes Crashed, or Cancelled where somebody had asked for that; a sentence each.
 
-    What another machine runs is left alone until `longest` is over, which no living sweeper lets a run last.
+    `lost` are runs that this process gave up without having told Prefect. What another machine runs is left alone until
+    `longest` is over, which no living sweeper lets a run last.
     """
     said: list[str] = []
     for run in await _going_on(client, pool):
-        reason = _why_abandoned(run, datetime.now(UTC), longest)
+        if run.id in lost:
+            reason = "its process lost the connection to Prefect's server while it ran"
+        else:
+            reason = _why_abandoned(run, datetime.now(UTC), longest)
         if reason is None:
             continue
         is_cancelling = run.state is not None and run.state.type is StateType.CANCELLING

@@ -60,6 +60,7 @@ class Sweeper(BaseWorker[BaseJobConfiguration, Any, BaseWorkerResult]):
         self._flows = flows
         self._config = ConfigFolder()
         self._running: dict[UUID, FlowRun] = {}
+        self._lost: set[UUID] = set()  # claimed, and Prefect could not be told how they ended
         self._stopping = anyio.Event()
 
     async def serve(self) -> None:
@@ -118,7 +119,10 @@ class Sweeper(BaseWorker[BaseJobConfiguration, Any, BaseWorkerResult]):
             flow = await self._flow_of(flow_run)
             await self.client.update_flow_run(flow_run.id, infrastructure_pid=self.identity)
             await self._wait_for(flow_run)
-            if not self._stopping.is_set() and await self._propose_pending_state(flow_run):
+            if self._stopping.is_set():
+                return
+            self._lost.add(flow_run.id)  # until Prefect is known to know how it ended
+            if await self._propose_pending_state(flow_run):
                 await self._run_claimed(flow, flow_run)
         except Refused as error:
             await self._propose_crashed_state(flow_run, str(error))
@@ -148,6 +152,7 @@ class Sweeper(BaseWorker[BaseJobConfiguration, Any, BaseWorkerResult]):
         try:
             await self._run_in_thread(flow, await self.client.read_flow_run(flow_run.id))
             await self._end_if_cancelling(flow_run)
+            self._lost.discard(flow_run.id)
         finally:
             self._running.pop(flow_run.id)
 
@@ -170,8 +175,10 @@ class Sweeper(BaseWorker[BaseJobConfiguration, Any, BaseWorkerResult]):
 
     async def _settle(self) -> None:
         longest = max(map(longest_run, self._flows.values())) + 2 * _OVERDUE
-        for sentence in await end_abandoned(self.client, self._work_pool_name, longest):
+        lost = self._lost - self._submitting_flow_run_ids
+        for sentence in await end_abandoned(self.client, self._work_pool_name, longest, lost):
             _LOG.warning("%s", sentence)
+        self._lost -= lost
 
     async def _drain(self) -> None:
         with anyio.move_on_after(_DRAIN_SECONDS) as late:

@@ -35,7 +35,7 @@ from tasks.detection import SWEEP
 from tasks.resources import CONFIG_VARIABLE, DATA_VARIABLE
 from tests.slow_metrics import SlowMetrics, slow_metrics
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # a server comes up, and a process for each test
 EVERY = 3
 T = TypeVar("T")
 SIGNALS = "signals:\n  errors: {kind: error_ratio, unit: ratio, step: 1s, query: up}\n"
@@ -50,7 +50,7 @@ class Ground:
     folder: Path
     metrics: SlowMetrics
 
-    def wait_for(self, what: str, ask: Callable[[], T | None], within: float = 60) -> T:
+    def wait_for(self, what: str, ask: Callable[[], T | None], within: float = 120) -> T:
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             answer = ask()
@@ -69,7 +69,7 @@ class Ground:
         found = self.client.read_flow_runs(deployment_filter=named, flow_run_filter=wanted, limit=200)
         return sorted(found, key=lambda run: run.expected_start_time or since)
 
-    def one_sweep(self, *states: str, since: datetime, within: float = 60) -> FlowRun:
+    def one_sweep(self, *states: str, since: datetime, within: float = 120) -> FlowRun:
         def found() -> FlowRun | None:
             return next(iter(self.sweeps(*states, since=since)), None)
 
@@ -80,7 +80,7 @@ class Ground:
         assert state is not None
         return state
 
-    def final(self, run: UUID, within: float = 60) -> State[Any]:
+    def final(self, run: UUID, within: float = 120) -> State[Any]:
         return self.wait_for("the run's end", lambda: ((s := self.state(run)).is_final() and s) or None, within)
 
     @contextmanager
@@ -213,7 +213,7 @@ def test_a_stopped_sweeper_lets_its_sweep_end_and_takes_no_further_one(ground: G
 
 
 def test_after_a_kill_in_the_middle_of_a_sweep_the_next_process_frees_its_slot_and_sweeps(ground: Ground) -> None:
-    """Prefect would drop every sweep for five minutes: the dead run holds the deployment's only slot."""
+    """Prefect would drop every sweep for six minutes: the dead run holds the deployment's only slot."""
     ground.metrics.pause_seconds = 20.0
     with ground.sweeper() as process:
         run = ground.one_sweep("RUNNING", since=now())
@@ -318,6 +318,37 @@ def test_a_thread_that_nothing_can_end_ends_the_process(ground: Ground) -> None:
         assert process.wait(60) == 70
     state = ground.state(run.id)
     assert state.is_crashed() and "did not end within" in str(state.message)
+    client.delete_deployment(deployment)
+
+
+_LOST = """
+import anyio, httpx
+from prefect import flow
+import deployments.sweeper as module
+
+@flow
+def lost():
+    pass
+
+def away(*_):
+    raise httpx.ConnectError("Prefect's server is away")
+
+module._run = away
+module._SETTLE_SECONDS = 1.0
+anyio.run(module.Sweeper({"lost": lost}).serve)
+"""
+
+
+def test_a_run_that_lost_prefects_server_is_ended_once_the_server_is_back(ground: Ground) -> None:
+    """Its process lives on, so nothing else would ever call it dead, and its slot would be taken for six minutes."""
+    client = ground.client
+    deployment = client.create_deployment(
+        client.create_flow(mitigate), "lost", entrypoint="lost", work_pool_name=SWEEP_POOL
+    )
+    run = client.create_flow_run_from_deployment(deployment)
+    with ground.sweeper(sys.executable, "-c", _LOST):
+        state = ground.final(run.id)
+        assert state.is_crashed() and "lost the connection to Prefect's server" in str(state.message)
     client.delete_deployment(deployment)
 
 
