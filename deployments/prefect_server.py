@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.run_forms import choices_of, offer
 from deployments.supervisor import Program
-from deployments.work_pool import POOL, TEMPLATE_FILE
+from deployments.work_pool import POOL, TEMPLATE_FILE, create_sweep_pool, restore_template
 from quell.config.config import Config
 from quell.incidents.errors import Unavailable
 
@@ -27,7 +27,7 @@ _SCHEDULING_PROOF_SECONDS = 45
 
 
 def server_environment(port: int, home: Path) -> dict[str, str]:
-    """What server, worker and responder share: the API's address, a home of their own, and no calls to outside."""
+    """What server, workers and responder share: the API's address, a home of their own, and no calls to outside."""
     url = f"http://127.0.0.1:{port}"
     return {
         "PREFECT_HOME": str(home.resolve()),
@@ -66,6 +66,11 @@ def worker_program(env: Mapping[str, str]) -> Program:
     )
 
 
+def sweeper_program(env: Mapping[str, str]) -> Program:
+    """The worker of the pool for sweeps, which runs them in its own process."""
+    return Program(name="sweeper", command=[sys.executable, "-m", "deployments.sweeper"], env=env)
+
+
 def is_healthy(api_url: str) -> bool:
     """Whether the API answers its health check now."""
     try:
@@ -75,12 +80,12 @@ def is_healthy(api_url: str) -> bool:
 
 
 def register(config: Config, env: Mapping[str, str]) -> None:
-    """Create the work pool and all deployments of prefect.yaml, then set schedules and forms by the configuration.
+    """Create the work pools and all deployments of prefect.yaml, then set schedules and forms by the configuration.
 
     Raises Unavailable with Prefect's own words when it refuses.
     """
     full = {**os.environ, **env, "QUELL_HOME": str(Path.cwd())}
-    create_pool(full)
+    create_pools(full)
     with as_file(files("deployments") / "prefect.yaml") as path:
         _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(path)], full)
     with _client(env) as client:
@@ -89,11 +94,14 @@ def register(config: Config, env: Mapping[str, str]) -> None:
         offer(client, choices_of(config))
 
 
-def create_pool(env: Mapping[str, str]) -> None:
-    """Create the work pool, or give it its template back."""
+def create_pools(env: Mapping[str, str]) -> None:
+    """Create the work pools, or give them their template back."""
     with as_file(TEMPLATE_FILE) as path:
         template = ["--base-job-template", str(path)]
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite", *template], env)
+    with _client(env) as client:
+        create_sweep_pool(client)
+        restore_template(client)
 
 
 def prove_scheduling(env: Mapping[str, str]) -> None:

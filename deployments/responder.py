@@ -193,7 +193,7 @@ class Responder:
             _LOG.info("the forms in Prefect could not be brought up to date: %s", error)
 
     def watch(self) -> None:
-        """Notice when sweeps stop: they depend on Prefect's server and worker, this process does not."""
+        """Notice when sweeps stop: they depend on Prefect's server and the sweeper, this process does not."""
         now = self.res.clock()
         if now - self.watched_at < _WATCH_EVERY:
             return

@@ -96,17 +96,21 @@ class Supervisor:
 
     def stop(self) -> None:
         """SIGTERM to each, last started first; what a process leaves behind after the grace time is killed."""
-        for running in reversed(list(self._running.values())):
-            family = _descendants(running.process.pid)
-            if running.process.poll() is None:
-                running.process.terminate()
-                try:
-                    running.process.wait(_GRACE_SECONDS)
-                except subprocess.TimeoutExpired:
-                    running.process.kill()
-                    running.process.wait()
-            _end(family)
-        self._running.clear()
+        for name in reversed(list(self._running)):
+            self.stop_one(name)
+
+    def stop_one(self, name: str) -> None:
+        """The same with one program, which is not started again."""
+        running = self._running.pop(name)
+        family = _descendants(running.process.pid)
+        if running.process.poll() is None:
+            running.process.terminate()
+            try:
+                running.process.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                running.process.kill()
+                running.process.wait()
+        _end(family)
 
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
         with self._log(program.name).open("ab") as log:

@@ -87,7 +87,7 @@ def up(
     config: ConfigOption = DEFAULT_FOLDER,
     data: Annotated[Path, typer.Option(help="Folder for the Prefect server's database and for logs.")] = Path(".quell"),
 ) -> None:
-    """Start everything: Prefect server, deployments, worker, responder, gateway."""
+    """Start everything: Prefect server, deployments, worker, sweeper, responder, gateway."""
     from deployments.cli.up import up as start
 
     start(config, data)

@@ -18,6 +18,7 @@ from deployments.prefect_server import (
     register,
     server_environment,
     server_program,
+    sweeper_program,
     worker_program,
 )
 from deployments.supervisor import Program, Supervisor
@@ -63,6 +64,7 @@ def _start_all(
         ("gateway", gateway_program(config, env)),
         ("deployments", None),
         ("worker", worker_program(env)),
+        ("sweeper", sweeper_program(env)),
         ("responder", Program(name="responder", command=[sys.executable, "-m", "deployments.responder"], env=env)),
     ]
     for title, program in steps:

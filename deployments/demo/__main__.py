@@ -96,7 +96,7 @@ def _drive(
             raise StepMissing(f"quell up ended with {up.returncode}:\n{log.read_text()[-2000:]}")
         return "Quell is up" in log.read_text()
 
-    account.say("quell up: Prefect server, deployments, worker, responder, gateway")
+    account.say("quell up: Prefect server, deployments, worker, sweeper, responder, gateway")
     account.wait_for("quell up", quell_is_up, within=_UP_SECONDS)
     account.say(f"Prefect UI {os.environ['PREFECT_UI_URL']}   incidents {config.gateway_url}/")
     httpx.get(f"{config.gateway_url}/readyz", timeout=5).raise_for_status()

@@ -20,7 +20,7 @@ from prefect.testing.utilities import prefect_test_harness
 from prefect.workers.process import ProcessJobConfiguration
 
 import tasks.mitigation
-from deployments.prefect_server import create_pool
+from deployments.prefect_server import create_pools
 from deployments.run_forms import choices_of, offer
 from deployments.work_pool import POOL, restore_template
 from flows.response import mitigate, release
@@ -36,7 +36,7 @@ ASKED = {**GIVEN, "requested_by": "carol", "dry_run": False}
 def client() -> Iterator[SyncPrefectClient]:
     """A Prefect server with the pool and the deployments as `quell up` registers them."""
     with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
-        create_pool({"PREFECT_API_URL": api(), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())})
+        create_pools({"PREFECT_API_URL": api(), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())})
         for flow in (mitigate, release):
             client.create_deployment(client.create_flow(flow), flow.name, work_pool_name=POOL)
         yield client

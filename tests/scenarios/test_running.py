@@ -56,6 +56,19 @@ def test_every_deployment_of_the_design_is_registered(running_quell: Any) -> Non
     assert found["detection-sweep"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
 
+def test_a_killed_sweeper_comes_back_and_sweeps(running_quell: Any) -> None:
+    """The sweep that it was in the middle of holds the deployment's only slot until the new process ends it."""
+    pid = int(re.search(r"sweeper +process (\d+)", running_quell.log.read_text()).group(1))
+    os.kill(pid, signal.SIGKILL)
+
+    def swept() -> bool:
+        done = runs_of(running_quell, "detection-sweep", "COMPLETED")
+        return any(str(run["infrastructure_pid"]).split(":")[1:2] not in ([], [str(pid)]) for run in done)
+
+    assert running_quell.wait_for("a sweep of the new process", swept, within=90)
+    assert "starting it again in 1 s" in running_quell.log.read_text().replace("\n", "")
+
+
 def test_a_killed_responder_comes_back_and_answers_what_came_in_meanwhile(running_quell: Any) -> None:
     """Acknowledged means durable: the alert is taken by the gateway while nobody is there to answer it."""
     pid = int(re.search(r"responder +process (\d+)", running_quell.log.read_text()).group(1))

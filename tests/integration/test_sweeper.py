@@ -1,0 +1,363 @@
+"""The sweeper on a real Prefect server, with the deployments and schedules that `quell up` registers."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling
+
+from deployments.prefect_server import register, server_environment, server_program
+from deployments.supervisor import Supervisor
+from deployments.work_pool import SWEEP_POOL, restore_template
+from flows.response import mitigate
+from quell.adapters.store.sql import SqlStore
+from quell.config.load import load_config
+from tasks.detection import SWEEP
+from tasks.resources import CONFIG_VARIABLE, DATA_VARIABLE
+from tests.slow_metrics import SlowMetrics, slow_metrics
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # a server comes up, and a process for each test
+EVERY = 3
+T = TypeVar("T")
+SIGNALS = "signals:\n  errors: {kind: error_ratio, unit: ratio, step: 1s, query: up}\n"
+
+
+@dataclass
+class Ground:
+    """Prefect's server with Quell's deployments, and a metric server that decides how long a sweep takes."""
+
+    client: SyncPrefectClient
+    env: dict[str, str]
+    folder: Path
+    metrics: SlowMetrics
+
+    def wait_for(self, what: str, ask: Callable[[], T | None], within: float = 120) -> T:
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            answer = ask()
+            if answer is not None and answer is not False:
+                return answer
+            time.sleep(0.1)
+        log = (self.folder / "sweeper.log").read_text()[-4000:]
+        pytest.fail(f"{what}: not within {within} s; the sweeper said:\n{log}")
+
+    def sweeps(self, *states: str, since: datetime) -> list[FlowRun]:
+        """Scheduled for `since` or later, oldest first."""
+        named = DeploymentFilter(name=DeploymentFilterName(any_=["detection-sweep"]))
+        wanted = FlowRunFilter.model_validate(
+            {"expected_start_time": {"after_": since}, "state": {"type": {"any_": list(states)}}}
+        )
+        found = self.client.read_flow_runs(deployment_filter=named, flow_run_filter=wanted, limit=200)
+        return sorted(found, key=lambda run: run.expected_start_time or since)
+
+    def one_sweep(self, *states: str, since: datetime, within: float = 120) -> FlowRun:
+        def found() -> FlowRun | None:
+            return next(iter(self.sweeps(*states, since=since)), None)
+
+        return self.wait_for(f"a sweep that is {' or '.join(states)}", found, within)
+
+    def state(self, run: UUID) -> State[Any]:
+        state = self.client.read_flow_run(run).state
+        assert state is not None
+        return state
+
+    def final(self, run: UUID, within: float = 120) -> State[Any]:
+        return self.wait_for("the run's end", lambda: ((s := self.state(run)).is_final() and s) or None, within)
+
+    @contextmanager
+    def sweeper(self, *command: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """A sweeper process as the supervisor would start it; ended by its id."""
+        with (self.folder / "sweeper.log").open("ab") as log:
+            process = subprocess.Popen(
+                command or (sys.executable, "-m", "deployments.sweeper"),
+                env={**os.environ, **self.env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    folder = tmp_path_factory.mktemp("sweeper")
+    with slow_metrics() as metrics, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+        probe.close()
+        env = server_environment(port, folder / "prefect")
+        env |= {CONFIG_VARIABLE: str(folder / "config"), DATA_VARIABLE: str(folder / "data")}
+        _write_config(folder, metrics.url)
+        supervisor = Supervisor(folder / "logs", print)
+        changed: dict[Any, Any] = {PREFECT_API_URL: env["PREFECT_API_URL"]}
+        try:
+            supervisor.start(server_program(port, env))
+            register(load_config(folder / "config"), env)
+            with temporary_settings(changed), get_client(sync_client=True) as client:
+                yield Ground(client, env, folder, metrics)
+        finally:
+            supervisor.stop()
+
+
+@pytest.fixture
+def ground(server: Ground) -> Iterator[Ground]:
+    server.metrics.pause_seconds = 0.0
+    (server.folder / "sweeper.log").write_text("")
+    yield server
+    (server.folder / "config" / "signals.yaml").write_text(SIGNALS)
+
+
+def _write_config(folder: Path, metrics: str) -> None:
+    config = folder / "config"
+    config.mkdir()
+    lines = f'[connections]\nstore = "sqlite:///{folder}/record.db"\nprometheus = "{metrics}"\n'
+    (config / "quell.toml").write_text(f'{lines}[intervals]\nsweep = "{EVERY}s"\n')
+    (config / "services.yaml").write_text("services:\n  shop: {team: t}\n")
+    (config / "signals.yaml").write_text(SIGNALS)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def late_seconds(run: FlowRun) -> float:
+    assert run.start_time and run.expected_start_time
+    return (run.start_time - run.expected_start_time).total_seconds()
+
+
+def test_scheduled_sweeps_begin_at_their_time_and_in_one_process(ground: Ground) -> None:
+    """A process of its own costs each of them two seconds before it begins."""
+    with ground.sweeper() as process:
+        ground.one_sweep("COMPLETED", since=now())
+        since = now() + timedelta(seconds=EVERY)
+        ground.wait_for("three sweeps", lambda: len(ground.sweeps("COMPLETED", since=since)) >= 3 or None)
+        runs = ground.sweeps("COMPLETED", since=since)[:3]
+        assert sorted(map(late_seconds, runs))[1] < 1.5, [late_seconds(run) for run in runs]
+        assert min(map(late_seconds, runs)) > -0.1, "none is judged before its time"
+        assert {str(run.infrastructure_pid).split(":")[1] for run in runs} == {str(process.pid)}
+        assert Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text() == ""
+        run = ground.client.create_flow_run_from_deployment(
+            ground.client.read_deployment_by_name("reconcile/reconcile").id
+        )
+        assert ground.final(run.id).is_completed(), "reconcile runs there too"
+
+
+def test_what_is_not_on_the_list_is_refused_with_the_reason(ground: Ground) -> None:
+    """Whoever may register deployments must not reach a process that holds the store open."""
+    client = ground.client
+    foreign = client.create_deployment(
+        client.create_flow(mitigate), "foreign", entrypoint="os.system", work_pool_name=SWEEP_POOL
+    )
+    run = client.create_flow_run_from_deployment(foreign)
+    with ground.sweeper():
+        state = ground.final(run.id)
+        assert state.is_crashed() and "entrypoint os.system does not run in pool quell-sweeps" in str(state.message)
+        assert "flows.detection.detection_sweep, flows.upkeep.reconcile" in str(state.message)
+        assert ground.one_sweep("COMPLETED", since=now()), "and the sweeps go on"
+    client.delete_deployment(foreign)
+
+
+@pytest.mark.parametrize("variables", [{"command": "id"}, {"env": {"LD_PRELOAD": "/tmp/x.so"}}, {"working_dir": "/"}])
+def test_job_variables_are_refused(ground: Ground, variables: dict[str, Any]) -> None:
+    api = ground.env["PREFECT_API_URL"]
+    id = ground.client.read_deployment_by_name("detection-sweep/detection-sweep").id
+    body = {"job_variables": variables}
+    answer = httpx.post(f"{api}/deployments/{id}/create_flow_run", json=body, timeout=30)
+    assert answer.status_code == 422 and "Additional properties are not allowed" in answer.text, answer.text
+
+
+def test_the_pool_gets_its_template_back(ground: Ground) -> None:
+    assert not restore_template(ground.client)
+    variables = {"type": "object", "properties": {"command": {"type": "string"}}}
+    template = {"job_configuration": {"command": "{{ command }}"}, "variables": variables}
+    address = f"{ground.env['PREFECT_API_URL']}/work_pools/{SWEEP_POOL}"
+    assert httpx.patch(address, json={"base_job_template": template}, timeout=30).is_success
+    assert restore_template(ground.client) and not restore_template(ground.client)
+
+
+def test_a_stopped_sweeper_lets_its_sweep_end_and_takes_no_further_one(ground: Ground) -> None:
+    ground.metrics.pause_seconds = 2.0
+    with ground.sweeper() as process:
+        run = ground.one_sweep("RUNNING", since=now())
+        process.terminate()
+        assert process.wait(10) == 0
+        assert ground.state(run.id).is_completed()
+        assert ground.sweeps("PENDING", "RUNNING", since=now() - timedelta(minutes=1)) == []
+
+
+def test_after_a_kill_in_the_middle_of_a_sweep_the_next_process_frees_its_slot_and_sweeps(ground: Ground) -> None:
+    """Prefect would drop every sweep for six minutes: the dead run holds the deployment's only slot."""
+    ground.metrics.pause_seconds = 20.0
+    with ground.sweeper() as process:
+        run = ground.one_sweep("RUNNING", since=now())
+        process.kill()
+        process.wait()
+    ground.metrics.pause_seconds = 0.0
+    assert ground.state(run.id).is_running(), "nobody has noticed yet"
+    with ground.sweeper():
+        ground.one_sweep("COMPLETED", since=now(), within=40)
+        state = ground.state(run.id)
+        assert state.is_crashed() and str(state.message) == f"its process {run.infrastructure_pid} is dead"
+
+
+def test_of_the_runs_that_piled_up_only_the_last_one_runs(ground: Ground) -> None:
+    """Each of them costs Prefect's server several requests, and the one that counts would wait for all of them."""
+    since = now()
+    ground.wait_for("three late runs", lambda: now() > since + timedelta(seconds=4 * EVERY) or None)
+    late = [run.id for run in ground.sweeps("SCHEDULED", since=since) if (run.expected_start_time or since) < now()]
+    assert len(late) >= 3
+    with ground.sweeper():
+        states = [ground.final(run) for run in late]
+        assert {str(state.message) for state in states[:-1]} == {"a later run of this deployment was due as well"}
+        assert all(state.is_cancelled() for state in states[:-1])
+        ground.one_sweep("COMPLETED", since=now() - timedelta(seconds=EVERY))
+
+
+def test_a_sweep_that_somebody_cancels_ends_cancelled_and_the_next_one_runs(ground: Ground) -> None:
+    ground.metrics.pause_seconds = 2.0
+    with ground.sweeper():
+        run = ground.one_sweep("RUNNING", since=now())
+        ground.client.set_flow_run_state(run.id, Cancelling())
+        ground.metrics.pause_seconds = 0.0
+        assert ground.final(run.id).is_cancelled()
+        ground.one_sweep("COMPLETED", since=now())
+
+
+def test_a_changed_configuration_counts_from_the_next_sweep_on(ground: Ground) -> None:
+    """A process for each sweep read the files anew each time; nobody should have to restart Quell now."""
+    file, store = ground.folder / "config" / "signals.yaml", SqlStore(f"sqlite:///{ground.folder}/record.db")
+
+    def signals() -> int | None:
+        with store.reading() as tx:
+            kept = tx.documents.get(SWEEP)
+        return kept.body["signals"] if kept else None
+
+    with ground.sweeper():
+        ground.one_sweep("COMPLETED", since=now())
+        assert signals() == 1
+        file.write_text(SIGNALS + SIGNALS.removeprefix("signals:\n").replace("errors", "more"))
+        ground.wait_for("a sweep of two signals", lambda: signals() == 2)
+        file.write_text("signals: [")
+        failed = ground.one_sweep("FAILED", since=now())
+        assert "signals.yaml" in str(ground.state(failed.id).message)
+        file.write_text(SIGNALS)
+        ground.wait_for("a sweep of one signal", lambda: signals() == 1)
+    store.close()
+
+
+def test_a_flows_own_timeout_ends_it_in_a_thread_too(ground: Ground) -> None:
+    """In a main thread Prefect uses an alarm, in another one it has to raise from outside."""
+
+    @flow(name="endless", timeout_seconds=0.5)
+    def endless() -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def in_thread() -> Any:
+        changed: dict[Any, Any] = {PREFECT_API_URL: ground.env["PREFECT_API_URL"]}
+        with temporary_settings(changed):
+            return run_flow(endless, return_type="state")
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        state = pool.submit(in_thread).result(timeout=60)
+    assert state.is_failed() and state.name == "TimedOut"
+
+
+_STUCK = """
+import time
+from datetime import timedelta
+import anyio
+from prefect import flow
+import deployments.sweeper as module
+
+@flow(timeout_seconds=0.5)
+def stuck():
+    time.sleep(60)
+
+module._OVERDUE = timedelta(seconds=1)
+anyio.run(module.Sweeper({"stuck": stuck}).serve)
+"""
+
+
+def test_a_thread_that_nothing_can_end_ends_the_process(ground: Ground) -> None:
+    """A call that hangs in C ignores Prefect's timeout; the slot would be held for as long as the process lives."""
+    client = ground.client
+    deployment = client.create_deployment(
+        client.create_flow(mitigate), "stuck", entrypoint="stuck", work_pool_name=SWEEP_POOL
+    )
+    run = client.create_flow_run_from_deployment(deployment)
+    with ground.sweeper(sys.executable, "-c", _STUCK) as process:
+        assert process.wait(60) == 70
+    state = ground.state(run.id)
+    assert state.is_crashed() and "did not end within" in str(state.message)
+    client.delete_deployment(deployment)
+
+
+_LOST = """
+import anyio, httpx
+from prefect import flow
+import deployments.sweeper as module
+
+@flow
+def lost():
+    pass
+
+def away(*_):
+    raise httpx.ConnectError("Prefect's server is away")
+
+module._run = away
+module._SETTLE_SECONDS = 1.0
+anyio.run(module.Sweeper({"lost": lost}).serve)
+"""
+
+
+def test_a_run_that_lost_prefects_server_is_ended_once_the_server_is_back(ground: Ground) -> None:
+    """Its process lives on, so nothing else would ever call it dead, and its slot would be taken for six minutes."""
+    client = ground.client
+    deployment = client.create_deployment(
+        client.create_flow(mitigate), "lost", entrypoint="lost", work_pool_name=SWEEP_POOL
+    )
+    run = client.create_flow_run_from_deployment(deployment)
+    with ground.sweeper(sys.executable, "-c", _LOST):
+        state = ground.final(run.id)
+        assert state.is_crashed() and "lost the connection to Prefect's server" in str(state.message)
+    client.delete_deployment(deployment)
+
+
+def test_what_is_over_is_not_called_abandoned(ground: Ground) -> None:
+    """The same process number on this machine may belong to somebody else by now; a run that ended stays as it is."""
+    with ground.sweeper() as process:
+        run = ground.one_sweep("COMPLETED", since=now())
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with ground.sweeper():
+        ground.one_sweep("COMPLETED", since=now())
+    assert ground.state(run.id).is_completed()
