@@ -24,7 +24,7 @@ from tasks.resources import Resources
 PATIENCE = timedelta(seconds=1)  # how long a question waits for its chart
 _SHORTEST, _LONGEST = timedelta(minutes=30), timedelta(hours=1)
 _BEFORE_ONSET = timedelta(minutes=10)
-_MOST_POINTS = 240
+_MOST_POINTS = 160
 _SIZE = {"width": 480, "height": 140}  # as wide as Prefect's dialog, and low: the form must stay above the fold
 
 
