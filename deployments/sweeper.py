@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Set
 from datetime import timedelta
@@ -41,7 +42,7 @@ _ALLOWED: tuple[Any, ...] = (detection_sweep, reconcile)
 FLOWS: Mapping[str, Flow[..., Any]] = {f"{flow.fn.__module__}.{flow.fn.__name__}": flow for flow in _ALLOWED}
 _POLL_SECONDS, _HEARTBEAT_SECONDS, _SETTLE_SECONDS = 1.0, 30.0, 30.0
 _SEEN_AHEAD_SECONDS = 2  # more than one poll, so that every run is known before its moment
-_DRAIN_SECONDS = 6.0  # the supervisor kills after eight
+_DRAIN_SECONDS, _STOP_SECONDS = 6.0, 7.5  # for the running sweep, for everything; the supervisor kills after eight
 _OVERDUE = timedelta(seconds=30)  # a thread that Prefect's timeout could not end by then cannot be ended
 _LONGEST_RUN = timedelta(minutes=30)  # of a flow without a timeout
 _SUPERSEDED = "a later run of this deployment was due as well"
@@ -70,6 +71,7 @@ class Sweeper(BaseWorker[BaseJobConfiguration, Any, BaseWorkerResult]):
             loops.start_soon(_every, _HEARTBEAT_SECONDS, self.sync_with_backend)
             loops.start_soon(_every, _SETTLE_SECONDS, self._settle)
             await _asked_to_stop()
+            _exit_after(_STOP_SECONDS)  # Prefect's own end (events, sockets) took over four on a busy machine
             self._stopping.set()
             loops.cancel_scope.cancel()
             with anyio.CancelScope(shield=True):
@@ -230,6 +232,12 @@ async def _asked_to_stop() -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             return
+
+
+def _exit_after(seconds: float) -> None:
+    timer = threading.Timer(seconds, _exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def _exit(code: int) -> None:

@@ -203,7 +203,7 @@ def test_the_pool_gets_its_template_back(ground: Ground) -> None:
 
 
 def test_a_stopped_sweeper_lets_its_sweep_end_and_takes_no_further_one(ground: Ground) -> None:
-    ground.metrics.pause_seconds = 2.0
+    ground.metrics.pause_seconds = 1.0
     with ground.sweeper() as process:
         run = ground.one_sweep("RUNNING", since=now())
         process.terminate()
