@@ -23,7 +23,7 @@ class CanaryPolicy:
     error_share: float = 0.05  # nor does one that is a smaller part of the control's own errors
     confidence: float = 0.95
     significance: float = 0.01
-    early_significance: float = 0.001
+    early_significance: float = 0.0002
     precision: float = 1.0
     control_error_limit: float = 0.2  # peers above it are no yardstick
     slower_factor: float = 1.5

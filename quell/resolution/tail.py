@@ -19,12 +19,16 @@ def compare_tails(canary: Values, control: Values, policy: CanaryPolicy, margin:
     Each side's interval comes from its order statistics (the binomial distribution of how many values lie below the
     quantile); the two are put together by square-and-add, as the errors' are (MOVER: Zou and Donner, Statistics in
     Medicine 27 (2008)). The p-value is that of the requests beyond the common quantile. Both use the effective sample
-    size, so that bursts do not pass for evidence. An interval without an end says that a side has too few requests.
+    size (`design_effect`), so that bursts do not pass for evidence. An interval without an end says that a side has
+    too few requests.
     """
     z = float(stats.norm.ppf(policy.confidence))
     cut = float(np.quantile(np.concatenate((canary, control)), QUANTILE))
-    sizes = [len(side) / design_effect((side > cut).astype(np.float64)) for side in (canary, control)]
-    (q1, low1, high1), (q0, low0, high0) = (_quantile(side, n, z) for side, n in zip((canary, control), sizes, strict=True))
+    effect = design_effect((canary > cut).astype(np.float64), (control > cut).astype(np.float64))
+    sizes = [len(side) / effect for side in (canary, control)]
+    (q1, low1, high1), (q0, low0, high0) = (
+        _quantile(side, n, z) for side, n in zip((canary, control), sizes, strict=True)
+    )
     estimate = math.log(q1 / q0)
     low = estimate - math.hypot(math.log(q1 / low1), math.log(high0 / q0))
     high = estimate + math.hypot(math.log(high1 / q1), math.log(q0 / low0))
