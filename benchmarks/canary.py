@@ -42,20 +42,19 @@ FIXED = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
 
 def watch(canary: Traffic, control: Traffic, most: int) -> tuple[int, CanaryResult]:
     """Look after look, as `tasks.canary` does it: the requests at the verdict, and the verdict."""
-    seen = _FIRST
+    seen, before = _FIRST, None
     while True:
-        result = judge_canary(sample(canary, seen), sample(control, seen), THOROUGH)
-        if result.verdict is not CanaryVerdict.INCONCLUSIVE or seen >= most:
-            return seen, result
-        before = seen
-        while not is_due(seen, before) and seen < most:
-            seen += 1
+        now = sample(canary, seen)
+        if is_due(now, before) or seen >= most:
+            result = judge_canary(now, sample(control, seen), THOROUGH)
+            if result.verdict is not CanaryVerdict.INCONCLUSIVE or seen >= most:
+                return seen, result
+            before = now
+        seen = min(seen + max(seen // 50, 1), most)
 
 
 def sample(side: Traffic, requests: int) -> Sample:
-    return Sample(
-        requests=requests, errors=int(side.failed[:requests].sum()), latencies=side.seconds[:requests].tolist()
-    )
+    return Sample(requests=requests, errors=int(side.failed[:requests].sum()), latencies=tuple(side.seconds[:requests]))
 
 
 def first(side: Traffic, requests: int) -> Traffic:

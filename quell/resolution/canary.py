@@ -10,6 +10,7 @@ import numpy as np
 from quell.resolution.comparison import Comparison, needed_for
 from quell.resolution.excess import compare_errors, errors_p_value, excess_bound, plan_errors
 from quell.resolution.policy import THOROUGH, CanaryPolicy
+from quell.resolution.rollout import canary_weight
 from quell.resolution.sample import Sample, Values
 from quell.resolution.shift import shift_of
 from quell.resolution.tail import LEAST_SECONDS, compare_tails, plan_tail
@@ -73,20 +74,6 @@ def requests_needed(policy: CanaryPolicy, *, error_ratio: float = 0.0, slope: fl
     `error_ratio` is how often the service fails today, `slope` how steep its tail is (`plan_tail`).
     """
     return max(plan_errors(policy, error_ratio), plan_tail(policy, slope))
-
-
-def canary_weight(peer_weights: Sequence[int], share: float, *, most: int = 256) -> int:
-    """The weight that gives the canary about `share` of the traffic beside its peers, at least 1.
-
-    Source: HAProxy serves by weight / sum of weights, weights are 0..256.
-
-    >>> canary_weight([100, 100], 0.1)
-    22
-    """
-    total = sum(peer_weights)
-    if share >= 1:
-        return most
-    return max(1, min(most, round(total * share / (1 - share)))) if total else 1
 
 
 def _rule(

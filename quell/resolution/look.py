@@ -1,12 +1,21 @@
 """A look: when it is worth judging a canary again."""
 
+from quell.resolution.sample import Sample
+
 _MORE = 1.1
 
 
-def is_due(requests: int, at_last_look: int) -> bool:
-    """A tenth more requests than at the last look: every look is one more chance to be wrong.
+def is_due(now: Sample, before: Sample | None) -> bool:
+    """A tenth more requests or errors than at the last look: every look is one more chance to be wrong.
 
-    >>> is_due(10, 10), is_due(11, 10), is_due(1_050, 1_000), is_due(1_100, 1_000)
-    (False, True, False, True)
+    >>> last = Sample(requests=1_000, errors=10)
+    >>> [is_due(Sample(requests=n, errors=e), last) for n, e in ((1_050, 10), (1_100, 10), (1_050, 11))]
+    [False, True, True]
     """
-    return requests >= at_last_look * _MORE if at_last_look else requests > 0
+    if before is None:
+        return True
+    return _has_grown(before.requests, now.requests) or _has_grown(before.errors, now.errors)
+
+
+def _has_grown(before: int, now: int) -> bool:
+    return now > before and now >= before * _MORE

@@ -15,6 +15,7 @@ class CanaryPolicy:
     """
 
     shares: tuple[float, ...] = (0.1,)  # of the backend's traffic, step by step; each is judged
+    warm_up: timedelta = timedelta(0)  # of each step; what is served in it does not count
     window: timedelta = timedelta(seconds=15)  # the least time of a step
     deadline: timedelta = timedelta(seconds=45)  # the most; then a person is asked
     minimum_requests: int = 30
@@ -38,6 +39,7 @@ class CanaryPolicy:
 # Tells 10 % in p99 and one request in a hundred from nothing, each way with 97.5 %. It needs thousands of requests.
 THOROUGH = CanaryPolicy(
     shares=(0.01, 0.1, 0.5, 1.0),
+    warm_up=timedelta(seconds=10),
     window=timedelta(minutes=1),
     deadline=timedelta(hours=1),
     minimum_requests=500,
