@@ -75,7 +75,7 @@ def _run_step(watch: Watch, step: RolloutStep) -> CanaryResult:
     res, policy = watch.res, watch.policy
     open_lane(res, watch.fix, watch.lane, watch.lease, step)
     start = res.clock()
-    counter = Counter(res, watch.lane)
+    counter = Counter(res, watch.lane, policy)
     result: CanaryResult | None = None
     before: Sample | None = None
     while True:

@@ -1,10 +1,13 @@
-"""What a canary and its control served since the step began, as the load balancer counts it."""
+"""What a canary and its control served since the step began, as the load balancer counts and logs it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from quell.incidents.errors import QuellError
+from quell.ports import RequestLog
+from quell.resolution.policy import CanaryPolicy
 from quell.resolution.sample import Sample
 from tasks.lane import Lane
 from tasks.resources import Resources
@@ -18,15 +21,23 @@ Counts = Mapping[tuple[str, str], float]  # (server, code) -> answers since HAPr
 
 
 class Counter:
-    """Counts from the first reading on; a counter that falls was reset by a reload."""
+    """Counts from the first reading on; a counter that falls was reset by a reload.
 
-    def __init__(self, res: Resources, lane: Lane) -> None:
-        self._res, self._lane = res, lane
+    Single requests come from the load balancer's log and saturation from a query, where the policy names them.
+    """
+
+    def __init__(self, res: Resources, lane: Lane, policy: CanaryPolicy) -> None:
+        self._res, self._lane, self._policy = res, lane, policy
         self._first: Counts | None = None
         self._last: Counts | None = None
+        self._seen: set[str] | None = None  # what the log held at the last reading
+        self._latencies: tuple[list[float], list[float]] = ([], [])  # of the canary, of its control
+        self._saturation: tuple[list[float], list[float]] = ([], [])
 
     def read(self) -> bool:
-        """Read the counters; whether there is anything to compare with now."""
+        """Read all of it; whether there is anything to compare with now."""
+        self._read_log()
+        self._read_saturation()
         counts = _read(self._res, self._lane)
         if counts is None:
             return False
@@ -38,7 +49,12 @@ class Counter:
 
     def samples(self) -> tuple[Sample, Sample]:
         """Of the canary and of its control."""
-        return self._sample((self._lane.server,)), self._sample(self._lane.control)
+        sides = self._sample((self._lane.server,)), self._sample(self._lane.control)
+        canary, control = (
+            replace(side, latencies=tuple(latencies), saturation=tuple(saturation))
+            for side, latencies, saturation in zip(sides, self._latencies, self._saturation, strict=True)
+        )
+        return canary, control
 
     @property
     def exposed(self) -> int:
@@ -47,6 +63,43 @@ class Counter:
     @property
     def served(self) -> int:
         return self._sample((self._lane.server, *self._lane.peers)).requests
+
+    def _read_log(self) -> None:
+        """Take what has come into the log since the last reading; what was in it at the first does not count."""
+        actuator = self._lane.actuator
+        if not self._policy.request_log or not isinstance(actuator, RequestLog):
+            return
+        try:
+            held = actuator.served(self._policy.request_log)
+        except QuellError:
+            return  # no requests, no verdict: the judge says that they are missing
+        for request in held if self._seen is not None else ():
+            if request.id in (self._seen or ()):
+                continue
+            if request.server == self._lane.server:
+                self._latencies[0].append(request.seconds)
+            elif request.server in self._lane.control:
+                self._latencies[1].append(request.seconds)
+        self._seen = {request.id for request in held}
+
+    def _read_saturation(self) -> None:
+        """One value a side; a reading in which one of them has none is left out."""
+        if not self._policy.saturation:
+            return
+        sides = [[self._saturation_of(s) for s in servers] for servers in ((self._lane.server,), self._lane.control)]
+        if not any(value is None for side in sides for value in side):
+            for kept, side in zip(self._saturation, sides, strict=True):
+                kept.append(float(np.mean([value for value in side if value is not None])))
+
+    def _saturation_of(self, server: str) -> float | None:
+        found = [i for s in self._res.config.catalog.services.values() for i in s.instances if i.server == server]
+        try:
+            matrix = self._res.metrics.instant(self._policy.saturation.replace("{instance}", found[0].name))
+        except QuellError:
+            return None
+        if not len(matrix.timestamps) or not matrix.values.shape[1] or not np.isfinite(matrix.values[-1][0]):
+            return None
+        return float(matrix.values[-1][0])
 
     def _sample(self, servers: tuple[str, ...]) -> Sample:
         total = sum(self._grown(server, code) for server in servers for code in _ANSWER_CODES)

@@ -115,7 +115,7 @@ def judge_fix_of(
             result = no_verdict(reason)
         else:
             try:
-                result = run_canary(res, fix, lane, lease, policy or CanaryPolicy(), sleep=sleep)
+                result = run_canary(res, fix, lane, lease, policy or res.config.canary, sleep=sleep)
             except Unavailable as error:
                 result = no_verdict(str(error))
         note(res, fix, f"canary {result.verdict}", result.reason)

@@ -27,7 +27,6 @@ __all__ = [
     "judge_canary",
     "requests_needed",
 ]
-_LEAST_SATURATION = 10  # looks
 
 
 class CanaryVerdict(StrEnum):
@@ -111,7 +110,7 @@ def _lacking(canary: Sample, control: Sample, policy: CanaryPolicy) -> str:
         counts = (
             (side.requests, policy.minimum_requests, "requests"),
             (len(side.latencies), latencies, "latencies"),
-            (len(side.saturation), policy.minimum_saturation, "looks at saturation"),
+            (len(side.saturation), policy.minimum_saturation if policy.saturation else 0, "looks at saturation"),
         )
         for has, needs, what in counts:
             if has < needs:
@@ -128,7 +127,7 @@ def _compare(canary: Sample, control: Sample, policy: CanaryPolicy) -> list[Comp
         if policy.p99_margin is not None:
             found.append(compare_tails(sides[0], sides[1], policy, policy.p99_margin))
     looks = [np.asarray(side.saturation, dtype=np.float64) for side in (canary, control)]
-    if min(len(side) for side in looks) >= max(policy.minimum_saturation, _LEAST_SATURATION):
+    if min(len(side) for side in looks) >= policy.minimum_saturation:
         found.append(_compare_saturation(looks[0], looks[1], canary.requests, policy))
     return found
 

@@ -30,10 +30,12 @@ class CanaryPolicy:
     slower_factor: float = 1.5
     latency_floor: timedelta = timedelta(milliseconds=2)  # nobody feels less
     minimum_latencies: int = 8
+    minimum_saturation: int = 10  # looks of each side
     p99_margin: float | None = None  # None: the tail is not judged
     saturation_margin: float = 0.2  # relative to the control,
     saturation_floor: float = 0.05  # and in the metric's own unit
-    minimum_saturation: int = 0  # looks of each side; 0: saturation is judged where it is measured
+    request_log: str = ""  # the load balancer's log that latencies are read from; without it they are not judged
+    saturation: str = ""  # a query with {instance}; without it saturation is not judged
 
 
 # Tells 10 % in p99 and one request in a hundred from nothing, each way with 97.5 %. It needs thousands of requests.
