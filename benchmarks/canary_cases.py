@@ -108,7 +108,7 @@ HEAVY: dict[str, tuple[Callable[[np.random.Generator, int], Floats], float, floa
     # law, error ratio of both sides, requests of a side at the deadline follow from the tail (quell plan, twice)
     "exponential": (lambda rng, n: rng.exponential(0.05, n), 0.0, 0.046, 60_000),
     "lognormal, sigma 1": (lambda rng, n: rng.lognormal(-3.0, 1.0, n), 0.02, 0.0267, 120_000),
-    "Pareto, alpha 2": (lambda rng, n: 0.02 * (1 + rng.pareto(2.0, n)), 0.001, 0.02, 200_000),
+    "Pareto, alpha 2.5": (lambda rng, n: 0.02 * (1 + rng.pareto(2.5, n)), 0.001, 0.025, 150_000),
 }
 
 

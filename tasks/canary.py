@@ -60,12 +60,14 @@ def run_canary(
     result = no_verdict("the policy has no shares: nothing was tried")
     for place, step in enumerate(steps, start=1):
         result = _run_step(watch, step)
-        if result.verdict is not CanaryVerdict.PROMOTE:
+        has_ended = result.verdict is not CanaryVerdict.PROMOTE
+        if has_ended:
             close_lane(res, fix)
         if len(steps) > 1:
             share = f"weight {step.weight}, step {place} of {len(steps)}"
             note(res, fix, f"canary step {result.verdict}", f"{share}: {result.reason}")
-        if result.verdict is not CanaryVerdict.PROMOTE:
+        if has_ended:
+            note(res, fix, "canary ended", "the servers are as they were before the canary")
             break
     exposed = f"{watch.exposed:,} of {watch.served:,} requests were exposed to it"
     return replace(result, reason=f"{result.reason}; {exposed}") if watch.served else result

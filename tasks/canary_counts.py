@@ -48,8 +48,12 @@ class Counter:
         return True
 
     def samples(self) -> tuple[Sample, Sample]:
-        """Of the canary and of its control."""
-        sides = self._sample((self._lane.server,)), self._sample(self._lane.control)
+        """Of the canary and of its control: errors of all siblings, latencies and saturation of the one of its size.
+
+        A request fails or not however busy the server is, and at one percent a control of the canary's size would have
+        a handful of requests: four failures of four beside none of four prove nothing, beside none of 400 they do.
+        """
+        sides = self._sample((self._lane.server,)), self._sample(self._lane.peers)
         canary, control = (
             replace(side, latencies=tuple(latencies), saturation=tuple(saturation))
             for side, latencies, saturation in zip(sides, self._latencies, self._saturation, strict=True)

@@ -22,11 +22,13 @@ class Lane:
     """The canary's server at the load balancer, and its siblings in the same backend.
 
     The control is what serves at the same time from the same queue of requests, so that time of day, customers and
-    dependencies are the same. Where three siblings serve, the last of them is the control and gets the canary's weight
-    at each step: a server under a tenth of the load of another is faster by that alone. With fewer siblings that would
-    load the others too much, and all of them at their own weight are the control; the canary then has less to do than
-    they, and a small slowdown can hide behind that. A fresh instance would be better than either (its caches are as
-    cold as the canary's), but a load balancer cannot start one; the warm-up of each step is not counted instead.
+    dependencies are the same. Errors are compared with all siblings. Latencies and saturation depend on the load: where
+    three siblings serve, the last of them gets the canary's weight at each step and is their control, since a server
+    under a tenth of the load of another is faster by that alone. With fewer siblings that would load the others too
+    much, and all of them at their own weight are the control; the canary then has less to do than they, and a small
+    slowdown can hide behind that until the step at full weight. A fresh instance would be better than either (its
+    caches are as cold as the canary's), but a load balancer cannot start one; the warm-up of each step is not counted
+    instead.
     """
 
     server: str  # backend/server

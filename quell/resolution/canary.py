@@ -13,7 +13,7 @@ from quell.resolution.policy import THOROUGH, CanaryPolicy
 from quell.resolution.rollout import canary_weight
 from quell.resolution.sample import Sample, Values
 from quell.resolution.shift import shift_of
-from quell.resolution.tail import LEAST_SECONDS, compare_tails, plan_tail
+from quell.resolution.tail import LEAST_SECONDS, compare_tails, limits, plan_tail
 
 __all__ = [
     "THOROUGH",
@@ -137,7 +137,7 @@ def _compare_latencies(canary: Values, control: Values, policy: CanaryPolicy) ->
     logs = [np.log(np.maximum(side, LEAST_SECONDS)) for side in (canary, control)]
     shift = shift_of(logs[0], logs[1], policy.confidence)
     medians = [max(float(np.median(side)), LEAST_SECONDS) for side in (canary, control)]
-    margin = math.log(max(policy.slower_factor, 1 + policy.latency_floor.total_seconds() / medians[1]))
+    margin, floor = limits(policy.slower_factor - 1, policy.latency_floor.total_seconds() / medians[1])
     half, wanted = max(shift.high - shift.estimate, shift.estimate - shift.low), policy.precision * margin
     times = f"{medians[0] * 1000:.3g} ms against {medians[1] * 1000:.3g} ms at its peers"
     return Comparison(
@@ -147,7 +147,7 @@ def _compare_latencies(canary: Values, control: Values, policy: CanaryPolicy) ->
         high=shift.high,
         p_value=shift.p_value,
         margin=margin,
-        floor=margin / 2,
+        floor=floor,
         requests=len(canary),
         needed=needed_for(len(canary), half, wanted) if math.isfinite(half) else 2 * len(canary),
         is_precise=half <= wanted,

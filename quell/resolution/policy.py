@@ -38,7 +38,7 @@ class CanaryPolicy:
     saturation: str = ""  # a query with {instance}; without it saturation is not judged
 
 
-# Tells 10 % in p99 and one request in a hundred from nothing, each way with 97.5 %. It needs thousands of requests.
+# Tells 10 % in p99 and one request in a hundred from nothing, each way with 98 %. It needs thousands of requests.
 THOROUGH = CanaryPolicy(
     shares=(0.01, 0.1, 0.5, 1.0),
     warm_up=timedelta(seconds=10),
@@ -46,8 +46,8 @@ THOROUGH = CanaryPolicy(
     deadline=timedelta(hours=1),
     minimum_requests=500,
     margin=0.01,
-    confidence=0.975,
-    significance=0.025,
+    confidence=0.98,
+    significance=0.02,
     precision=0.5,
     slower_factor=1.1,
     minimum_latencies=500,

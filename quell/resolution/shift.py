@@ -8,7 +8,7 @@ from scipy import stats
 
 from quell.resolution.sample import Values, design_effect
 
-_MOST_POINTS = 400  # of each side, evenly spaced in its order: enough for a median of differences to three digits
+_MOST_POINTS = 256  # of each side, evenly spaced in its order: enough for a median of differences to three digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
