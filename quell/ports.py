@@ -21,6 +21,7 @@ from quell.incidents.probe import Answered
 from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.series import SeriesMatrix
+from quell.incidents.served import ServedRequest
 from quell.incidents.silence import Silence
 from quell.incidents.threshold import ThresholdVersion
 from quell.incidents.timeline import Event, TimelineEntry
@@ -304,6 +305,15 @@ class ResolvingActuator(Protocol):
 
     def resolve(self, step: Step) -> Step:
         """The step with words like `previous` replaced by what they mean now. Raises InvalidInput."""
+        ...
+
+
+@runtime_checkable
+class RequestLog(Protocol):
+    """What an actuator may have beside: to show the single requests that went through it lately."""
+
+    def served(self, log: str) -> Sequence[ServedRequest]:
+        """What its log of this name holds now, oldest first. Raises InvalidInput when there is no such log."""
         ...
 
 

@@ -17,7 +17,7 @@ from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Recovery
 from quell.resolution.canary import CanaryPolicy, CanaryResult, CanaryVerdict
 from tasks.artifacts import publish
-from tasks.canary import lane_of, no_verdict, run_canary, widen_lane
+from tasks.canary import no_verdict, run_canary
 from tasks.effect import undo_mitigation
 from tasks.fix import (
     BY,
@@ -33,6 +33,7 @@ from tasks.fix import (
     require_automation,
     trailer_of,
 )
+from tasks.lane import lane_of, widen_lane
 from tasks.lease import hold
 from tasks.record import get_incident
 from tasks.resolution_report import show_fix, show_resolution
@@ -114,7 +115,7 @@ def judge_fix_of(
             result = no_verdict(reason)
         else:
             try:
-                result = run_canary(res, fix, lane, lease, policy or CanaryPolicy(), sleep=sleep)
+                result = run_canary(res, fix, lane, lease, policy or res.config.canary, sleep=sleep)
             except Unavailable as error:
                 result = no_verdict(str(error))
         note(res, fix, f"canary {result.verdict}", result.reason)

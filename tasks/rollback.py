@@ -11,8 +11,8 @@ from quell.incidents.incident import INCIDENT_TRANSITIONS, Incident, IncidentSta
 from quell.incidents.mitigation import HOLDING_STATES, Mitigation, MitigationState
 from quell.incidents.service import ConfigRepository
 from quell.incidents.timeline import Event, event_of
-from tasks.canary import close_lane
 from tasks.fix import BY, COMMAND_TIMEOUT, branch_of, build_fix, move, note, repository_of, trailer_of
+from tasks.lane import close_lane
 from tasks.record import get_incident
 from tasks.resources import Resources
 

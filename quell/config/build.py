@@ -1,6 +1,7 @@
 """From checked models to domain types. Nothing can fail here; a key that was left out takes the type's own default."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from quell.config.notification_schema import NotificationsFile, build_notifying
 from quell.config.playbook_schema import NotificationModel, PlaybookFile, ReleaseModel, StepModel
 from quell.config.routing_schema import MaintenanceModel, OpenAfterModel, RoutingFile, WeeklyModel
 from quell.config.schema import (
+    CanaryModel,
     ConnectionsModel,
     PeopleFile,
     QuellFile,
@@ -32,6 +34,7 @@ from quell.incidents.maintenance import Maintenance, Weekly
 from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import DIRECTION_OF_KIND, Signal
 from quell.incidents.slo import Slo
+from quell.resolution.policy import THOROUGH, CanaryPolicy
 from quell.response.autonomy import Autonomy
 from quell.response.playbook import (
     TELLABLE,
@@ -74,6 +77,7 @@ def build_config(
         freezes=_windows(routing.freeze, routing_source, "freeze"),
         fleet_limits=FleetLimits(**_given(quell.response, without=("environment",))),
         environment=quell.response.environment,
+        canary=_canary(quell.canary),
         rules=_rules(routing, routing_source),
         catalog=Catalog(services={name: _service(name, body) for name, body in services.services.items()}),
         signals={name: _signal(name, body) for name, body in signals.signals.items()},
@@ -95,6 +99,10 @@ def _given(model: BaseModel, *, without: tuple[str, ...] = (), only: tuple[str, 
         for name, value in pairs
         if value is not None
     }
+
+
+def _canary(model: CanaryModel) -> CanaryPolicy:
+    return replace(THOROUGH if model.policy == "thorough" else CanaryPolicy(), **_given(model, without=("policy",)))
 
 
 def _connections(model: ConnectionsModel) -> Connections:

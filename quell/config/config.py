@@ -12,6 +12,7 @@ from quell.incidents.event_source import EventSource, ReportLimits
 from quell.incidents.maintenance import Maintenance
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
+from quell.resolution.policy import CanaryPolicy
 from quell.response.playbook import FleetLimits, Playbook
 from quell.triage.notification_route import Notifying
 from quell.triage.rules import Rules
@@ -98,6 +99,7 @@ class Config:
     notifying: Notifying = field(default_factory=Notifying)
     freezes: tuple[Maintenance, ...] = ()  # windows in which Quell does nothing by itself
     fleet_limits: FleetLimits = field(default_factory=FleetLimits)
+    canary: CanaryPolicy = field(default_factory=CanaryPolicy)
     environment: str = ""  # production, staging, ...: playbooks may do less in some
     pages: PagesAccess | None = None  # who may read the pages; None: see `reading_needs_sign_in`
 

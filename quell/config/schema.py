@@ -4,7 +4,7 @@ The files with most to say have modules of their own: `routing_schema`, `playboo
 """
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -73,6 +73,31 @@ class ResponseModel(Model):
     evidence_kinds: Annotated[int, Field(ge=1, le=5)] | None = None
 
 
+class CanaryModel(Model):
+    """What is not given is as the policy of that name has it (quell/resolution/policy.py)."""
+
+    policy: Literal["quick", "thorough"] = "quick"
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1, max_length=10)] | None = None
+    warm_up: PositiveDuration | None = None
+    window: PositiveDuration | None = None
+    deadline: PositiveDuration | None = None
+    minimum_requests: Annotated[int, Field(ge=1)] | None = None
+    margin: Annotated[float, Field(gt=0, le=1)] | None = None
+    slower_factor: Annotated[float, Field(gt=1, le=10)] | None = None
+    p99_margin: Annotated[float, Field(gt=0, le=10)] | None = None
+    latency_floor: PositiveDuration | None = None
+    saturation_margin: Annotated[float, Field(gt=0, le=10)] | None = None
+    saturation_floor: Annotated[float, Field(gt=0)] | None = None
+    request_log: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")] | None = None
+    saturation: Annotated[str, Field(pattern=r"\{instance\}")] | None = None
+
+    @model_validator(mode="after")
+    def _tail_needs_requests(self) -> Self:
+        if (self.p99_margin is not None or self.policy == "thorough") and self.request_log is None:
+            raise wrong("needs request_log: p99 is judged on single requests, and without them nothing is promoted")
+        return self
+
+
 class QuellFile(Model):
     """quell.toml"""
 
@@ -80,6 +105,7 @@ class QuellFile(Model):
     intervals: IntervalsModel = IntervalsModel()
     detection: DetectionModel = DetectionModel()
     response: ResponseModel = ResponseModel()
+    canary: CanaryModel = CanaryModel()
     gateway: GatewayModel = GatewayModel()
 
 

@@ -1,12 +1,32 @@
 """A canary: one instance with the fix under a little real traffic, judged against its peers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 
 import numpy as np
-from scipy import stats
+
+from quell.resolution.comparison import Comparison, needed_for
+from quell.resolution.excess import compare_errors, errors_p_value, excess_bound, plan_errors
+from quell.resolution.policy import THOROUGH, CanaryPolicy
+from quell.resolution.rollout import canary_weight
+from quell.resolution.sample import Sample, Values
+from quell.resolution.shift import shift_of
+from quell.resolution.tail import LEAST_SECONDS, compare_tails, limits, plan_tail
+
+__all__ = [
+    "THOROUGH",
+    "CanaryPolicy",
+    "CanaryResult",
+    "CanaryVerdict",
+    "Sample",
+    "canary_weight",
+    "errors_p_value",
+    "excess_bound",
+    "judge_canary",
+    "requests_needed",
+]
 
 
 class CanaryVerdict(StrEnum):
@@ -16,125 +36,143 @@ class CanaryVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """What one side served during the canary. `latencies` are in seconds, independent of each other; may be empty."""
-
-    requests: int
-    errors: int
-    latencies: tuple[float, ...] = ()
-
-    @property
-    def error_ratio(self) -> float:
-        return self.errors / self.requests if self.requests else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CanaryPolicy:
-    """How much evidence promotes, and how much reverts.
-
-    `margin` is the greatest excess of errors (a share, 0..1) that could still hide behind a promotion at
-    `confidence`; `significance` is the level of the one-sided tests that revert.
-    """
-
-    traffic_share: float = 0.1
-    window: timedelta = timedelta(seconds=15)
-    deadline: timedelta = timedelta(seconds=45)
-    minimum_requests: int = 30
-    margin: float = 0.1
-    confidence: float = 0.95
-    significance: float = 0.01
-    control_error_limit: float = 0.2  # peers above it are no yardstick
-    slower_factor: float = 1.5
-    minimum_latencies: int = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryResult:
+    """`missing` is how many more requests the canary would need, by what has been seen so far."""
+
     verdict: CanaryVerdict
     reason: str
     canary: Sample
     control: Sample
+    comparisons: tuple[Comparison, ...] = ()
+    missing: int = 0
 
 
 def judge_canary(canary: Sample, control: Sample, policy: CanaryPolicy) -> CanaryResult:
-    """Promote, revert, or say that the evidence does not suffice.
+    """Promote, revert, or say that the evidence does not suffice, and how many requests it lacks.
 
-    Revert: the canary fails more than its peers (Fisher's exact test, one-sided) or is slower (Mann-Whitney, one-sided,
-    and by `slower_factor` in the median). Promote: the upper bound of the excess of errors (Newcombe's hybrid score
-    interval) stays below `margin`. Assumes that requests are independent; both sides need `minimum_requests` for a
-    promotion, while a canary that fails clearly is reverted on fewer.
-    Source: Newcombe, Statistics in Medicine 17 (1998), method 10.
+    Errors, latencies (all of them, and their 99th percentile) and saturation are compared, each with a test, an
+    interval and a change that matters. Revert: one of them is worse beyond doubt and by enough to matter. Promote: for
+    each of them a change of its margin is ruled out, by an interval that is narrow enough. Everything else is
+    inconclusive; so is a metric that the policy asks for and that has no values. A canary that fails clearly is
+    reverted on few requests. `canary` and `control` served at the same time.
     """
+    found = tuple(_compare(canary, control, policy))
+    verdict, reason = _rule(canary, control, policy, found)
+    missing = 0
+    if verdict is CanaryVerdict.INCONCLUSIVE:
+        least = max(policy.minimum_requests, policy.minimum_latencies if policy.p99_margin is not None else 0)
+        missing = max([least - canary.requests, 0, *(comparison.missing for comparison in found)])
+    return CanaryResult(
+        verdict=verdict, reason=reason, canary=canary, control=control, comparisons=found, missing=missing
+    )
 
-    def result(verdict: CanaryVerdict, reason: str) -> CanaryResult:
-        return CanaryResult(verdict=verdict, reason=reason, canary=canary, control=control)
 
-    share = f"{canary.errors} of {canary.requests} requests failed, {control.errors} of {control.requests} at its peers"
+def requests_needed(policy: CanaryPolicy, *, error_ratio: float = 0.0, slope: float | None = None) -> int:
+    """What a verdict will take from the canary and from a control of the same size, before anything is measured.
+
+    `error_ratio` is how often the service fails today, `slope` how steep its tail is (`plan_tail`).
+    """
+    return max(plan_errors(policy, error_ratio), plan_tail(policy, slope))
+
+
+def _rule(
+    canary: Sample, control: Sample, policy: CanaryPolicy, found: Sequence[Comparison]
+) -> tuple[CanaryVerdict, str]:
+    errors = found[0]
     if control.requests and control.error_ratio > policy.control_error_limit:
         limit = policy.control_error_limit
-        return result(CanaryVerdict.INCONCLUSIVE, f"the peers fail too ({share}; limit {limit:.0%}): no yardstick")
-    p_value = errors_p_value(canary, control)
-    if p_value < policy.significance:
-        return result(CanaryVerdict.REVERT, f"it fails more than its peers: {share} (p = {p_value:.2g})")
+        return CanaryVerdict.INCONCLUSIVE, f"the peers fail too ({errors.figures}; limit {limit:.0%}): no yardstick"
+    is_final = all(comparison.is_precise for comparison in found) and not _lacking(canary, control, policy)
+    significance = policy.significance if is_final else policy.early_significance
+    for comparison in found:
+        if comparison.is_worse(significance):
+            head = "it fails more than its peers" if comparison is errors else f"its {comparison.metric} is worse"
+            return CanaryVerdict.REVERT, f"{head}: {comparison.figures} (p = {comparison.p_value:.2g})"
+    lacking = _lacking(canary, control, policy)
+    if lacking:
+        return CanaryVerdict.INCONCLUSIVE, f"{lacking} ({errors.figures})"
+    open_ones = [comparison for comparison in found if not (comparison.is_fine and comparison.is_precise)]
+    if open_ones:
+        return CanaryVerdict.INCONCLUSIVE, "; ".join(_still_possible(comparison) for comparison in open_ones)
+    text = "; ".join(f"{c.figures}; an excess above {c.bound} is ruled out" for c in found)
+    return CanaryVerdict.PROMOTE, f"{text} at {policy.confidence:.3g}"
+
+
+def _still_possible(comparison: Comparison) -> str:
+    text = f"{comparison.figures}; an excess of up to {comparison.bound} is possible"
+    return f"{text}, which {comparison.needed:,} requests would tell, {comparison.missing:,} are missing"
+
+
+def _lacking(canary: Sample, control: Sample, policy: CanaryPolicy) -> str:
+    """Which side has fewer values than the policy's minimum; empty when both have enough."""
+    latencies = policy.minimum_latencies if policy.p99_margin is not None else 0
     for name, side in (("the canary", canary), ("the peers", control)):
-        if side.requests < policy.minimum_requests:
-            needed = f"{side.requests} requests, needs {policy.minimum_requests}"
-            return result(CanaryVerdict.INCONCLUSIVE, f"{name} had {needed} ({share})")
-    slower = _slower(canary.latencies, control.latencies, policy)
-    if slower:
-        return result(CanaryVerdict.REVERT, slower)
-    bound = excess_bound(canary, control, policy.confidence)
-    if bound > policy.margin:
-        text = f"{share}; an excess of up to {bound:.1%} is possible, limit {policy.margin:.0%}"
-        return result(CanaryVerdict.INCONCLUSIVE, text)
-    text = f"{share}; an excess above {bound:.1%} is ruled out at {policy.confidence:.0%}"
-    return result(CanaryVerdict.PROMOTE, text)
+        counts = (
+            (side.requests, policy.minimum_requests, "requests"),
+            (len(side.latencies), latencies, "latencies"),
+            (len(side.saturation), policy.minimum_saturation if policy.saturation else 0, "looks at saturation"),
+        )
+        for has, needs, what in counts:
+            if has < needs:
+                return f"{name} had {has:,} {what}, needs {needs:,}"
+    return ""
 
 
-def errors_p_value(canary: Sample, control: Sample) -> float:
-    """How likely the canary's errors, or more, would be if both sides failed alike; 1.0 where a side is empty."""
-    if not canary.requests or not control.requests:
-        return 1.0
-    table = np.array([[side.errors, side.requests - side.errors] for side in (canary, control)])
-    return float(stats.fisher_exact(table, alternative="greater").pvalue)
+def _compare(canary: Sample, control: Sample, policy: CanaryPolicy) -> list[Comparison]:
+    """Errors always and first; the others where both sides have values enough."""
+    found = [compare_errors(canary, control, policy)]
+    sides = [np.asarray(side.latencies, dtype=np.float64) for side in (canary, control)]
+    if min(len(side) for side in sides) >= policy.minimum_latencies:
+        found.append(_compare_latencies(sides[0], sides[1], policy))
+        if policy.p99_margin is not None:
+            found.append(compare_tails(sides[0], sides[1], policy, policy.p99_margin))
+    looks = [np.asarray(side.saturation, dtype=np.float64) for side in (canary, control)]
+    if min(len(side) for side in looks) >= policy.minimum_saturation:
+        found.append(_compare_saturation(looks[0], looks[1], canary.requests, policy))
+    return found
 
 
-def excess_bound(canary: Sample, control: Sample, confidence: float) -> float:
-    """The upper bound of (canary's error ratio - control's), one-sided."""
-    z = float(stats.norm.ppf(confidence))
-    _, upper = _wilson(canary, z)
-    lower, _ = _wilson(control, z)
-    p1, p2 = canary.error_ratio, control.error_ratio
-    return p1 - p2 + float(np.hypot(upper - p1, p2 - lower))
+def _compare_latencies(canary: Values, control: Values, policy: CanaryPolicy) -> Comparison:
+    """By ratio: the shift of the logarithms."""
+    logs = [np.log(np.maximum(side, LEAST_SECONDS)) for side in (canary, control)]
+    shift = shift_of(logs[0], logs[1], policy.confidence)
+    medians = [max(float(np.median(side)), LEAST_SECONDS) for side in (canary, control)]
+    margin, floor = limits(policy.slower_factor - 1, policy.latency_floor.total_seconds() / medians[1])
+    half, wanted = max(shift.high - shift.estimate, shift.estimate - shift.low), policy.precision * margin
+    times = f"{medians[0] * 1000:.3g} ms against {medians[1] * 1000:.3g} ms at its peers"
+    return Comparison(
+        metric="latency",
+        estimate=shift.estimate,
+        low=shift.low,
+        high=shift.high,
+        p_value=shift.p_value,
+        margin=margin,
+        floor=floor,
+        requests=len(canary),
+        needed=needed_for(len(canary), half, wanted) if math.isfinite(half) else 2 * len(canary),
+        is_precise=half <= wanted,
+        figures=f"median {times}, shifted by {math.expm1(shift.estimate):+.1%}, Cliff's delta {shift.delta:+.2f}",
+        bound=f"{math.expm1(shift.high):+.1%}",
+    )
 
 
-def canary_weight(peer_weights: Sequence[int], share: float, *, most: int = 256) -> int:
-    """The weight that gives the canary about `share` of the traffic beside its peers, at least 1.
-
-    Source: HAProxy serves by weight / sum of weights, weights are 0..256.
-
-    >>> canary_weight([100, 100], 0.1)
-    22
-    """
-    total = sum(peer_weights)
-    return max(1, min(most, round(total * share / (1 - share)))) if total else 1
-
-
-def _wilson(sample: Sample, z: float) -> tuple[float, float]:
-    if not sample.requests:
-        return 0.0, 1.0
-    n, p = sample.requests, sample.error_ratio
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def _slower(canary: Sequence[float], control: Sequence[float], policy: CanaryPolicy) -> str | None:
-    if min(len(canary), len(control)) < policy.minimum_latencies:
-        return None
-    median, usual = float(np.median(canary)), float(np.median(control))
-    p_value = float(stats.mannwhitneyu(canary, control, alternative="greater").pvalue)
-    if p_value < policy.significance and median > usual * policy.slower_factor:
-        times = f"{median * 1000:.3g} ms against {usual * 1000:.3g} ms at its peers"
-        return f"it is slower than its peers: median {times} (p = {p_value:.2g})"
-    return None
+def _compare_saturation(canary: Values, control: Values, requests: int, policy: CanaryPolicy) -> Comparison:
+    """By difference: a control that is idle has no ratio. `needed` counts requests at the pace of the looks."""
+    shift = shift_of(canary, control, policy.confidence)
+    usual = float(np.median(control))
+    margin = max(policy.saturation_margin * abs(usual), policy.saturation_floor)
+    half, wanted = max(shift.high - shift.estimate, shift.estimate - shift.low), policy.precision * margin
+    return Comparison(
+        metric="saturation",
+        estimate=shift.estimate,
+        low=shift.low,
+        high=shift.high,
+        p_value=shift.p_value,
+        margin=margin,
+        floor=margin / 2,
+        requests=requests,
+        needed=needed_for(requests, half, wanted) if math.isfinite(half) else 2 * requests,
+        is_precise=half <= wanted,
+        figures=f"saturation {float(np.median(canary)):.3g} against {usual:.3g} at its peers",
+        bound=f"{shift.high:+.3g}",
+    )

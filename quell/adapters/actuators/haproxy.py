@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from quell.adapters.actuators.haproxy_adaptive import Adaptive
+from quell.adapters.actuators.haproxy_log import read_log
 from quell.adapters.actuators.haproxy_maps import Shed, Switch, Throttle, ThrottleAll
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
 from quell.adapters.actuators.haproxy_servers import Isolate, Maint, ServerLever, Weight, known_server
@@ -18,6 +19,7 @@ from quell.adapters.actuators.haproxy_traffic import read_requests
 from quell.config.config import Config
 from quell.incidents.errors import InvalidInput
 from quell.incidents.mitigation import Step
+from quell.incidents.served import ServedRequest
 from quell.response.traffic import Requests
 
 State = Mapping[str, str]
@@ -84,6 +86,9 @@ class HAProxyActuator:
     def requests(self) -> Requests:
         """What the limiter counted until now, by client; no safeguard is needed for it."""
         return read_requests(self._client)
+
+    def served(self, log: str) -> Sequence[ServedRequest]:
+        return read_log(self._client, log)
 
     def witness(self, step: Step) -> str:
         return self._lever(step).witness(step)
