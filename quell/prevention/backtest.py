@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from quell.incidents.series import SeriesMatrix
-from quell.prevention.history import Episode, Period, Rate, alarm_rate, find_episodes, mask_periods, observed_weeks
+from quell.prevention.history import (
+    Episode,
+    Period,
+    Rate,
+    alarm_rate,
+    find_episodes,
+    mask_periods,
+    observed_weeks,
+    rows_within,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +72,13 @@ def backtest_limits(
     """
     whole = mask_periods(matrix, excluded)
     quiet = mask_periods(whole, [t.period for t in troubles])
-    false_alarms = _alarms(quiet, upper, lower, steps)
+    false_alarms = alarms_of(quiet, upper, lower, steps)
     catches = [_catch(whole, trouble, upper, lower, steps) for trouble in troubles if _covers(whole, trouble)]
     return Backtest(rate=alarm_rate(len(false_alarms), observed_weeks(quiet)), catches=tuple(catches))
 
 
-def _alarms(matrix: SeriesMatrix, upper: float | None, lower: float | None, steps: int) -> tuple[Episode, ...]:
+def alarms_of(matrix: SeriesMatrix, upper: float | None, lower: float | None, steps: int) -> tuple[Episode, ...]:
+    """Every alarm that either limit would have raised."""
     alarms: list[Episode] = []
     for limit, is_upper in ((upper, True), (lower, False)):
         if limit is not None:
@@ -81,10 +91,9 @@ def _covers(matrix: SeriesMatrix, trouble: Trouble) -> bool:
 
 
 def _catch(matrix: SeriesMatrix, trouble: Trouble, upper: float | None, lower: float | None, steps: int) -> Catch:
-    start, end = (at.timestamp() for at in trouble.period)
-    inside = (matrix.timestamps >= start) & (matrix.timestamps <= end)
+    inside = rows_within(matrix.timestamps, trouble.period)
     during = SeriesMatrix(timestamps=matrix.timestamps[inside], values=matrix.values[inside], labels=matrix.labels)
-    alarms = _alarms(during, upper, lower, steps)
+    alarms = alarms_of(during, upper, lower, steps)
     if not alarms:
         return Catch(incident=trouble.incident, after=None)
     first = datetime.fromtimestamp(min(alarm.at for alarm in alarms), UTC)
