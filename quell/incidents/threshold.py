@@ -41,6 +41,8 @@ class ThresholdVersion:
     replaces: str | None = None
     evidence: Mapping[str, str] = field(default_factory=dict[str, str])
     rule: str = ""  # the Prometheus rule group as YAML
+    predicted: Mapping[str, float] = field(default_factory=dict[str, float])  # alerts per week: per_week, low, high
+    rule_tests: str = ""  # for promtool, on the limits alone
 
 
 def move_threshold(

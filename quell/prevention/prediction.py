@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from quell.incidents.series import FloatArray
-from quell.prevention.history import WEEK, span_in_words
+from quell.prevention.history import WEEK, alarm_rate, span_in_words
 
 WITHIN = 0.25  # a prediction holds when the alerts come to within this share of it
 CHANCE = 0.8  # how surely that must be expected before a prediction is made
@@ -58,9 +58,8 @@ def predict_alerts(started_at: FloatArray, *, start: float, end: float, ahead: t
     count = len(started_at)
     if not count or not weeks:
         reason = f"{count} alerts in {span_in_words(weeks)} of history"
-        return Prediction(
-            count=count, weeks=weeks, dispersion=1.0, low=0.0, high=math.inf, is_told=False, reason=reason
-        )
+        high = alarm_rate(count, weeks).high
+        return Prediction(count=count, weeks=weeks, dispersion=1.0, low=0.0, high=high, is_told=False, reason=reason)
     dispersion = _dispersion(started_at, start, end)
     expected = count / weeks * (ahead / WEEK)
     spread = math.sqrt(dispersion * (1.0 / count + 1.0 / expected)) if expected else math.inf
