@@ -8,6 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.review import write_review
 from tasks.runs import State, ended
+from tasks.shadow import watch_limits
 from tasks.spread import spread
 from tasks.study import study_signals
 from tasks.thresholds import plan_studies, propose_limits
@@ -44,3 +45,13 @@ def recompute_thresholds(incident: str | None = None) -> State[str]:
     studied = spread(study_signals, within=STUDIED_WITHIN, signals=plan_studies())
     waiting = propose_limits([study for shard in studied.results for study in shard], incident, studied.note)
     return ended(f"waiting for a decision: {', '.join(waiting) or 'nothing'}")
+
+
+@flow(name="watch-thresholds", flow_run_name="watch thresholds")
+def watch_thresholds() -> State[str]:
+    """Records what limits in shadow would have alerted, and what those in force did, beside what was predicted of them.
+
+    A proposal goes into shadow with the first watch: it only records, and a person sees predicted and seen alerts
+    before approving it. Nothing reaches Prometheus.
+    """
+    return ended(f"{watch_limits()} limits are watched")

@@ -15,12 +15,14 @@ from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_thr
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
 from quell.prevention.rule import rule_group
+from quell.prevention.watch import compare_in_words
 from tasks.artifacts import publish
 from tasks.automation import automation_enabled
 from tasks.lease import hold
 from tasks.question import text_hash
 from tasks.resources import Resources, resources
 from tasks.rule_proof import Proof, prove_rule
+from tasks.shadow import watch_of
 from tasks.study import Study, hold_of, study_of
 from tasks.study_report import WAITING, evidence_of, limits_in_words, report_of
 
@@ -75,7 +77,9 @@ def promote_threshold(res: Resources, threshold_id: str, by: str) -> ThresholdVe
             for old in tx.thresholds.find({"signal": version.signal, "state": ThresholdState.ACTIVE}):
                 _move(tx, old, ThresholdState.SUPERSEDED, now, by, f"{version.id} takes its place")
                 version = replace(version, replaces=old.id)
-            version = _move(tx, version, ThresholdState.ACTIVE, now, by, "approved, loaded by Prometheus and confirmed")
+            seen = compare_in_words(version.predicted, watch_of(tx, version.id))
+            why = f"approved, loaded by Prometheus and confirmed; {seen}"
+            version = _move(tx, version, ThresholdState.ACTIVE, now, by, why)
         rule_folder(res).forget(_proposed_file(version))
         return version
 

@@ -43,6 +43,8 @@ class ThresholdVersion:
     rule: str = ""  # the Prometheus rule group as YAML
     predicted: Mapping[str, float] = field(default_factory=dict[str, float])  # alerts per week: per_week, low, high
     rule_tests: str = ""  # for promtool, on the limits alone
+    changed_by: str = ""  # who moved it last, and why; the timeline has all of it
+    changed_why: str = ""
 
 
 def move_threshold(
@@ -66,4 +68,4 @@ def move_threshold(
         to_state=to,
         evidence=evidence or {},
     )
-    return replace(version, state=to, updated_at=now), move
+    return replace(version, state=to, updated_at=now, changed_by=by, changed_why=why), move

@@ -3,5 +3,6 @@
 Reading order: `history` (what may be learned from), `threshold` (a limit from history), `sensitivity` (a limit on the
 detector's score, from labels), `prediction` (alerts per week to come), `backtest` (what a limit would have done),
 `recomputation` (all of it for one signal), `rule` (the limit as a Prometheus rule) with `rule_cases` (its tests),
-`postmortem` (the incident as people read it). All pure.
+`watch` (what a limit would have alerted since, beside what was predicted), `postmortem` (the incident as people
+read it). All pure.
 """
