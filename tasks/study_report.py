@@ -109,10 +109,15 @@ def _study_markdown(study: Study, proposal: str) -> str:
 
 
 def _chart(study: Study) -> str:
+    return f"![{study.signal.name}, old and new limit]({svg_data_url(draw_study(study))})"
+
+
+def draw_study(study: Study) -> str:
+    """The signal with the old and the new limit, as SVG."""
     signal, old = study.signal, study.old
     marks = [("new", study.upper), ("new", study.lower)]
     marks += [("old", old.upper), ("old", old.lower)] if old else []
-    svg = signal_chart(
+    return signal_chart(
         title=f"{signal.name}, new limit: {limits_in_words(signal, study.upper, study.lower)}",
         unit=signal.unit,
         timestamps=study.shown_at,
@@ -122,4 +127,3 @@ def _chart(study: Study) -> str:
         limits=[(name, value) for name, value in marks if value is not None],
         events=[],
     )
-    return f"![{signal.name}, old and new limit]({svg_data_url(svg)})"

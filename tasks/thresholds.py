@@ -11,9 +11,9 @@ from prefect.cache_policies import NO_CACHE
 from quell.adapters.rules import RuleFolder, write_rules
 from quell.incidents.decision import Answer
 from quell.incidents.errors import InvalidInput, NotFound, Refused
-from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_threshold
+from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id, move_threshold
 from quell.incidents.timeline import Event, event_of
-from quell.ports import Transaction
+from quell.ports import Document, Transaction
 from quell.prevention.rule import rule_group
 from quell.prevention.watch import compare_in_words
 from tasks.artifacts import publish
@@ -24,7 +24,7 @@ from tasks.resources import Resources, resources
 from tasks.rule_proof import Proof, prove_rule
 from tasks.shadow import watch_of
 from tasks.study import Study, hold_of, study_of
-from tasks.study_report import WAITING, evidence_of, limits_in_words, report_of
+from tasks.study_report import WAITING, draw_study, evidence_of, limits_in_words, report_of
 
 BY = "quell"
 SHARD = 25  # signals that one task studies
@@ -136,6 +136,10 @@ def _propose(res: Resources, study: Study, incident: str | None) -> None:
             return
         version = _version(study, f"THR-{tx.next_number('THR')}", evidence_of(res, study), incident, now)
         tx.thresholds.add(version)
+        picture = draw_study(study).encode()
+        tx.documents.put(
+            Document(id=chart_id(version.id), kind="threshold-chart", updated_at=now, body={}, blob=picture)
+        )
         for older in waiting:
             _move(tx, older, ThresholdState.REVERTED, now, BY, f"{version.id} is a newer proposal for {signal.name}")
         text = f"{signal.name}: {limits_in_words(signal, upper, lower)}; {version.evidence['new limit']}"

@@ -47,6 +47,11 @@ class ThresholdVersion:
     changed_why: str = ""
 
 
+def chart_id(threshold: str) -> str:
+    """Where the chart of old and new limit is stored, as it was when the limit was proposed."""
+    return f"threshold-chart:{threshold}"
+
+
 def move_threshold(
     version: ThresholdVersion,
     to: ThresholdState,

@@ -1,5 +1,6 @@
 """A limit's whole life: proposed with evidence, in shadow, approved and in force, reverted; with a real Prometheus."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
+from deployments.gateway import build_app, serving
 from quell.adapters.rules import RuleFolder
+from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections, Detection
 from quell.incidents.decision import Answer, Decision
 from quell.incidents.errors import Refused, Unavailable
@@ -59,7 +62,14 @@ class Latency:
 
 
 @pytest.fixture
-def res(every_store: Store, rule_prometheus: RuleFolder) -> Resources:
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = SqlStore(f"sqlite:///{tmp_path}/record.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def res(store: Store, rule_prometheus: RuleFolder) -> Resources:
     """A limit of 0.9 s is in force."""
     config = Config(
         folder=Path(),
@@ -72,7 +82,7 @@ def res(every_store: Store, rule_prometheus: RuleFolder) -> Resources:
     )
     rule = "groups: [{name: quell-latency, rules: [{alert: QuellLatencyHigh, expr: latency_seconds > 0.9}]}]\n"
     rule_prometheus.put("quell-latency.yml", rule)
-    with every_store.writing() as tx:
+    with store.writing() as tx:
         tx.next_number("THR")
         tx.thresholds.add(
             ThresholdVersion(
@@ -80,9 +90,7 @@ def res(every_store: Store, rule_prometheus: RuleFolder) -> Resources:
                 created_at=BEGUN, updated_at=BEGUN, rule=rule,
             )
         )  # fmt: skip
-    return Resources(
-        config=config, store=every_store, metrics=cast(MetricSource, Latency()), actuators={}, clock=lambda: NOW
-    )
+    return Resources(config=config, store=store, metrics=cast(MetricSource, Latency()), actuators={}, clock=lambda: NOW)
 
 
 def later(res: Resources, **after: float) -> Resources:
@@ -158,6 +166,31 @@ def test_promotion_shows_predicted_and_seen_and_one_command_brings_the_old_limit
     assert in_force(res)[0].endswith("> 0.9") and version(res, "THR-1").state is ThresholdState.ACTIVE
 
 
+def test_the_pages_tell_who_when_and_why_and_show_predicted_beside_seen(res: Resources) -> None:
+    recompute_of(res)
+    watch_all(res)
+    week = later(res, days=14)
+    watch_all(week)
+    approve(week, "THR-2")
+    promote_threshold(week, "THR-2", "carol")
+    revert_threshold(week, "THR-2", "dave", "it wakes us <b>ten times</b> a week")
+    with serving(build_app(week)) as url, httpx.Client(base_url=url, timeout=20) as client:
+        listed, one = client.get("/thresholds").text, client.get("/thresholds/THR-2").text
+        assert "In force" in listed and "latency</a>: alert <strong>above 900 ms" in listed
+        assert "it wakes us &lt;b&gt;ten times" in listed and "dave" in listed
+        assert "alerts per week" in listed and "seen 10 (20 in 2 weeks): more than predicted" in listed
+        happened = ["threshold reverted", "threshold active", "threshold shadow", "threshold proposed"]
+        places = [one.index(f"<strong>{kind}</strong>") for kind in happened]
+        assert places == sorted(places), "the newest comes first"
+        assert "the old rule fails 1 of them" in one and "promtool test rules" in one
+        assert "20 of them outside of incidents" in one and "instance" in one
+        picture = client.get("/thresholds/THR-2/chart.svg")
+        assert picture.headers["content-type"] == "image/svg+xml" and picture.text.count("qc-limit") >= 2
+        assert client.get("/thresholds?signal=nothing").text.count("THR-") == 0
+        missing = client.get("/thresholds/THR-99")
+        assert missing.status_code == 404 and "THR-99" in missing.text
+
+
 def test_a_metric_server_that_is_away_is_caught_up_with(res: Resources) -> None:
     recompute_of(res)
     watch_all(res)
@@ -182,5 +215,5 @@ def test_an_incident_that_only_the_new_limit_catches_is_named_in_the_evidence(re
     recompute_of(later(res, hours=12))
     evidence = version(res, "THR-2").evidence
     assert "INC-1 after 120 s (not today)" in evidence["catches"]
-    assert "catches 1 of 1 incidents (2% to 100%)" in evidence["new limit"]
+    assert "catches 1 of 1 incidents (3% to 100%)" in evidence["new limit"]
     assert "catches 0 of 1 incidents (0% to 98%)" in evidence["old limit"]
