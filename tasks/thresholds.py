@@ -171,6 +171,7 @@ def _version(study: Study, id: str, evidence: dict[str, str], incident: str | No
         signal, threshold=id, upper=study.upper, lower=study.lower, hold=hold_of(signal), evidence=evidence
     )
     known = {"per_week": prediction.per_week, "low": prediction.low, "high": prediction.high}
+    known["is_told"] = float(prediction.is_told)
     return ThresholdVersion(
         id=id,
         signal=signal.name,

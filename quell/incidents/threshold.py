@@ -41,7 +41,7 @@ class ThresholdVersion:
     replaces: str | None = None
     evidence: Mapping[str, str] = field(default_factory=dict[str, str])
     rule: str = ""  # the Prometheus rule group as YAML
-    predicted: Mapping[str, float] = field(default_factory=dict[str, float])  # alerts per week: per_week, low, high
+    predicted: Mapping[str, float] = field(default_factory=dict[str, float])  # alerts per week, low, high, is_told
     rule_tests: str = ""  # for promtool, on the limits alone
     changed_by: str = ""  # who moved it last, and why; the timeline has all of it
     changed_why: str = ""

@@ -88,3 +88,8 @@ def test_predicted_and_seen_in_words(count: int, weeks: float, said: str) -> Non
 def test_without_a_prediction_only_what_was_seen_is_said() -> None:
     seen = compare_in_words({}, WatchRecord(since=START, until=START, weeks=2.0, count=4))
     assert seen == "nothing was predicted, seen 2 (4 in 2 weeks)"
+
+
+def test_what_a_short_history_showed_is_not_called_a_prediction() -> None:
+    said = compare_in_words(PREDICTED | {"is_told": 0.0}, None)
+    assert said == "from too short a history 10 alerts per week (7 to 14), not watched yet"
