@@ -1,11 +1,20 @@
 """Prevention as flows: the post-mortem and the recomputation of thresholds."""
 
+from datetime import timedelta
+
 from prefect import flow
 from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.review import write_review
 from tasks.runs import State, ended
-from tasks.thresholds import recompute
+from tasks.shadow import watch_limits
+from tasks.spread import spread
+from tasks.study import study_signals
+from tasks.thresholds import plan_studies, propose_limits
+
+WORKERS = 4  # each waits for the metric server most of its time
+STUDIED_WITHIN = timedelta(minutes=30)
 
 
 def _recompute_name() -> str:
@@ -23,10 +32,26 @@ def review_incident(incident: str) -> State[str]:
     return ended(f"the post-mortem of {incident} is written")
 
 
-@flow(name="recompute-thresholds", flow_run_name=_recompute_name)
+@flow(
+    name="recompute-thresholds",
+    flow_run_name=_recompute_name,
+    task_runner=ThreadPoolTaskRunner(max_workers=WORKERS),
+)
 def recompute_thresholds(incident: str | None = None) -> State[str]:
     """Recomputes alert limits from history without incidents, replays old and new limits over it, and proposes what
-    differs as Prometheus rule files. Nothing changes in Prometheus before a person approves a proposal.
+    differs as Prometheus rule files. Nothing changes in Prometheus before a person approves a proposal. Each shard of
+    signals is one task, on Dask where a scheduler is configured; its progress artifact shows how far it is.
     """
-    waiting = recompute(incident)
+    studied = spread(study_signals, within=STUDIED_WITHIN, signals=plan_studies())
+    waiting = propose_limits([study for shard in studied.results for study in shard], incident, studied.note)
     return ended(f"waiting for a decision: {', '.join(waiting) or 'nothing'}")
+
+
+@flow(name="watch-thresholds", flow_run_name="watch thresholds")
+def watch_thresholds() -> State[str]:
+    """Records what limits in shadow would have alerted, and what those in force did, beside what was predicted of them.
+
+    A proposal goes into shadow with the first watch: it only records, and a person sees predicted and seen alerts
+    before approving it. Nothing reaches Prometheus.
+    """
+    return ended(f"{watch_limits()} limits are watched")

@@ -13,7 +13,8 @@ from tasks.anomalies import real_anomalies
 from tasks.resources import Resources
 
 _COARSE_POINTS = 2000
-_MOST_POINTS = 8000
+_MOST_POINTS = 45_000  # a month at one minute
+_MOST_CELLS = 4_000_000  # of all series together: 32 MB
 # An incident is seen a little before its onset is dated, and its last samples linger in the queries' windows.
 _MARGIN = timedelta(seconds=30)
 
@@ -32,7 +33,8 @@ def fetch_history(res: Resources, signal: Signal, now: datetime) -> SeriesMatrix
         if not known.any():
             return empty
         began = datetime.fromtimestamp(float(first.timestamps[known][0]), UTC) - coarse
-        step = max(signal.step, timedelta(seconds=np.ceil((now - began).total_seconds() / _MOST_POINTS)))
+        points = min(_MOST_POINTS, max(_MOST_CELLS // first.values.shape[1], _COARSE_POINTS))
+        step = max(signal.step, timedelta(seconds=np.ceil((now - began).total_seconds() / points)))
         return res.metrics.range(signal.query, start=now - ((now - began) // step) * step, end=now, step=step)
     except QuellError:
         return empty

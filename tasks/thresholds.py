@@ -1,26 +1,33 @@
 """Thresholds: recompute limits from history, prove them, propose rule files; promote and revert after approval."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from math import isfinite
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from quell.adapters.rules import RuleFolder, place_file, write_rules
+from quell.adapters.rules import RuleFolder, write_rules
 from quell.incidents.decision import Answer
 from quell.incidents.errors import InvalidInput, NotFound, Refused
-from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_threshold
+from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id, move_threshold
 from quell.incidents.timeline import Event, event_of
-from quell.ports import Transaction
+from quell.ports import Document, Transaction
 from quell.prevention.rule import rule_group
+from quell.prevention.watch import compare_in_words
 from tasks.artifacts import publish
 from tasks.automation import automation_enabled
 from tasks.lease import hold
 from tasks.question import text_hash
 from tasks.resources import Resources, resources
-from tasks.study import WAITING, Study, evidence_of, hold_of, limits_in_words, report_of, study_of
+from tasks.rule_proof import Proof, prove_rule
+from tasks.shadow import watch_of
+from tasks.study import Study, hold_of, study_of
+from tasks.study_report import WAITING, draw_study, evidence_of, limits_in_words, report_of
 
 BY = "quell"
+SHARD = 25  # signals that one task studies
 
 
 def recompute_of(res: Resources, incident: str | None = None) -> list[Study]:
@@ -28,12 +35,17 @@ def recompute_of(res: Resources, incident: str | None = None) -> list[Study]:
 
     Proposed twice for the same incident is proposed once. A newer proposal takes the place of one that still waits.
     """
+    studies = [study_of(res, signal) for signal in res.config.signals.values()]
+    propose_studied(res, studies, incident)
+    return studies
+
+
+def propose_studied(res: Resources, studies: Iterable[Study], incident: str | None) -> None:
+    """A proposal for each study that found limits other than those in force."""
     with hold(res, "thresholds"):
-        studies = [study_of(res, signal) for signal in res.config.signals.values()]
         for study in studies:
             if study.proposal.upper or study.proposal.lower:
                 _propose(res, study, incident)
-    return studies
 
 
 def rule_folder(res: Resources) -> RuleFolder:
@@ -65,8 +77,10 @@ def promote_threshold(res: Resources, threshold_id: str, by: str) -> ThresholdVe
             for old in tx.thresholds.find({"signal": version.signal, "state": ThresholdState.ACTIVE}):
                 _move(tx, old, ThresholdState.SUPERSEDED, now, by, f"{version.id} takes its place")
                 version = replace(version, replaces=old.id)
-            version = _move(tx, version, ThresholdState.ACTIVE, now, by, "approved, loaded by Prometheus and confirmed")
-        place_file(rule_folder(res).proposed / _proposed_file(version), None)
+            seen = compare_in_words(version.predicted, watch_of(tx, version.id))
+            why = f"approved, loaded by Prometheus and confirmed; {seen}"
+            version = _move(tx, version, ThresholdState.ACTIVE, now, by, why)
+        rule_folder(res).forget(_proposed_file(version))
         return version
 
 
@@ -78,7 +92,7 @@ def revert_threshold(res: Resources, threshold_id: str, by: str, why: str) -> Th
         if version.state is ThresholdState.REVERTED:
             return version
         if version.state in WAITING:
-            place_file(rule_folder(res).proposed / _proposed_file(version), None)
+            rule_folder(res).forget(_proposed_file(version))
             with res.store.writing() as tx:
                 return _move(tx, version, ThresholdState.REVERTED, res.clock(), by, why)
         with res.store.reading() as tx:
@@ -115,41 +129,69 @@ def _propose(res: Resources, study: Study, incident: str | None) -> None:
     signal, upper, lower = study.signal, study.upper, study.lower
     if study.old is not None and (study.old.upper, study.old.lower) == (upper, lower):
         return
-    evidence = evidence_of(res, study)
     with res.store.writing() as tx:
         now = res.clock()
         waiting = tx.thresholds.find({"signal": signal.name, "state": WAITING})
         if any(v.incident == incident and (v.upper, v.lower) == (upper, lower) for v in waiting):
             return
-        id = f"THR-{tx.next_number('THR')}"
-        group = rule_group(signal, threshold=id, upper=upper, lower=lower, hold=hold_of(signal), evidence=evidence)
-        version = ThresholdVersion(
-            id=id,
-            signal=signal.name,
-            state=ThresholdState.PROPOSED,
-            upper=upper,
-            lower=lower,
-            created_at=now,
-            updated_at=now,
-            incident=incident,
-            replaces=study.old.id if study.old else None,
-            evidence=evidence,
-            rule=write_rules(group),
-        )
+        version = _version(study, f"THR-{tx.next_number('THR')}", evidence_of(res, study), incident, now)
         tx.thresholds.add(version)
+        picture = draw_study(study).encode()
+        tx.documents.put(
+            Document(id=chart_id(version.id), kind="threshold-chart", updated_at=now, body={}, blob=picture)
+        )
         for older in waiting:
-            _move(tx, older, ThresholdState.REVERTED, now, BY, f"{id} is a newer proposal for {signal.name}")
-        text = f"{signal.name}: {limits_in_words(signal, upper, lower)}; {evidence['new limit']}"
+            _move(tx, older, ThresholdState.REVERTED, now, BY, f"{version.id} is a newer proposal for {signal.name}")
+        text = f"{signal.name}: {limits_in_words(signal, upper, lower)}; {version.evidence['new limit']}"
         tx.timeline.append(
-            Event(incident=incident, at=now, kind="threshold proposed", by=BY, text=text, subject=id, evidence=evidence)
+            Event(
+                incident=incident,
+                at=now,
+                kind="threshold proposed",
+                by=BY,
+                text=text,
+                subject=version.id,
+                evidence=version.evidence,
+            )
         )
     for older in waiting:
-        place_file(rule_folder(res).proposed / _proposed_file(older), None)
+        rule_folder(res).forget(_proposed_file(older))
     try:
         rule_folder(res).propose(_proposed_file(version), version.rule)
+        _keep_proof(res, version, prove_rule(rule_folder(res), _proposed_file(version), study))
     except InvalidInput as error:
+        rule_folder(res).forget(_proposed_file(version))
         with res.store.writing() as tx:
             _move(tx, version, ThresholdState.REVERTED, res.clock(), BY, str(error))
+
+
+def _version(study: Study, id: str, evidence: dict[str, str], incident: str | None, now: datetime) -> ThresholdVersion:
+    signal, prediction = study.signal, study.found.prediction
+    group = rule_group(
+        signal, threshold=id, upper=study.upper, lower=study.lower, hold=hold_of(signal), evidence=evidence
+    )
+    known = {"per_week": prediction.per_week, "low": prediction.low, "high": prediction.high}
+    known["is_told"] = float(prediction.is_told)
+    return ThresholdVersion(
+        id=id,
+        signal=signal.name,
+        state=ThresholdState.PROPOSED,
+        upper=study.upper,
+        lower=study.lower,
+        created_at=now,
+        updated_at=now,
+        incident=incident,
+        replaces=study.old.id if study.old else None,
+        evidence=evidence,
+        rule=write_rules(group),
+        predicted={name: value for name, value in known.items() if isfinite(value)},
+    )
+
+
+def _keep_proof(res: Resources, version: ThresholdVersion, proof: Proof) -> None:
+    with res.store.writing() as tx:
+        evidence = {**version.evidence, "rule tests": proof.said}
+        tx.thresholds.put(replace(version, evidence=evidence, rule_tests=proof.tests))
 
 
 def _check_approved(res: Resources, version: ThresholdVersion) -> None:
@@ -197,11 +239,18 @@ def _proposed_file(version: ThresholdVersion) -> str:
     return f"{version.id}-{version.signal}.yml"
 
 
-@task(name="recompute limits", task_run_name="recompute limits", cache_policy=NO_CACHE)
-def recompute(incident: str | None = None) -> list[str]:
-    """Recompute every limit, propose what differs. The ids of the proposals that wait for a person."""
+@task(name="plan-studies")
+def plan_studies() -> list[list[str]]:
+    """The signals in shards: one task each, on whichever worker is free."""
+    names = list(resources().config.signals)
+    return [names[at : at + SHARD] for at in range(0, len(names), SHARD)]
+
+
+@task(name="propose-limits", persist_result=False, cache_policy=NO_CACHE)
+def propose_limits(studies: list[Study], incident: str | None = None, note: str = "") -> list[str]:
+    """Propose what differs from what is in force. The ids of the proposals that wait for a person."""
     res = resources()
-    studies = recompute_of(res, incident)
-    publish("thresholds", report_of(res, studies, incident), "Old and new limits with their backtests")
+    propose_studied(res, studies, incident)
+    publish("thresholds", report_of(res, studies, incident, note), "Old and new limits with their backtests")
     with res.store.reading() as tx:
         return [version.id for version in tx.thresholds.find({"state": WAITING})]

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from deployments.cli.record import DEFAULT_FOLDER, ConfigOption, opened
-from deployments.cli.terminal import moment, out, state, table, whoami
+from deployments.cli.terminal import err, moment, out, state, table, whoami
+from quell.incidents.errors import NotFound
 
 app = typer.Typer(help="List, promote and revert the limits that were proposed from history.", no_args_is_help=True)
 IdArgument = Annotated[str, typer.Argument(help="Version id, as in THR-3.")]
@@ -16,23 +17,65 @@ ByOption = Annotated[str, typer.Option("--by", help="Who does it; by default the
 def list_thresholds(
     signal: Annotated[str, typer.Option(help="Only this signal.")] = "", config: ConfigOption = DEFAULT_FOLDER
 ) -> None:
-    """Every version, newest first, with its evidence."""
+    """Every version, newest first, with its evidence and what was seen of it."""
+    from quell.prevention.watch import compare_in_words
+    from tasks.shadow import watch_of
+
     where = {"signal": signal} if signal else None
     with opened(config) as res, res.store.reading() as tx:
         found = tx.thresholds.find(where, order="updated_at", descending=True)
-    rows = [
-        (
-            v.id, state(v.state), v.signal, _limit(v.lower), _limit(v.upper), moment(v.updated_at),
-            "; ".join(f"{name}: {value}" for name, value in v.evidence.items()),
-        )
-        for v in found
-    ]  # fmt: skip
-    columns = ("id", "state", "signal", "lower", "upper", "changed", "evidence")
+        rows = [
+            (
+                v.id, state(v.state), v.signal, _limit(v.lower), _limit(v.upper), moment(v.updated_at),
+                compare_in_words(v.predicted, watch_of(tx, v.id)),
+                "; ".join(f"{name}: {value}" for name, value in v.evidence.items()),
+            )
+            for v in found
+        ]  # fmt: skip
+    columns = ("id", "state", "signal", "lower", "upper", "changed", "predicted and seen", "evidence")
     out().print(table("", columns, rows) if rows else "no threshold version; `recompute-thresholds` proposes them")
 
 
 def _limit(value: float | None) -> str:
     return "" if value is None else f"{value:g}"
+
+
+@app.command()
+def recompute(
+    incident: Annotated[str, typer.Option(help="The incident after which it is done, as in INC-7.")] = "",
+    signal: Annotated[list[str] | None, typer.Option(help="Only this signal; may be given again.")] = None,
+    config: ConfigOption = DEFAULT_FOLDER,
+) -> None:
+    """Recompute limits from history, here and now, and propose what differs; nothing is in force before approval."""
+    from rich.progress import track
+
+    from tasks.study import study_of
+    from tasks.study_report import limits_in_words
+    from tasks.thresholds import propose_studied
+
+    with opened(config) as res:
+        unknown = sorted(set(signal or ()) - set(res.config.signals))
+        if unknown:
+            raise NotFound(f"signal {unknown[0]} is not in signals.yaml")
+        names = signal or list(res.config.signals)
+        bar = track(names, description="signals", console=err(), transient=True, disable=not err().is_terminal)
+        studies = [study_of(res, res.config.signals[name]) for name in bar]
+        propose_studied(res, studies, incident or None)
+    rows = [
+        (s.signal.name, limits_in_words(s.signal, s.upper, s.lower), str(s.new_backtest), str(s.found.prediction))
+        for s in studies
+    ]
+    out().print(table("", ("signal", "limit from history", "backtest", "predicted"), rows))
+
+
+@app.command()
+def shadow(id: IdArgument, by: ByOption = "", config: ConfigOption = DEFAULT_FOLDER) -> None:
+    """Let a proposal record what it would alert, from now on; the hourly watch does so by itself."""
+    from tasks.shadow import shadow_threshold
+
+    with opened(config) as res:
+        shadow_threshold(res, id.upper(), by or whoami(), "asked for on the command line")
+    out().print(f"{id.upper()} only records, until it is promoted or reverted", markup=False)
 
 
 @app.command()

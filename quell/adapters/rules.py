@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -34,6 +35,12 @@ def check_rules(path: Path) -> str:
     if not result.is_ok:
         raise InvalidInput(f"promtool refuses {path.name}: {result.said}")
     return result.said
+
+
+def passes_tests(path: Path) -> tuple[bool, str]:
+    """Whether the rules pass the file of tests, and promtool's words."""
+    result = run_command(("promtool", "test", "rules", str(path.resolve())), cwd=path.parent, timeout=_PROMTOOL_TIMEOUT)
+    return result.is_ok, result.said
 
 
 def place_file(path: Path, text: str | None) -> None:
@@ -73,6 +80,31 @@ class RuleFolder:
             path.unlink(missing_ok=True)
             raise
         return path
+
+    @property
+    def tests(self) -> Path:
+        """Where the tests of proposals are, with the rules that they test."""
+        return self.proposed / "tests"
+
+    def prove(self, name: str, rules: str, tests: str) -> None:
+        """Write the tests of a proposal beside it and run them. Raises InvalidInput where the rules fail one."""
+        place_file(self.tests / f"{name}.rules.yml", rules)
+        place_file(self.tests / f"{name}.test.yml", tests)
+        passes, said = passes_tests(self.tests / f"{name}.test.yml")
+        if not passes:
+            raise InvalidInput(f"{name} fails its own tests: {said}")
+
+    def fails_on(self, name: str, rules: str) -> bool:
+        """Whether other rules fail the tests of a proposal, as those that it replaces should."""
+        with TemporaryDirectory() as folder:
+            place_file(Path(folder) / f"{name}.rules.yml", rules)
+            place_file(Path(folder) / f"{name}.test.yml", (self.tests / f"{name}.test.yml").read_text())
+            return not passes_tests(Path(folder) / f"{name}.test.yml")[0]
+
+    def forget(self, name: str) -> None:
+        """Take a proposal's files away."""
+        for path in (self.proposed / name, self.tests / f"{name}.rules.yml", self.tests / f"{name}.test.yml"):
+            place_file(path, None)
 
     def put(self, name: str, text: str | None) -> str | None:
         """Put a rule file in force, or take one away (None); returns the text that stood there before.

@@ -11,6 +11,7 @@ from quell.gateway.rendering import HERE, Renderer, page_templates
 from quell.gateway.safety import CSRF_COOKIE, SAFE_HEADERS, check_origin
 from quell.gateway.sign_in_page import sign_in_routes
 from quell.gateway.silence_pages import silence_routes
+from quell.gateway.threshold_pages import threshold_routes
 from quell.gateway.visitor import Door
 from quell.gateway.why_page import why_routes
 from quell.incidents.chart import CHART_STYLE
@@ -27,6 +28,7 @@ def page_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     router.include_router(incident_page_routes(deps, door))
     router.include_router(why_routes(deps, door))
     router.include_router(silence_routes(deps, door))
+    router.include_router(threshold_routes(deps, door))
     router.include_router(sign_in_routes(deps, door))
 
     @router.get("/assets/{name}")

@@ -17,6 +17,7 @@ CHART_STYLE = """
 .qc-text{fill:#57606e;font:11px ui-sans-serif,system-ui,'Segoe UI',Helvetica,Arial,sans-serif}
 .qc-title{fill:#1d2430;font-size:13px;font-weight:600}.qc-band{fill:#2f6fdb;fill-opacity:.14}
 .qc-value{fill:none;stroke:#1f5fc4;stroke-width:1.6;stroke-linejoin:round}.qc-dot{fill:#1f5fc4}
+.qc-limit{stroke:#b4462f;stroke-width:1.6;stroke-dasharray:7 4}.qc-former{stroke:#9aa4b2;stroke-width:1.2}
 .qc-event{stroke:#b4462f;stroke-dasharray:3 3}.qc-mark{fill:#b4462f}.qc-label{fill:#8c3422}.qc-back{fill:#ffffff}
 @media (prefers-color-scheme:dark){.qc-card{fill:#151a21;stroke:#2c3440}.qc-grid{stroke:#252d38}
 .qc-axis{stroke:#5b6674}.qc-text{fill:#a9b3c0}.qc-title{fill:#eef2f7}.qc-band{fill:#7fb0ff;fill-opacity:.18}
@@ -71,6 +72,7 @@ def signal_chart(
     lower: FloatArray | None,
     upper: FloatArray | None,
     events: Sequence[tuple[datetime, str]],
+    limits: Sequence[tuple[str, float]] = (),
     width: int = 760,
     height: int = 240,
 ) -> str:
@@ -79,11 +81,11 @@ def signal_chart(
     All arrays have shape (T,), T may be 0; `timestamps` are epoch seconds, rising. `lower` or `upper` None means that
     the band is open on that side; both None, no band. Times are UTC. Rows of event labels are added on top of
     `height`, so that many events never squeeze the plot. Long series are thinned to the least and the greatest value
-    of each bucket, so that no peak is lost.
+    of each bucket, so that no peak is lost. `limits` are lines across, each with its name.
     """
     timestamps, values, lower, upper = _thin(timestamps, values, lower, upper)
     start, end = _time_range(timestamps, events)
-    low, high = _value_range(unit, values, lower, upper)
+    low, high = _value_range(unit, np.append(values, [value for _, value in limits]), lower, upper)
     labels = _place_labels(events, start, end, _LEFT, width - _RIGHT)
     rows = max((label.lane for label in labels), default=-1) + 1
     top = _TOP + rows * _LANE
@@ -98,6 +100,7 @@ def signal_chart(
         *_time_axis(frame),
         *_band(frame, timestamps, lower, upper),
         *_line(frame, timestamps, values),
+        *_limits(frame, limits),
         *_events(frame, labels),
         "</svg>",
     ]
@@ -259,6 +262,17 @@ def _line(frame: _Frame, timestamps: FloatArray, values: FloatArray) -> list[str
             parts.append(f'<circle class="qc-dot" cx="{x}" cy="{y}" r="1.6"/>')
         else:
             parts.append(f'<path class="qc-value" d="M{"L".join(points)}"/>')
+    return parts
+
+
+def _limits(frame: _Frame, limits: Sequence[tuple[str, float]]) -> list[str]:
+    """A dashed line each; the first is drawn stronger: it is the one that the chart is about."""
+    parts: list[str] = []
+    for place, (name, value) in enumerate(limits):
+        y, kind = frame.y(value), "qc-limit" if name == limits[0][0] else "qc-limit qc-former"
+        x = frame.left + 6 + 60 * place  # side by side, as lines may lie close together
+        parts.append(f'<path class="{kind}" d="M{frame.left:.1f} {y:.1f}H{frame.right:.1f}"/>')
+        parts.append(f'<text class="qc-text" x="{x:.1f}" y="{y - 4:.1f}">{escape(name)}</text>')
     return parts
 
 

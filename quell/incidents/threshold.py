@@ -41,6 +41,15 @@ class ThresholdVersion:
     replaces: str | None = None
     evidence: Mapping[str, str] = field(default_factory=dict[str, str])
     rule: str = ""  # the Prometheus rule group as YAML
+    predicted: Mapping[str, float] = field(default_factory=dict[str, float])  # alerts per week, low, high, is_told
+    rule_tests: str = ""  # for promtool, on the limits alone
+    changed_by: str = ""  # who moved it last, and why; the timeline has all of it
+    changed_why: str = ""
+
+
+def chart_id(threshold: str) -> str:
+    """Where the chart of old and new limit is stored, as it was when the limit was proposed."""
+    return f"threshold-chart:{threshold}"
 
 
 def move_threshold(
@@ -64,4 +73,4 @@ def move_threshold(
         to_state=to,
         evidence=evidence or {},
     )
-    return replace(version, state=to, updated_at=now), move
+    return replace(version, state=to, updated_at=now, changed_by=by, changed_why=why), move

@@ -4,8 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from scipy.special import betaincinv
+
 from quell.incidents.series import SeriesMatrix
-from quell.prevention.history import Episode, Period, Rate, alarm_rate, find_episodes, mask_periods, observed_weeks
+from quell.prevention.history import (
+    Episode,
+    Period,
+    Rate,
+    alarm_rate,
+    find_episodes,
+    mask_periods,
+    observed_weeks,
+    rows_within,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,25 +38,47 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catch:
-    """Whether and when the limit would have fired in one incident; `after` is None when it would not."""
+    """Whether and when the limit would have fired in one incident; `after` is None when it would not.
+
+    `alarms` is how often: true ones.
+    """
 
     incident: str
     after: timedelta | None
+    alarms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backtest:
-    """Alarms outside of incidents are false; `catches` has one entry per incident that history covers."""
+    """Alarms outside of incidents are false, inside they are true; one catch per incident that history covers."""
 
-    rate: Rate
+    rate: Rate  # of false alarms
+    true_rate: Rate
     catches: tuple[Catch, ...]
 
+    @property
+    def caught(self) -> int:
+        return sum(catch.after is not None for catch in self.catches)
+
     def __str__(self) -> str:
-        caught = [c for c in self.catches if c.after is not None]
         text = f"false alarms {self.rate}"
         if self.catches:
-            text += f"; catches {len(caught)} of {len(self.catches)} incidents"
+            low, high = share_interval(self.caught, len(self.catches))
+            text += f"; true alarms {self.true_rate}" if self.true_rate.count else "; no true alarm"
+            text += f"; catches {self.caught} of {len(self.catches)} incidents ({low:.0%} to {high:.0%})"
         return text
+
+
+def share_interval(hits: int, of: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a share (Clopper and Pearson, Biometrika 26, 1934); of nothing, anything.
+
+    >>> [round(x, 4) for x in share_interval(1, 2)]
+    [0.0126, 0.9874]
+    """
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(hits, of - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, of - hits, 1 - tail)) if hits < of else 1.0
+    return low, high
 
 
 def backtest_limits(
@@ -63,12 +96,17 @@ def backtest_limits(
     """
     whole = mask_periods(matrix, excluded)
     quiet = mask_periods(whole, [t.period for t in troubles])
-    false_alarms = _alarms(quiet, upper, lower, steps)
+    false_alarms = alarms_of(quiet, upper, lower, steps)
     catches = [_catch(whole, trouble, upper, lower, steps) for trouble in troubles if _covers(whole, trouble)]
-    return Backtest(rate=alarm_rate(len(false_alarms), observed_weeks(quiet)), catches=tuple(catches))
+    return Backtest(
+        rate=alarm_rate(len(false_alarms), observed_weeks(quiet)),
+        true_rate=alarm_rate(sum(catch.alarms for catch in catches), observed_weeks(whole)),
+        catches=tuple(catches),
+    )
 
 
-def _alarms(matrix: SeriesMatrix, upper: float | None, lower: float | None, steps: int) -> tuple[Episode, ...]:
+def alarms_of(matrix: SeriesMatrix, upper: float | None, lower: float | None, steps: int) -> tuple[Episode, ...]:
+    """Every alarm that either limit would have raised."""
     alarms: list[Episode] = []
     for limit, is_upper in ((upper, True), (lower, False)):
         if limit is not None:
@@ -81,11 +119,11 @@ def _covers(matrix: SeriesMatrix, trouble: Trouble) -> bool:
 
 
 def _catch(matrix: SeriesMatrix, trouble: Trouble, upper: float | None, lower: float | None, steps: int) -> Catch:
-    start, end = (at.timestamp() for at in trouble.period)
-    inside = (matrix.timestamps >= start) & (matrix.timestamps <= end)
+    inside = rows_within(matrix.timestamps, trouble.period)
     during = SeriesMatrix(timestamps=matrix.timestamps[inside], values=matrix.values[inside], labels=matrix.labels)
-    alarms = _alarms(during, upper, lower, steps)
+    alarms = alarms_of(during, upper, lower, steps)
     if not alarms:
         return Catch(incident=trouble.incident, after=None)
     first = datetime.fromtimestamp(min(alarm.at for alarm in alarms), UTC)
-    return Catch(incident=trouble.incident, after=max(first - trouble.start, timedelta(0)))
+    after = max(first - trouble.start, timedelta(0))
+    return Catch(incident=trouble.incident, after=after, alarms=len(alarms))

@@ -62,40 +62,77 @@ def span_in_words(weeks: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
+def rows_within(timestamps: FloatArray, period: Period) -> slice:
+    """The rows of a rising time axis that lie inside the period, start and end included."""
+    start, end = (at.timestamp() for at in period)
+    return slice(int(timestamps.searchsorted(start, "left")), int(timestamps.searchsorted(end, "right")))
+
+
 def mask_periods(matrix: SeriesMatrix, periods: Sequence[Period]) -> SeriesMatrix:
     """The matrix with NaN inside the periods: nothing is learned there, and no run leads across."""
+    if not periods:
+        return matrix
     values = matrix.values.copy()
-    for start, end in periods:
-        inside = (matrix.timestamps >= start.timestamp()) & (matrix.timestamps <= end.timestamp())
-        values[inside] = np.nan
+    for period in periods:
+        values[rows_within(matrix.timestamps, period)] = np.nan
     return SeriesMatrix(timestamps=matrix.timestamps, values=values, labels=matrix.labels)
 
 
 def sustained(values: FloatArray, steps: int, *, is_upper: bool) -> FloatArray:
     """What each series kept up for `steps` samples, shape (T, S): the least value (upper), or the greatest (lower).
 
-    NaN where one of the samples is missing: an alarm needs every sample of its holding time.
+    NaN where one of the samples is missing: an alarm needs every sample of its holding time. In windows that double in
+    length, so that a long holding time costs little more than a short one.
     """
-    held = values.copy()
-    for back in range(1, steps):
-        earlier = np.full_like(values, np.nan)
-        earlier[back:] = values[:-back] if back < len(values) else np.nan
-        held = np.minimum(held, earlier) if is_upper else np.maximum(held, earlier)
+    meet = np.minimum if is_upper else np.maximum
+    held, reach = values.copy(), 1
+    while reach < steps:
+        further = min(reach, steps - reach)
+        held[further:] = meet(held[further:], held[:-further]) if further < len(held) else np.nan
+        held[:further] = np.nan
+        reach += further
     return held
 
 
 def find_episodes(matrix: SeriesMatrix, limit: float, *, steps: int, is_upper: bool) -> tuple[Episode, ...]:
     """Every alarm that the limit would have raised, by time. A missing sample ends an alarm."""
     held = sustained(matrix.values, steps, is_upper=is_upper)
-    beyond = held > limit if is_upper else held < limit
+    rows, series = held.shape
+    beyond = np.zeros((series, rows + 1), dtype=np.bool_)  # one row more, so that no alarm leads into the next series
+    beyond[:, :rows] = (held > limit if is_upper else held < limit).T
+    edges = np.flatnonzero(np.diff(beyond.ravel(), prepend=False)).reshape(-1, 2)
     episodes: list[Episode] = []
-    for series in range(beyond.shape[1]):
-        edges = np.diff(np.concatenate([[0], beyond[:, series].astype(np.int8), [0]]))
-        for start, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
-            stretch = held[start:end, series]
-            worst = float(stretch.max() if is_upper else stretch.min())
-            episodes.append(Episode(series=series, at=float(matrix.timestamps[start]), worst=worst))
+    for start, end in edges.tolist():
+        which, at = divmod(start, rows + 1)
+        stretch = held[at : at + end - start, which]
+        worst = float(stretch.max() if is_upper else stretch.min())
+        episodes.append(Episode(series=which, at=float(matrix.timestamps[at]), worst=worst))
     return tuple(sorted(episodes, key=lambda e: (e.at, e.series)))
+
+
+def tightest_level(held: FloatArray, most: int) -> float:
+    """The lowest value of `held` (T, S) that as an upper limit raises at most `most` alarms, as every higher one does.
+
+    Alarms beyond a limit are the samples beyond it less those that have a neighbour beyond it too. Only the highest
+    samples are sorted, twice as many each time until there are too many alarms. NaN where nothing is known.
+    """
+    known = held[np.isfinite(held)]
+    if not known.size:
+        return math.nan
+    joints = np.minimum(held[1:], held[:-1]).ravel()  # NaN where a sample is missing: two alarms
+    looked_at = min(256 * (most + 1), known.size)
+    while True:
+        top = np.sort(np.partition(known, known.size - looked_at)[known.size - looked_at :])
+        levels = np.unique(top)
+        joined = np.sort(joints[joints >= levels[0]])
+        above = len(top) - top.searchsorted(levels, "right")
+        alarms = above - (len(joined) - joined.searchsorted(levels, "right"))
+        too_many = np.flatnonzero(alarms > most)
+        if too_many.size:
+            return float(levels[int(too_many[-1]) + 1])  # beyond the highest level there is no alarm
+        if looked_at == known.size:
+            return float(levels[0])
+        looked_at = min(2 * looked_at, known.size)
 
 
 def observed_weeks(matrix: SeriesMatrix) -> float:

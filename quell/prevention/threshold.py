@@ -9,7 +9,7 @@ from scipy.special import chdtri
 
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
-from quell.prevention.history import find_episodes, observed_weeks, span_in_words, sustained
+from quell.prevention.history import observed_weeks, span_in_words, sustained, tightest_level
 
 CONFIDENCE = 0.95
 MINIMUM_SAMPLES = 30
@@ -110,7 +110,7 @@ def _limit(
     sign = 1.0 if is_upper else -1.0
     middle = float(np.median(known))
     if weeks >= needed:
-        value = _observed(history, budget, weeks, steps, is_upper=is_upper)
+        value = _observed(held, budget, weeks, is_upper=is_upper)
         basis, reason = "observed", f"history of {weeks:.3g} series-weeks shows the budget"
     else:
         value = sign * _extrapolated(sign * known, weeks, budget)
@@ -133,18 +133,20 @@ def _limit(
     return Limit(value=value, basis=basis, reason=reason)
 
 
-def _observed(history: SeriesMatrix, budget: Budget, weeks: float, steps: int, *, is_upper: bool) -> float:
-    """The tightest observed value at which the alarms' upper bound keeps to the budget; found by bisection."""
-    held = sustained(history.values, steps, is_upper=is_upper)
+def _observed(held: FloatArray, budget: Budget, weeks: float, *, is_upper: bool) -> float:
+    """The tightest observed value at which the alarms' upper bound keeps to the budget, as it does at wider ones."""
     sign = 1.0 if is_upper else -1.0
-    levels = np.unique(sign * held[np.isfinite(held)])
-    low, high = 0, len(levels) - 1  # at the last level nothing is beyond it
+    return sign * tightest_level(sign * held, _most_alarms(budget.alarms_per_week * weeks))
+
+
+def _most_alarms(allowed: float) -> int:
+    """The greatest count whose upper Poisson bound is at most this; none is always allowed."""
+    low, high = 0, max(1, math.ceil(allowed))  # the bound is above the count
     while low < high:
-        at = (low + high) // 2
-        count = len(find_episodes(history, sign * float(levels[at]), steps=steps, is_upper=is_upper))
-        bound = float(chdtri(2 * (count + 1), 1 - CONFIDENCE)) / 2 / weeks
-        low, high = (low, at) if bound <= budget.alarms_per_week else (at + 1, high)
-    return sign * float(levels[low])
+        middle = (low + high + 1) // 2
+        is_within = float(chdtri(2 * (middle + 1), 1 - CONFIDENCE)) / 2 <= allowed
+        low, high = (middle, high) if is_within else (low, middle - 1)
+    return low
 
 
 def _extrapolated(known: FloatArray, weeks: float, budget: Budget) -> float:

@@ -1,14 +1,17 @@
-"""A real Prometheus over history that the test writes down first."""
+"""A real Prometheus: over history that the test writes down first, or one that loads rule files."""
 
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+
+from quell.adapters.rules import RuleFolder
 
 Backfill = Callable[[str], str]
 
@@ -62,3 +65,28 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def rule_prometheus(tmp_path: Path) -> Iterator[RuleFolder]:
+    """A real Prometheus that loads the folder `rules`."""
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    (tmp_path / "p.yml").write_text(f"rule_files: ['{folder}/*.yml']\nscrape_configs: []\n")
+    address = f"127.0.0.1:{_free_port()}"
+    command = [
+        "prometheus",
+        f"--config.file={tmp_path}/p.yml",
+        f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address={address}",
+        "--web.enable-lifecycle",
+        "--log.level=error",
+    ]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _wait_until_ready(f"http://{address}/-/ready", process, tmp_path / "log")
+        yield RuleFolder(folder=folder, prometheus=f"http://{address}", timeout=timedelta(seconds=5))
+    finally:
+        process.terminate()
+        process.wait(timeout=20)

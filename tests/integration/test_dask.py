@@ -16,11 +16,14 @@ from prefect.artifacts import Artifact
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.detection import detection_sweep, refresh_baselines
+from flows.prevention import recompute_thresholds, watch_thresholds
 from quell.detection import memory as m
 from quell.incidents.verdict import VerdictKind
 from tasks import spread as spreading
+from tasks import thresholds
 from tasks.baselines import load_baseline, store_baseline
 from tasks.resources import CONFIG_VARIABLE, Resources, resources
+from tasks.study import study_of
 from tasks.verdicts import latest_verdicts
 
 pytestmark = pytest.mark.integration
@@ -31,6 +34,7 @@ TOML = """
 [connections]
 store = "sqlite:///{folder}/quell.db"
 prometheus = "{url}"
+prometheus_rules = "{folder}/rules"
 [detection]
 shard_size = 1
 minimum_samples = 12
@@ -170,6 +174,26 @@ def test_shards_on_two_workers_say_what_threads_say(
     res = open_config("")
     assert detection_sweep() == counts
     assert verdicts(res) == there
+
+
+def test_limits_studied_on_two_workers_are_those_studied_in_threads(
+    open_config: Callable[[str], Resources],
+    workers: tuple[str, list["subprocess.Popen[bytes]"], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(thresholds, "SHARD", 1)
+    address, _, log = workers
+    res = open_config(f'dask_scheduler = "{address}"')
+    assert "THR-3" in recompute_thresholds(return_state=False)
+    assert log.read_text().count("Task run 'study ") >= 3  # the work was done over there
+    with res.store.reading() as tx:
+        there = {version.signal: (version.upper, version.lower) for version in tx.thresholds.find()}
+    here = {name: study_of(res, res.config.signals[name]).found.limits for name in SIGNALS}
+    assert there == {name: (limits.upper, limits.lower) for name, limits in here.items()}
+    artifact = Artifact.get("thresholds")
+    assert artifact is not None and "# Limits from history" in str(artifact.data)
+    assert Artifact.get("studying-queue") is not None
+    assert watch_thresholds(return_state=False) == "3 limits are watched"
 
 
 def test_a_scheduler_that_is_away_costs_seconds_and_no_sweep(open_config: Callable[[str], Resources]) -> None:

@@ -1,10 +1,5 @@
 """Rule files, through the real promtool and a real Prometheus."""
 
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,35 +33,8 @@ def rules(upper: float = 0.05) -> str:
 
 
 @pytest.fixture
-def prometheus(tmp_path: Path) -> Iterator[RuleFolder]:
-    """A real Prometheus that loads the folder `rules`."""
-    folder = tmp_path / "rules"
-    folder.mkdir()
-    (tmp_path / "p.yml").write_text(f"rule_files: ['{folder}/*.yml']\nscrape_configs: []\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    command = [
-        "prometheus",
-        f"--config.file={tmp_path}/p.yml",
-        f"--storage.tsdb.path={tmp_path}/data",
-        f"--web.listen-address={address}",
-        "--web.enable-lifecycle",
-        "--log.level=error",
-    ]
-    process = subprocess.Popen(command)
-    try:
-        give_up = time.monotonic() + 20
-        while True:
-            with suppress(httpx.HTTPError):
-                if httpx.get(f"http://{address}/-/ready").is_success:
-                    break
-            assert time.monotonic() < give_up and process.poll() is None
-            time.sleep(0.05)
-        yield RuleFolder(folder=folder, prometheus=f"http://{address}", timeout=timedelta(seconds=5))
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+def prometheus(rule_prometheus: RuleFolder) -> RuleFolder:
+    return rule_prometheus
 
 
 def loaded(source: RuleFolder) -> list[str]:

@@ -1,0 +1,247 @@
+"""Limits learned on the first half of each series, tried on its second half: F1, and alerts per week as predicted.
+
+DIR holds one Parquet or CSV file per series with the columns timestamp, value, label. The labels of the first half
+stand for past incidents and reviews; those of the second half only score. The limit is on the detector's own score,
+which each row gets from the rows before it. Two yardsticks are chosen in hindsight, on the second half: the best one
+threshold for all series, and the best set of one threshold for each. "learned 2 a week" keeps to a budget of two false
+alarms per week and series; "own best" is the best threshold of each first half alone, "static on value" a fixed limit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from benchmarks.delay_score import LabelledSeries, best_f1, found_at, mean_of_own_best, runs, score_at
+from benchmarks.report import data_parser, print_json, print_table
+from benchmarks.scored_files import labelled, labelled_paths, score_paths
+from quell.detection.scoring import RECOMMENDED
+from quell.incidents.series import FloatArray, SeriesMatrix
+from quell.incidents.signal import Direction, Signal, SignalKind
+from quell.prevention.history import mask_periods
+from quell.prevention.prediction import Prediction, predict_alerts
+from quell.prevention.sensitivity import LabelledScores, learn_sensitivity
+from quell.prevention.threshold import Budget, propose_limits
+
+BUDGET = 0.5  # false alarms per week, the default of the configuration
+BUDGETS = (10.0, 2.0, BUDGET)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halves:
+    name: str
+    times: FloatArray
+    values: FloatArray
+    early: LabelledSeries
+    late: LabelledSeries
+
+    @property
+    def middle(self) -> int:
+        return len(self.early.labels)
+
+    def alerts(self, score: FloatArray, limit: float) -> tuple[Prediction, float]:
+        """What the first half predicts, and what came in the second, alerts per week."""
+        starts = np.array([start for start, _ in runs(score >= limit)], dtype=np.int64)
+        step, begun = self.late.step_seconds, float(self.times[0])
+        cut = begun + step * self.middle
+        ahead = timedelta(weeks=self.late.weeks)
+        at = np.asarray(begun + step * starts, dtype=np.float64)
+        prediction = predict_alerts(at[starts < self.middle], start=begun, end=cut, ahead=ahead)
+        return prediction, float(np.count_nonzero(starts >= self.middle)) / self.late.weeks
+
+
+def main() -> None:
+    parser = data_parser(__doc__)
+    arguments = parser.parse_args()
+    paths = labelled_paths(arguments.data)
+    halves: list[Halves] = []
+    for path, one in zip(paths, score_paths(paths), strict=True):
+        series = labelled(path, one.timestamps, one.score)
+        middle = len(series.labels) // 2
+        halves.append(
+            Halves(
+                name=series.name,
+                times=one.timestamps,
+                values=one.values,
+                early=_part(series, 0, middle),
+                late=_part(series, middle, len(series.labels)),
+            )
+        )
+    figures = measure(halves)
+    print_json(figures) if arguments.json else _show(figures)
+
+
+def measure(halves: Sequence[Halves]) -> dict[str, Any]:
+    early, late = [one.early for one in halves], [one.late for one in halves]
+    histories = [
+        LabelledScores(name=one.name, step=timedelta(seconds=one.step_seconds), score=one.score, is_trouble=one.labels)
+        for one in early
+    ]
+    learned = learn_sensitivity(histories)
+    within = {
+        f"learned_{budget:g}_a_week": learn_sensitivity(histories, alarms_per_week=budget).limits for budget in BUDGETS
+    }
+    scores = [np.concatenate([one.early.score, one.late.score]) for one in halves]
+    limits = learned.limits or tuple(RECOMMENDED for _ in halves)
+    own = tuple(found[1] if (found := best_f1([one])) else RECOMMENDED for one in early)
+    methods = {
+        "learned": _outcome(halves, scores, limits),
+        **{name: _outcome(halves, scores, found) for name, found in within.items() if found},
+        "recommended_0.5": _outcome(halves, scores, [RECOMMENDED] * len(halves)),
+        "own_best": _outcome(halves, scores, own),
+        "static_on_value": _outcome(halves, *_static(halves)),
+    }
+    f1 = methods["learned"]["f1"]
+    best = best_f1(late)
+    hindsight = _hindsight(late)
+    return {
+        "series": len(halves),
+        "rows_scored": sum(len(one.labels) for one in late),
+        "incidents_learned_from": learned.incidents,
+        "incidents_scored": sum(len(runs(one.labels)) for one in late),
+        "pooling": str(learned.share),
+        "limits": {one.name: limit for one, limit in zip(halves, limits, strict=True)},
+        "best_threshold_f1": best[0] if best else None,
+        "best_threshold": best[1] if best else None,
+        "gap_to_best_threshold": best[0] - f1 if best else None,
+        "best_per_series_f1": hindsight,
+        "gap_to_best_per_series": hindsight - f1,
+        "mean_of_own_best_f1": mean_of_own_best(late),
+        "methods": methods,
+    }
+
+
+def _outcome(halves: Sequence[Halves], scores: Sequence[FloatArray], limits: Sequence[float]) -> dict[str, Any]:
+    """F1 on the second halves, and how the predictions of the first halves held there."""
+    late = [
+        LabelledSeries(
+            name=one.name,
+            step_seconds=one.late.step_seconds,
+            labels=one.late.labels,
+            score=(score[one.middle :] >= limit).astype(np.float64),
+        )
+        for one, score, limit in zip(halves, scores, limits, strict=True)
+    ]
+    pairs = [one.alerts(score, limit) for one, score, limit in zip(halves, scores, limits, strict=True)]
+    told = [(p, seen) for p, seen in pairs if p.is_told]
+    held = sum(p.holds(seen) for p, seen in told)
+    interval = binomtest(held, len(told)).proportion_ci(method="wilson") if told else None
+    found = score_at(late, 1.0)
+    return {
+        "f1": found.f1 or 0.0,
+        "mean_f1": float(np.mean([score_at([one], 1.0).f1 or 0.0 for one in late if one.labels.any()])),
+        "precision": found.precision,
+        "recall": found.recall,
+        "false_alarms_per_week": found.false_episodes_per_series_week,
+        "predictions": len(told),
+        "predictions_held": held,
+        "share_held": held / len(told) if told else None,
+        "share_held_interval": [interval.low, interval.high] if interval else None,
+        "inside_interval": sum(p.low <= seen <= p.high for p, seen in told),
+        "held_of_all_series": sum(p.holds(seen) for p, seen in pairs),
+        "per_series": [
+            {
+                "series": one.name,
+                "predicted_per_week": p.per_week,
+                "low": p.low,
+                "high": p.high,
+                "seen_per_week": seen,
+                "alerts_learned_from": p.count,
+                "weeks": p.weeks,
+                "told": p.is_told,
+                "why_not": p.reason,
+            }
+            for one, (p, seen) in zip(halves, pairs, strict=True)
+        ],
+    }
+
+
+def _static(halves: Sequence[Halves]) -> tuple[list[FloatArray], list[float]]:
+    """Today's way: fixed limits on the value from the budget of false alarms; a row's score is 1 beyond them."""
+    scores: list[FloatArray] = []
+    for one in halves:
+        step = timedelta(seconds=one.early.step_seconds)
+        signal = Signal(
+            name="s", query="q", kind=SignalKind.OTHER, direction=Direction.BOTH, unit="", step=step, min_effect=0.0
+        )
+        matrix = SeriesMatrix(timestamps=one.times, values=one.values[:, np.newaxis], labels=({},))
+        first = SeriesMatrix(
+            timestamps=one.times[: one.middle], values=matrix.values[: one.middle], labels=matrix.labels
+        )
+        troubles = [(_moment(one.times[start]), _moment(one.times[end - 1])) for start, end in runs(one.early.labels)]
+        found = propose_limits(signal, mask_periods(first, troubles), Budget(alarms_per_week=BUDGET, hold=timedelta(0)))
+        upper = found.upper.value if found.upper else np.inf
+        lower = found.lower.value if found.lower else -np.inf
+        scores.append(((one.values > upper) | (one.values < lower)).astype(np.float64))
+    return scores, [1.0] * len(halves)
+
+
+def _hindsight(late: Sequence[LabelledSeries]) -> float:
+    """The highest F1 over all rows that one threshold for each series can reach (Dinkelbach's iteration)."""
+    tables: list[tuple[FloatArray, FloatArray]] = []
+    for one in late:
+        level = found_at(one)
+        order = np.argsort(-level, kind="stable")
+        ends = np.append(np.flatnonzero(np.diff(level[order])), len(level) - 1)
+        found = np.cumsum(one.labels[order])[ends].astype(np.float64)
+        tables.append((np.append(0.0, found), np.append(0.0, ends + 1 - found)))
+    trouble = float(sum(np.count_nonzero(one.labels) for one in late))
+    f1 = 0.0
+    for _ in range(50):
+        places = [int(np.argmax((2.0 - f1) * found - f1 * false)) for found, false in tables]
+        found = sum(float(t[0][at]) for t, at in zip(tables, places, strict=True))
+        false = sum(float(t[1][at]) for t, at in zip(tables, places, strict=True))
+        better = 2.0 * found / (found + false + trouble)
+        if better <= f1 + 1e-12:
+            break
+        f1 = better
+    return f1
+
+
+def _part(series: LabelledSeries, start: int, end: int) -> LabelledSeries:
+    rows = slice(start, end)
+    return LabelledSeries(
+        name=series.name, step_seconds=series.step_seconds, labels=series.labels[rows], score=series.score[rows]
+    )
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(float(at), UTC)
+
+
+def _show(figures: dict[str, Any]) -> None:
+    rows = [
+        (
+            name.replace("_", " "), one["f1"], one["mean_f1"], one["precision"], one["recall"],
+            one["false_alarms_per_week"], f"{one['predictions']} of {figures['series']}", one["predictions_held"],
+            one["share_held"], one["held_of_all_series"],
+        )
+        for name, one in figures["methods"].items()
+    ]  # fmt: skip
+    columns = ("limit", "F1", "mean F1", "precision", "recall", "false/week", "predicted", "held",
+               "share", "held of all")  # fmt: skip
+    print_table(f"Second halves of {figures['series']} series, {figures['rows_scored']:,} rows", columns, rows)
+    hindsight = [
+        ("one threshold for all", figures["best_threshold_f1"], figures["gap_to_best_threshold"]),
+        ("one for each series", figures["best_per_series_f1"], figures["gap_to_best_per_series"]),
+    ]
+    print_table("Best in hindsight", ("threshold", "F1", "learned is behind by"), hindsight)
+    print(f"learned from {figures['incidents_learned_from']} incidents, pooling {figures['pooling']}")
+    learned = figures["methods"]["learned"]
+    if learned["share_held_interval"]:
+        low, high = learned["share_held_interval"]
+        print(
+            f"within 25 %: {learned['predictions_held']} of {learned['predictions']} ({low:.0%} to {high:.0%} at 95 %)"
+        )
+    for one in learned["per_series"]:
+        told = f"{one['low']:.3g} to {one['high']:.3g}" if one["told"] else f"no prediction: {one['why_not']}"
+        print(
+            f"  {one['series'][:8]}  {one['predicted_per_week']:7.2f} -> {one['seen_per_week']:7.2f} per week  {told}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The threshold pages: every version of every limit with who, when and why, and what was seen of it beside what was
+predicted."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from quell.gateway.deps import GatewayDeps
+from quell.gateway.rendering import Renderer
+from quell.gateway.safety import PICTURE_HEADERS
+from quell.gateway.visitor import Door
+from quell.incidents.chart import format_value
+from quell.incidents.errors import NotFound
+from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id
+from quell.incidents.timeline import NO_INCIDENT, TimelineEntry
+from quell.ports import Transaction
+from quell.prevention.watch import WatchRecord, compare_in_words, from_body, watch_id
+
+SHOWN = 200
+ENTRIES_AT_ONCE = 500
+MOST_ENTRIES = 20_000  # of the timeline that one page reads through
+SVG = "image/svg+xml"
+_WAITING = (ThresholdState.PROPOSED, ThresholdState.SHADOW)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdView:
+    """`limit` and `seen` in words; `history` is empty in lists."""
+
+    version: ThresholdVersion
+    limit: str
+    seen: str
+    watch: WatchRecord | None
+    history: tuple[TimelineEntry, ...] = ()
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.version.state in _WAITING
+
+    @property
+    def may_be_reverted(self) -> bool:
+        return self.is_waiting or self.version.state is ThresholdState.ACTIVE
+
+
+def threshold_routes(deps: GatewayDeps, door: Door) -> APIRouter:
+    router = APIRouter(include_in_schema=False, dependencies=[Depends(door.reader)])
+    renderer = Renderer(deps)
+
+    @router.get("/thresholds")
+    def thresholds(request: Request, signal: str = "") -> Response:  # pyright: ignore[reportUnusedFunction]
+        with deps.store.reading() as tx:
+            written = tx.timeline.written()
+            views = read_thresholds(deps, tx, signal)
+        return renderer.show(
+            request,
+            door.visitor(request),
+            "thresholds.html",
+            waiting=[view for view in views if view.is_waiting],
+            active=[view for view in views if view.version.state is ThresholdState.ACTIVE],
+            former=[view for view in views if not view.may_be_reverted],
+            signal=signal,
+            version=written,
+        )
+
+    @router.get("/thresholds/{id}")
+    def threshold(request: Request, id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        with deps.store.reading() as tx:
+            found = tx.thresholds.get(id)
+            view = _view(deps, tx, found, with_history=True) if found else None
+            has_chart = tx.documents.get(chart_id(id)) is not None
+        if view is None:
+            error = NotFound(f"threshold {id} is not in the store")
+            return renderer.show(request, door.visitor(request), "problem.html", error=error, status=404)
+        return renderer.show(request, door.visitor(request), "threshold.html", view=view, has_chart=has_chart)
+
+    @router.get("/thresholds/{id}/chart.svg")
+    def chart(id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        with deps.store.reading() as tx:
+            document = tx.documents.get(chart_id(id))
+        if document is None:
+            return Response(status_code=404)
+        return Response(document.blob, media_type=SVG, headers=PICTURE_HEADERS)
+
+    return router
+
+
+def read_thresholds(deps: GatewayDeps, tx: Transaction, signal: str = "") -> tuple[ThresholdView, ...]:
+    """The versions that changed last, of one signal or of all."""
+    where = {"signal": signal} if signal else None
+    found = tx.thresholds.find(where, order="updated_at", descending=True, limit=SHOWN)
+    return tuple(_view(deps, tx, version) for version in found)
+
+
+def _view(
+    deps: GatewayDeps, tx: Transaction, version: ThresholdVersion, *, with_history: bool = False
+) -> ThresholdView:
+    document = tx.documents.get(watch_id(version.id))
+    watch = from_body(document.body) if document else None
+    signal = deps.config.signals.get(version.signal)
+    unit = signal.unit if signal else ""
+    sides = (("above", version.upper), ("below", version.lower))
+    return ThresholdView(
+        version=version,
+        limit=" or ".join(f"{side} {format_value(value, unit)}" for side, value in sides if value is not None)
+        or "none",
+        seen=compare_in_words(version.predicted, watch),
+        watch=watch,
+        history=_history(tx, version) if with_history else (),
+    )
+
+
+def _history(tx: Transaction, version: ThresholdVersion) -> tuple[TimelineEntry, ...]:
+    """Who did what with it, when and why; the newest first. The timeline is read back to when it was proposed."""
+    found: list[TimelineEntry] = []
+    below: int | None = None
+    for _ in range(MOST_ENTRIES // ENTRIES_AT_ONCE):
+        entries = tx.timeline.of(version.incident or NO_INCIDENT, below=below, limit=ENTRIES_AT_ONCE)
+        found += [entry for entry in reversed(entries) if entry.subject == version.id]
+        if not entries or entries[0].at < version.created_at:
+            break
+        below = entries[0].number
+    return tuple(found)

@@ -1,0 +1,116 @@
+"""Limits in shadow: they only record what they would have alerted; limits in force are recorded on beside them."""
+
+from datetime import datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from quell.incidents.errors import NotFound, QuellError
+from quell.incidents.signal import Signal
+from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_threshold
+from quell.incidents.timeline import event_of
+from quell.ports import Document, Transaction
+from quell.prevention.history import mask_periods
+from quell.prevention.recomputation import Limits
+from quell.prevention.threshold import Budget
+from quell.prevention.watch import WATCH, WatchRecord, compare_in_words, extend_watch, from_body, to_body, watch_id
+from tasks.artifacts import publish, table
+from tasks.history import past_troubles
+from tasks.lease import hold
+from tasks.maintenance import planned_periods
+from tasks.resources import Resources, resources
+from tasks.runs import log
+from tasks.study import hold_of
+from tasks.study_report import limits_in_words
+
+BY = "quell"
+WATCHED = (ThresholdState.PROPOSED, ThresholdState.SHADOW, ThresholdState.ACTIVE)
+MOST_ROWS = 45_000  # asked at once; a longer absence is caught up with in several watches
+
+
+def watch_of(tx: Transaction, threshold: str) -> WatchRecord | None:
+    """What was recorded of a limit so far."""
+    document = tx.documents.get(watch_id(threshold))
+    return from_body(document.body) if document else None
+
+
+def shadow_threshold(res: Resources, threshold_id: str, by: str, why: str) -> ThresholdVersion:
+    """Let a proposal record what it would alert. Nothing reaches Prometheus, so that this needs no approval."""
+    with hold(res, f"threshold {threshold_id}"), res.store.writing() as tx:
+        version = tx.thresholds.get(threshold_id)
+        if version is None:
+            raise NotFound(f"threshold {threshold_id} is not in the store")
+        if version.state is ThresholdState.SHADOW:
+            return version
+        now = res.clock()
+        moved, step = move_threshold(version, ThresholdState.SHADOW, now=now, by=by, why=why)
+        tx.thresholds.put(moved)
+        tx.timeline.append(event_of(step))
+        _keep(tx, threshold_id, WatchRecord(since=now, until=now), now)
+        return moved
+
+
+def watch_all(res: Resources) -> list[tuple[ThresholdVersion, WatchRecord]]:
+    """Bring every record up to now, of limits in shadow and in force; a proposal goes into shadow first.
+
+    A signal that cannot be asked now is caught up with next time; one that is gone from the configuration is left.
+    """
+    with res.store.reading() as tx:
+        found = tx.thresholds.find({"state": WATCHED})
+    watched: list[tuple[ThresholdVersion, WatchRecord]] = []
+    for version in found:
+        signal = res.config.signals.get(version.signal)
+        if signal is None:
+            continue
+        if version.state is ThresholdState.PROPOSED:
+            version = shadow_threshold(res, version.id, BY, "it only records until a person decides")
+        try:
+            watched.append((version, watch_threshold(res, version, signal)))
+        except QuellError as error:
+            log().warning("threshold %s could not be watched: %s", version.id, error)
+    return watched
+
+
+def watch_threshold(res: Resources, version: ThresholdVersion, signal: Signal) -> WatchRecord:
+    """Replay the limit over what came since the last watch, and store what it would have alerted."""
+    now, step = res.clock(), signal.step
+    with res.store.reading() as tx:
+        record = watch_of(tx, version.id) or WatchRecord(since=now, until=now)
+    steps = Budget(alarms_per_week=1.0, hold=hold_of(signal)).steps(step.total_seconds())
+    start = record.until - steps * step
+    end = min(now, start + MOST_ROWS * step)
+    if end - record.until >= step:
+        matrix = res.metrics.range(signal.query, start=start, end=end, step=step)
+        matrix = mask_periods(matrix, planned_periods(res, signal, matrix.labels, now))
+        limits = Limits(lower=version.lower, upper=version.upper)
+        record = extend_watch(record, matrix, limits, steps=steps, troubles=past_troubles(res, signal, now))
+    with res.store.writing() as tx:
+        _keep(tx, version.id, record, now)
+    return record
+
+
+def _keep(tx: Transaction, threshold: str, record: WatchRecord, now: datetime) -> None:
+    tx.documents.put(Document(id=watch_id(threshold), kind=WATCH, updated_at=now, body=to_body(record)))
+
+
+def watch_markdown(res: Resources, watched: list[tuple[ThresholdVersion, WatchRecord]]) -> str:
+    """What a person reads of a watch."""
+    rows = [
+        (
+            version.id, version.state, version.signal,
+            limits_in_words(res.config.signals[version.signal], version.upper, version.lower),
+            compare_in_words(version.predicted, record), record.false,
+        )
+        for version, record in watched
+    ]  # fmt: skip
+    header = ("version", "state", "signal", "limit", "predicted and seen", "of these false")
+    return f"# Limits that are watched\n\n{table(header, rows)}\n"
+
+
+@task(name="watch-limits", cache_policy=NO_CACHE)
+def watch_limits() -> int:
+    """Brings the record of every limit in shadow or in force up to now. How many are watched."""
+    res = resources()
+    watched = watch_all(res)
+    publish("watched-limits", watch_markdown(res, watched), "What limits would have alerted, beside what was predicted")
+    return len(watched)

@@ -1,0 +1,129 @@
+"""What a person reads of the studies: proposals with their evidence, one chart of old and new limit over the signal."""
+
+from quell.incidents.chart import format_value, signal_chart, svg_data_url
+from quell.incidents.signal import Signal
+from quell.incidents.threshold import ThresholdState
+from quell.prevention.backtest import Catch
+from tasks.artifacts import incident_link, table
+from tasks.resources import Resources
+from tasks.study import Study
+
+WAITING = (ThresholdState.PROPOSED, ThresholdState.SHADOW)
+MOST_CHARTS = 25  # an artifact is one document, and a person reads no more
+
+
+def report_of(res: Resources, studies: list[Study], incident: str | None = None, note: str = "") -> str:
+    """Every proposal with its backtest and chart, then why other signals get none."""
+    with res.store.reading() as tx:
+        waiting = {v.signal: v.id for v in tx.thresholds.find({"state": WAITING})}
+    proposed = [s for s in studies if s.proposal.upper or s.proposal.lower]
+    shown = sorted(proposed, key=lambda s: s.signal.name not in waiting)[:MOST_CHARTS]
+    rows = [
+        (
+            waiting.get(s.signal.name, "in force"),
+            s.signal.name,
+            _old_limit(s),
+            limits_in_words(s.signal, s.upper, s.lower),
+            str(s.found.prediction),
+        )
+        for s in proposed
+    ]
+    others = [(s.signal.name, "; ".join(s.proposal.reasons)) for s in studies if s not in proposed]
+    after = f" after {incident_link(res.config, incident)}" if incident else ""
+    parts = [
+        f"# Limits from history{after}",
+        *([f"**{note}**"] if note else []),
+        "Nothing here is in force before a person approves it.",
+        table(("proposal", "signal", "old limit", "new limit", "predicted"), rows),
+        *(_study_markdown(s, waiting.get(s.signal.name, "in force")) for s in shown),
+        *([f"_{len(proposed) - len(shown)} more are in the table only._"] if len(shown) < len(proposed) else []),
+        *(["## No limit can be proposed", table(("signal", "why"), others)] if others else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def evidence_of(res: Resources, study: Study) -> dict[str, str]:
+    """What the version, its rule and its page say for it."""
+    return {
+        "budget": f"{res.config.detection.false_alarms_per_week:g} false alarms per week and series",
+        "history": f"{study.proposal.weeks:.3g} series-weeks without incidents"
+        + ("" if study.proposal.is_history_long_enough else f", needs {study.proposal.weeks_needed:.3g}"),
+        "basis": "; ".join(study.proposal.reasons),
+        "old limit": str(study.old_backtest) if study.old_backtest else "none",
+        "new limit": str(study.new_backtest),
+        "prediction": str(study.found.prediction),
+        "catches": catches_in_words(study),
+    }
+
+
+def catches_in_words(study: Study) -> str:
+    """Each incident: when the new limit would have fired, and how much earlier or later than today's."""
+    before = {c.incident: c for c in study.old_backtest.catches} if study.old_backtest else {}
+    said = [_catch_in_words(new, before.get(new.incident)) for new in study.new_backtest.catches]
+    return ", ".join(said) or "no incident in this history"
+
+
+def _catch_in_words(new: Catch, old: Catch | None) -> str:
+    """
+    >>> from datetime import timedelta
+    >>> minute = timedelta(minutes=1)
+    >>> _catch_in_words(Catch(incident="INC-1", after=minute), Catch(incident="INC-1", after=3 * minute))
+    'INC-1 after 60 s (120 s earlier than today)'
+    >>> _catch_in_words(Catch(incident="INC-1", after=None), Catch(incident="INC-1", after=minute))
+    'INC-1 not (after 60 s today)'
+    """
+    text = f"{new.incident} not" if new.after is None else f"{new.incident} after {new.after.total_seconds():.0f} s"
+    if old is None:
+        return text
+    if old.after is None:
+        return f"{text} ({'as' if new.after is None else 'not'} today)"
+    if new.after is None:
+        return f"{text} (after {old.after.total_seconds():.0f} s today)"
+    gained = (old.after - new.after).total_seconds()
+    if not gained:
+        return f"{text} (as today)"
+    return f"{text} ({abs(gained):.0f} s {'earlier' if gained > 0 else 'later'} than today)"
+
+
+def limits_in_words(signal: Signal, upper: float | None, lower: float | None) -> str:
+    parts = [f"above {format_value(upper, signal.unit)}"] if upper is not None else []
+    parts += [f"below {format_value(lower, signal.unit)}"] if lower is not None else []
+    return " or ".join(parts) or "none"
+
+
+def _old_limit(study: Study) -> str:
+    old = study.old
+    return limits_in_words(study.signal, old.upper if old else None, old.lower if old else None)
+
+
+def _study_markdown(study: Study, proposal: str) -> str:
+    lines = [
+        f"## {study.signal.name}: {limits_in_words(study.signal, study.upper, study.lower)} ({proposal})",
+        f"- **New limit:** {study.new_backtest}",
+        f"- **Old limit:** {study.old_backtest or 'there was none'}",
+        f"- **Predicted:** {study.found.prediction}",
+        f"- **Incidents:** {catches_in_words(study)}",
+        *(f"- **Why:** {reason}" for reason in study.proposal.reasons),
+    ]
+    return f"{lines[0]}\n\n" + "\n".join(lines[1:]) + f"\n\n{_chart(study)}"
+
+
+def _chart(study: Study) -> str:
+    return f"![{study.signal.name}, old and new limit]({svg_data_url(draw_study(study))})"
+
+
+def draw_study(study: Study) -> str:
+    """The signal with the old and the new limit, as SVG."""
+    signal, old = study.signal, study.old
+    marks = [("new", study.upper), ("new", study.lower)]
+    marks += [("old", old.upper), ("old", old.lower)] if old else []
+    return signal_chart(
+        title=f"{signal.name}, new limit: {limits_in_words(signal, study.upper, study.lower)}",
+        unit=signal.unit,
+        timestamps=study.shown_at,
+        values=study.shown,
+        lower=None,
+        upper=None,
+        limits=[(name, value) for name, value in marks if value is not None],
+        events=[],
+    )
