@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from quell.resolution.guard import Guard, KeyPath
+from quell.resolution.document import KeyPath
+from quell.resolution.guard import Guard
 
 Scalar = str | int | float | bool | None
 
