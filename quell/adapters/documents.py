@@ -20,32 +20,8 @@ from quell.resolution.document import CertificateFacts, Document, KeyPath
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is seven times as fast
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
-
-
-class PlainLoader(_Loader):
-    """Safe YAML as JSON Schema knows it: keys are text as written, dates stay text, unknown tags are looked through."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 -- PyYAML's own way of choosing resolvers
-        first: [entry for entry in entries if entry[0] != _TIMESTAMP]
-        for first, entries in _Loader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
-        self.flatten_mapping(node)
-        pairs: list[tuple[Any, Any]] = node.value
-        return {
-            k.value if isinstance(k, ScalarNode) else str(k.value): self.construct_object(v, deep=deep)
-            for k, v in pairs
-        }
-
-    def construct_tagged(self, _: str, node: Any) -> Any:
-        if isinstance(node, MappingNode):
-            return self.construct_mapping(node, deep=True)
-        return self.construct_sequence(node, deep=True) if isinstance(node, SequenceNode) else node.value
-
-
-PlainLoader.add_multi_constructor("!", PlainLoader.construct_tagged)
+_YAML = "tag:yaml.org,2002:"
+_MERGE = f"{_YAML}merge"
 
 
 def parse_all(text: str, *, name: str) -> tuple[Any, ...]:
@@ -56,15 +32,46 @@ def parse_all(text: str, *, name: str) -> tuple[Any, ...]:
             return (json.loads(text),)
         if kind == "toml":
             return (tomllib.loads(text),)
-        return tuple(yaml.load_all(text, Loader=PlainLoader)) or (None,)
+        return _parse_yaml(text)
     except json.JSONDecodeError as error:
         raise InvalidInput(f"{name}:{error.lineno}: this is not JSON: {error.msg}") from error
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"line (\d+)", str(error))
         raise InvalidInput(f"{name}:{place[1] if place else 1}: this is not TOML: {error}") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         line, problem = _explain(text, error)
         raise InvalidInput(f"{name}:{line}: this is not YAML: {problem}") from error
+
+
+def _parse_yaml(text: str) -> tuple[Any, ...]:
+    """Safe YAML as JSON Schema knows it: keys are text as written, dates stay text, unknown tags are looked through."""
+    loader = _Loader(text)
+    try:
+        contents: list[Any] = []
+        while loader.check_node():
+            contents.append(_plain(loader.get_node(), loader))
+        return tuple(contents) or (None,)
+    finally:
+        loader.dispose()
+
+
+def _plain(node: Any, loader: Any) -> Any:
+    """The value of a node. PyYAML's own constructor takes twice as long, which the gate would feel."""
+    if isinstance(node, ScalarNode):
+        read = _SCALARS.get(node.tag)
+        return node.value if read is None else read(loader, node)
+    if isinstance(node, SequenceNode):
+        return [_plain(item, loader) for item in node.value]
+    pairs: list[tuple[Any, Any]] = node.value
+    if any(key.tag == _MERGE for key, _ in pairs):
+        loader.flatten_mapping(node)
+        pairs = node.value
+    return {key.value if isinstance(key, ScalarNode) else str(key.value): _plain(value, loader) for key, value in pairs}
+
+
+_SCALARS: dict[str, Any] = {
+    f"{_YAML}{name}": getattr(yaml.SafeLoader, f"construct_yaml_{name}") for name in ("int", "float", "bool", "null")
+}
 
 
 def _explain(text: str, error: Exception) -> tuple[int, str]:
