@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from fnmatch import translate
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -168,6 +167,7 @@ class FolderFiles:
 
     root: Path
     _read: dict[str, TextDocument] = field(default_factory=dict[str, TextDocument], init=False)
+    _names: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]], init=False)
 
     def read(self, name: str) -> TextDocument:
         """Raises InvalidInput."""
@@ -183,11 +183,12 @@ class FolderFiles:
         if not re.search(r"[*?\[]", glob):
             return [glob] if (self.root / glob).is_file() else []
         start = re.split(r"[*?\[]", glob, maxsplit=1)[0].rpartition("/")[0]
+        if start not in self._names:
+            self._names[start] = walk_names(self.root, start)
         matches = re.compile(translate(glob)).match
-        return [name for name in walk_names(self.root, start) if matches(name)]
+        return [name for name in self._names[start] if matches(name)]
 
 
-@cache
 def walk_names(root: Path, folder: str = "") -> tuple[str, ...]:
     """The files below a folder by their path from `root`, in order, hidden ones left out."""
     found: list[str] = []
