@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from deployments.cli import guard_folder
+
 if TYPE_CHECKING:
     from quell.adapters.documents import FolderFiles
     from quell.resolution.guard import Guard
@@ -128,4 +130,8 @@ def command(
         typer.echo(line, err=True)
     if findings:
         raise typer.Exit(1)
-    typer.echo(f"{len(files)} file{'s' if len(files) != 1 else ''} kept to all guards")
+    count = len(_expand(files))
+    typer.echo(f"{count} file{'s' if count != 1 else ''} kept to all guards")
+
+
+guard_folder.add_to(app)
