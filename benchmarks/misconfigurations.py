@@ -1,6 +1,6 @@
 """Ten misconfigurations in the sandbox's repository of configuration: each with another of its kind, and a good change.
 
-The repository is the sandbox's own (services, HAProxy), with what else a shop keeps beside it: an inventory, maps, routes,
+The repository is the sandbox's own (services, HAProxy), with what else a shop keeps beside it: inventory, maps, routes,
 flags, a client's settings, a Kubernetes deployment, certificates.
 """
 

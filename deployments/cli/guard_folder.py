@@ -95,7 +95,7 @@ def prove(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Guards; default: all.")] = None,
     repository: RepositoryOption = _HERE,
 ) -> None:
-    """Prove each guard again: it fails on the file that taught it and passes on every good one. Exit 1: one does not."""
+    """Prove guards again: each fails on the file that taught it and passes on every good one. Exit 1: one does not."""
     from deployments.cli.terminal import err, out
     from quell.incidents.errors import QuellError
 
