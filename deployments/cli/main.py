@@ -11,6 +11,7 @@ from deployments.cli import (
     audit,
     automation,
     check,
+    document,
     guard,
     inbox,
     incident,
@@ -80,6 +81,7 @@ app.add_typer(people.app, name="people")
 app.add_typer(source.app, name="source")
 app.add_typer(inbox.app, name="inbox")
 app.add_typer(guard.app, name="guard")
+app.command()(document.document)
 
 
 @app.command()
