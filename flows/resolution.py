@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from tasks.deployment_document import document_all
 from tasks.resolution import apply_fix, close_incident, judge_fix, prepare_fix, promote_fix, roll_back_fix
 from tasks.runs import State, ended
 
@@ -24,3 +25,13 @@ def resolve(incident: str) -> State[str]:
         return ended(f"{fix} was taken back: {reason}")
     promote_fix(fix, reason)
     return ended(f"{incident} is {close_incident(fix)}")
+
+
+@flow(name="document-deployments", flow_run_name="document deployments")
+def document_deployments() -> State[str]:
+    """Brings the deployment document and the deployment log of every service up to date in the service's repository:
+    known failure modes, checks before and after deploying, the rollback and when it was last proven. Each is a branch
+    to review and merge; nothing that is deployed changes.
+    """
+    waiting = document_all()
+    return ended(f"waiting for review: {', '.join(waiting) or 'nothing, all are up to date'}")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from quell.adapters.commands import fill_in, run_command
 from quell.adapters.git import GitRepository, Standing, WorkTree
-from quell.adapters.guards import check_text, parse_yaml, read_guard, write_guard
 from quell.incidents.errors import InvalidInput, NotFound, QuellError, Refused
 from quell.incidents.fix import Fix, FixState, move_fix
 from quell.incidents.incident import Incident
@@ -16,8 +15,8 @@ from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
 from quell.resolution.candidate import Candidate, rank_candidates
 from quell.resolution.guard import Guard
-from quell.resolution.proposal import common_glob, propose_guards
 from tasks.automation import automation_enabled
+from tasks.guards import check_all, proof_text, propose_guards_of, record_guards
 from tasks.resources import Resources
 
 BY = "quell"
@@ -159,9 +158,12 @@ def build_fix(res: Resources, fix: Fix) -> Fix:
     with git.work_tree(branch_of(fix), start=repository.branch) as tree:
         tree.undo_commit(fix.bad_commit, fix.file)
         validated = _validate(tree, repository, fix)
-        guards, proof = _add_guards(git, tree, repository, fix)
+        check_all(res, tree, repository, fix.file)
+        found, missing = propose_guards_of(res, git, tree, repository, fix)
+        guards, proof = tuple(one.guard for one in found), proof_text(found, missing)
         diff = tree.staged_diff()
         tree.commit(_message(git, fix, guards))
+    record_guards(res, fix, repository, found)
     names = ", ".join(f"{repository.guards}/{guard.source}" for guard in guards)
     evidence = {"validator": validated, "guards": names or "none", "guard proof": proof, "approval": _APPROVAL}
     why = f"the undo of {fix.bad_commit[:12]} is valid; {proof}"
@@ -182,74 +184,6 @@ def _validate(tree: WorkTree, repository: ConfigRepository, fix: Fix) -> str:
     if not result.is_ok:
         raise InvalidInput(f"validator refuses the undone {fix.file} (exit code {result.code}): {result.said}")
     return result.said or "accepted"
-
-
-def _add_guards(
-    git: GitRepository, tree: WorkTree, repository: ConfigRepository, fix: Fix
-) -> tuple[tuple[Guard, ...], str]:
-    """The proven guards, staged; the undone file must keep to the guards that are there already."""
-    good_text = (tree.path / fix.file).read_text()
-    bad_text = git.content(fix.bad_commit, fix.file) or ""
-    folder = tree.path / repository.guards
-    known = [read_guard(path.read_text(), source=path.name) for path in sorted(folder.glob("*.yaml"))]
-    broken = check_text(known, fix.file, good_text)
-    if broken:
-        raise InvalidInput(f"the undone file breaks a guard: {broken[0]}")
-    peers = {file: text for file in repository.files.values() if (text := _read(tree.path / file)) is not None}
-    glob = common_glob(fix.file, [file for file in peers if file != fix.file and _same_kind(repository, fix, file)])
-    proven: list[Guard] = []
-    problems: list[str] = []
-    for files in dict.fromkeys((glob, fix.file)):
-        for proposal in _proposals(fix, good_text, bad_text, files):
-            guard = _name_anew(proposal, folder)
-            if any(guard.name == done.name for done in proven):
-                continue
-            problem = _disprove(guard, fix.file, bad_text, peers)
-            if problem:
-                problems.append(problem)
-            else:
-                proven.append(guard)
-    for guard in proven:
-        tree.write(f"{repository.guards}/{guard.source}", write_guard(guard))
-    if not proven:
-        return (), f"no guard could be proven: {'; '.join(problems) or 'the commit changed no value'}"
-    names = ", ".join(guard.name for guard in proven)
-    covered = len([file for file in peers if proven[0].covers(file)])
-    return tuple(proven), f"guard {names} fails on the bad file and passes on {covered} good files"
-
-
-def _proposals(fix: Fix, good_text: str, bad_text: str, files: str) -> tuple[Guard, ...]:
-    try:
-        good, bad = (parse_yaml(text, name=fix.file) for text in (good_text, bad_text))
-    except InvalidInput:
-        return ()
-    return propose_guards(
-        service=fix.service, incident=fix.incident, bad_commit=fix.bad_commit, good=good, bad=bad, files=files
-    )
-
-
-def _name_anew(guard: Guard, folder: Path) -> Guard:
-    """An older incident's guard of the same name stays as it is."""
-    if not (folder / guard.source).exists():
-        return guard
-    name = f"{guard.name}-{guard.incident.lower()}"
-    return replace(guard, name=name, source=f"{name}.yaml")
-
-
-def _disprove(guard: Guard, file: str, bad_text: str, good: Mapping[str, str]) -> str | None:
-    """Why the guard is no good: it passes the bad file, or fails a good one. None: it is proven."""
-    if not check_text([guard], file, bad_text):
-        return f"{guard.name} passes the bad file"
-    failing = [name for name, text in good.items() if check_text([guard], name, text)]
-    return f"{guard.name} fails on {', '.join(failing)}" if failing else None
-
-
-def _same_kind(repository: ConfigRepository, fix: Fix, file: str) -> bool:
-    return Path(file).suffix == Path(fix.file).suffix and file in repository.files.values()
-
-
-def _read(path: Path) -> str | None:
-    return path.read_text() if path.is_file() else None
 
 
 def _message(git: GitRepository, fix: Fix, guards: tuple[Guard, ...]) -> str:

@@ -43,6 +43,7 @@ def check(
 ) -> None:
     """Check the configuration folder; exit 1 with file, line and key of every problem."""
     from quell.adapters.actuators.plugins import open_actuators
+    from quell.adapters.guards import load_guards
     from quell.config.load import load_config, read_config
     from quell.config.problem import ConfigError
 
@@ -55,6 +56,7 @@ def check(
         count = len(error.problems)
         err().print(f"{count} problem{'s' if count != 1 else ''} in {config}", style="bold red")
         raise typer.Exit(1) from error
+    load_guards(config / "guards")
     out().print(
         f"{config}: {len(read.catalog.services)} services with {len(read.catalog.instances)} instances, "
         f"{len(read.signals)} signals, {len(read.playbooks)} playbooks, {len(read.people)} people: in order",
@@ -73,6 +75,7 @@ def check_live(config: "Config") -> Iterator[Finding]:
         ("dask", check_dask),
         ("haproxy", check_haproxy),
         ("repository", check_repositories),
+        ("guards", check_guards),
         ("secrets", check_secrets),
     )
     for part, look in parts:
@@ -195,6 +198,23 @@ def check_repositories(config: "Config") -> Iterator[Finding]:
     for service in config.catalog.services.values():
         if service.repository is not None:
             yield _check_repository(service, service.repository)
+
+
+def check_guards(config: "Config") -> Iterator[Finding]:
+    """Whether each repository's guards can be read, and what is deployed now keeps to them and to the common ones."""
+    from deployments.cli.guard import guard
+
+    common = config.folder / "guards"
+    for service in config.catalog.services.values():
+        repository = service.repository
+        if repository is None:
+            continue
+        root = Path(repository.path)
+        files = [root / file for file in repository.files.values()]
+        folders = [folder for folder in (root / repository.guards, common) if folder.is_dir()]
+        broken = [line for folder in folders for line in guard(files, guards=folder, root=root)]
+        text = "; ".join(broken) or f"{len(files)} files keep to the guards of {len(folders)} folders"
+        yield Finding(part="guards", subject=service.name, is_ok=not broken, text=text)
 
 
 def _check_repository(service: "Service", repository: "ConfigRepository") -> Finding:

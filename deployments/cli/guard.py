@@ -1,40 +1,112 @@
-"""`quell guard FILE...`: the gate for deployment pipelines, taught by past incidents."""
+"""`quell guard FILE...`: the gate for deployment pipelines, taught by past incidents; and the guards themselves."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from quell.adapters.guards import check_file, load_guards
-from quell.incidents.errors import InvalidInput
+from deployments.cli import guard_folder
+
+if TYPE_CHECKING:
+    from quell.adapters.documents import FolderFiles
+    from quell.resolution.guard import Guard
 
 GUARDS = "guards"
+CHECK = "check"
 
 
-def guard(files: Sequence[Path], *, guards: Path | None = None) -> list[str]:
+class FilesOrCommand(TyperGroup):
+    """`quell guard FILE...` is `quell guard check FILE...`; a file that is called as a command is given as ./list."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        is_command = not args or args[0] in self.commands or args[0] in ("--help", "-h")
+        return super().parse_args(ctx, args if is_command else [CHECK, *args])
+
+
+app = typer.Typer(
+    cls=FilesOrCommand,
+    no_args_is_help=True,
+    help="Check files against the guards that incidents left: quell guard FILE... Exit 0: all kept; 1: one is broken.",
+)
+
+
+def guard(files: Sequence[Path], *, guards: Path | None = None, root: Path | None = None) -> list[str]:
     """One line per finding, `file:line: ...`; empty when every file keeps to every guard that covers it.
 
-    Guards are taken from `guards`, or from the nearest `guards` folder above each file; their globs are relative to
-    that folder's parent. A guard or a file that cannot be read is a finding: the gate fails closed. A file without
-    any such folder above it passes.
+    A folder stands for all files below it. Guards are taken from `guards`, or from the nearest `guards` folder above
+    each file; their globs are relative to `root`, by default that folder's parent. Files that refer to one of `files`
+    are checked as well. A guard or a file that cannot be read is a finding: the gate fails closed. A file without any
+    such folder above it passes.
     """
+    from quell.incidents.errors import InvalidInput
+
     lines: list[str] = []
-    for file in files:
-        folder = guards or find_guards(file)
-        if folder is None:  # no incident has taught anything here yet
-            continue
+    nearest: dict[Path, Path | None] = {}
+    wanted: dict[Path, list[Path]] = {}
+    for file in _expand(files):
+        parent = file.parent
+        if parent not in nearest:
+            nearest[parent] = guards or find_guards(file)
+        folder = nearest[parent]
+        if folder is not None:  # else no incident has taught anything here yet
+            wanted.setdefault(folder, []).append(file)
+    for folder, covered in wanted.items():
         try:
-            if not folder.is_dir():
-                raise InvalidInput(f"{file}:1: {folder} is no folder of guards; correct --guards")
-            rules = load_guards(folder)
-            root = folder.resolve().parent
-            if not file.resolve().is_relative_to(root):
-                raise InvalidInput(f"{file}:1: it is not below {root}, to which the guards' globs are relative")
-            lines += [str(finding) for finding in check_file(rules, root, file)]
+            lines += _check(folder, covered, root)
         except InvalidInput as error:
             lines.append(str(error))
     return lines
+
+
+def _expand(files: Sequence[Path]) -> list[Path]:
+    from quell.adapters.documents import walk_names
+
+    found: list[Path] = []
+    for file in files:
+        found += [file / name for name in walk_names(file.resolve())] if file.is_dir() else [file]
+    return found
+
+
+def _check(folder: Path, paths: Sequence[Path], root: Path | None) -> list[str]:
+    """Raises InvalidInput for guards that cannot be used; what is wrong with a single file is a line."""
+    from quell.adapters.documents import FolderFiles
+    from quell.adapters.guards import load_guards
+    from quell.incidents.errors import InvalidInput
+    from quell.resolution.gate import neighbours
+
+    if not folder.is_dir():
+        raise InvalidInput(f"{paths[0]}:1: {folder} is no folder of guards; correct --guards")
+    rules = load_guards(folder)
+    files = FolderFiles(root=(root or folder.resolve().parent).resolve())
+    lines: list[str] = []
+    names: list[str] = []
+    for path in paths:
+        try:
+            names.append(path.resolve().relative_to(files.root).as_posix())
+        except ValueError:
+            where = "to which the guards' globs are relative; say with --root what they are relative to"
+            lines.append(f"{path}:1: it is not below {files.root}, {where}")
+    for name in names:
+        lines += _findings(rules, files, name)
+    for document in neighbours(rules, names, files):
+        lines += _findings([rule for rule in rules if rule.references], files, document.name)
+    return lines
+
+
+def _findings(rules: "Sequence[Guard]", files: "FolderFiles", name: str) -> list[str]:
+    from datetime import UTC, datetime
+
+    from quell.incidents.errors import InvalidInput
+    from quell.resolution.gate import check_document
+
+    try:
+        if not any(rule.covers(name) for rule in rules):
+            return [] if (files.root / name).exists() else [f"{name}:1: it cannot be read: there is no such file"]
+        return [str(one) for one in check_document(rules, files.read(name), files, datetime.now(UTC))]
+    except InvalidInput as error:
+        return [str(error)]
 
 
 def find_guards(file: Path) -> Path | None:
@@ -42,16 +114,24 @@ def find_guards(file: Path) -> Path | None:
     return next((p / GUARDS for p in file.resolve().parents if (p / GUARDS).is_dir()), None)
 
 
+@app.command(CHECK)
 def command(
-    files: Annotated[list[Path], typer.Argument(help="Configuration files to check.")],
+    files: Annotated[list[Path], typer.Argument(help="Configuration files to check; a folder means all files below.")],
     guards: Annotated[
         Path | None, typer.Option("--guards", help="Folder of guards; default: the nearest one above each file.")
     ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="What the guards' globs are relative to; default: above the guards.")
+    ] = None,
 ) -> None:
     """Check configuration files against the guards that past incidents left. Exit 0: all kept; 1: something is not."""
-    findings = guard(files, guards=guards)
+    findings = guard(files, guards=guards, root=root)
     for line in findings:
         typer.echo(line, err=True)
     if findings:
         raise typer.Exit(1)
-    typer.echo(f"{len(files)} file{'s' if len(files) != 1 else ''} kept to all guards")
+    count = len(_expand(files))
+    typer.echo(f"{count} file{'s' if count != 1 else ''} kept to all guards")
+
+
+guard_folder.add_to(app)

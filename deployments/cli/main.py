@@ -11,7 +11,9 @@ from deployments.cli import (
     audit,
     automation,
     check,
+    document,
     drill,
+    guard,
     inbox,
     incident,
     mitigation,
@@ -80,6 +82,8 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(people.app, name="people")
 app.add_typer(source.app, name="source")
 app.add_typer(inbox.app, name="inbox")
+app.add_typer(guard.app, name="guard")
+app.command()(document.document)
 
 
 @app.command()
@@ -91,19 +95,6 @@ def up(
     from deployments.cli.up import up as start
 
     start(config, data)
-
-
-@app.command()
-def guard(
-    files: Annotated[list[Path], typer.Argument(help="Configuration files to check.")],
-    guards: Annotated[
-        Path | None, typer.Option("--guards", help="Folder of guards; default: the nearest one above each file.")
-    ] = None,
-) -> None:
-    """The gate for deployment pipelines: exit 1 with file:line and the incident that taught the guard."""
-    from deployments.cli.guard import command
-
-    command(files, guards)
 
 
 if __name__ == "__main__":

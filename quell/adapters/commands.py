@@ -40,6 +40,7 @@ def run_command(
     timeout: timedelta,
     env: Mapping[str, str] | None = None,
     stdin: str | None = None,
+    most_output: int = MOST_OUTPUT,
 ) -> CommandResult:
     """Run one program to its end; after `timeout` it and its children are killed.
 
@@ -70,7 +71,7 @@ def run_command(
             limit = timeout.total_seconds()
             raise Unavailable(f"command {' '.join(command)} ran longer than {limit:g} s and was killed") from error
     return CommandResult(
-        command=tuple(command), code=process.returncode, stdout=out[-MOST_OUTPUT:], stderr=err[-MOST_OUTPUT:]
+        command=tuple(command), code=process.returncode, stdout=out[-most_output:], stderr=err[-most_output:]
     )
 
 

@@ -12,6 +12,7 @@ from quell.adapters.commands import CommandResult, run_command
 from quell.incidents.errors import Conflict, InvalidInput, NotFound
 
 _IDENTITY = ("-c", "user.name=Quell", "-c", "user.email=quell@localhost", "-c", "commit.gpgsign=false")
+_MOST_OUTPUT = 20_000_000  # a file or a diff is needed whole
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}
 
 
@@ -105,6 +106,12 @@ class GitRepository:
         result = self.run("show", f"{self._resolve(commit)}:{file}")
         return result.stdout if result.is_ok else None
 
+    def versions(self, commit: str, file: str, *, most: int) -> tuple[str, ...]:
+        """The texts that the file had up to the commit, newest first."""
+        id = self._resolve(commit)
+        ids = self.git("log", "--format=%H", f"--max-count={most}", id, "--", file).split()
+        return tuple(text for one in ids if (text := self.content(one, file)) is not None)
+
     def list_files(self, commit: str, folder: str) -> tuple[str, ...]:
         """The files directly in a folder at the commit; empty when there is no such folder."""
         names = self.git("ls-tree", "-z", "--name-only", self._resolve(commit), "--", f"{folder.rstrip('/')}/")
@@ -179,7 +186,14 @@ class GitRepository:
 
     def run(self, *arguments: str, cwd: Path | None = None, stdin: str | None = None) -> CommandResult:
         command = ("git", "-c", "core.quotePath=false", *arguments)
-        return run_command(command, cwd=cwd or self.path, timeout=self.timeout, env=_ENVIRONMENT, stdin=stdin)
+        return run_command(
+            command,
+            cwd=cwd or self.path,
+            timeout=self.timeout,
+            env=_ENVIRONMENT,
+            stdin=stdin,
+            most_output=_MOST_OUTPUT,
+        )
 
     def _resolve(self, name: str) -> str:
         if name.startswith("-"):

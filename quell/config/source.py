@@ -109,16 +109,22 @@ def read_toml(path: Path) -> Source:
         return Source(file=file, problems=(Problem(file=file, line=line, key="", text=f"is not TOML: {why}"),))
     except (OSError, UnicodeDecodeError) as error:
         return _unreadable(file, error)
-    return Source(file=file, data=data, lines=_toml_lines(text))
+    return Source(file=file, data=data, lines=toml_lines(text))
 
 
-def _toml_lines(text: str) -> dict[KeyPath, int]:
+def toml_lines(text: str) -> dict[KeyPath, int]:
+    """The line of every key, found by scanning; the entries of an array of tables are counted from 0."""
     lines: dict[KeyPath, int] = {}
+    counts: dict[KeyPath, int] = {}
     table: KeyPath = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _TABLE.match(line):
             table = _toml_path(header["name"])
             lines.setdefault(table, number)
+            if line.lstrip().startswith("[["):
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, counts[table])
+                lines.setdefault(table, number)
         elif key := _KEY.match(line):
             lines.setdefault((*table, *_toml_path(key["name"])), number)
     return lines

@@ -1,75 +1,62 @@
-"""A proposal: guards from what a bad commit changed, each true of the good file and false of the bad one."""
+"""Proved guards from one bad change: the most general candidate that fails on the bad file and passes the good ones."""
 
-import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from quell.resolution.guard import Guard, KeyPath
+from quell.incidents.errors import InvalidInput
+from quell.resolution.document import Document
+from quell.resolution.evidence import BadChange, Candidates
+from quell.resolution.guard import PROPOSED, CertificateRule, Guard, Proof
+from quell.resolution.key_change import ABSENT, KeyChange
+from quell.resolution.key_proposal import key_candidates
+from quell.resolution.line_proposal import line_candidates
+from quell.resolution.place_search import find_references
+from quell.resolution.proving import Ground, Outcome, first_proved
+from quell.resolution.reference import Reference, dangling
 
-Scalar = str | int | float | bool | None
-
-
-class _Absent:
-    """Marks a key that one side does not have; None is a value in YAML."""
-
-    def __repr__(self) -> str:
-        return "absent"
-
-
-ABSENT = _Absent()
+_WARNING_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyChange:
-    """One scalar that differs between the good and the bad file."""
+class Proposal:
+    """A guard with both proofs."""
 
-    path: KeyPath
-    good: Scalar | _Absent
-    bad: Scalar | _Absent
-
-    @property
-    def dotted(self) -> str:
-        return ".".join(str(part) for part in self.path)
+    guard: Guard
+    outcome: Outcome
 
 
-def changed_keys(good: object, bad: object) -> tuple[KeyChange, ...]:
-    """Every scalar that differs, by its path; a list is compared place by place.
+def propose(change: BadChange, ground: Ground) -> tuple[tuple[Proposal, ...], tuple[str, ...]]:
+    """One proved guard for each thing that the commit changed, and why there is none for the others.
 
-    >>> [(c.dotted, c.good, c.bad) for c in changed_keys({"a": {"b": 800}, "c": 1}, {"a": {"b": 5}, "d": True})]
-    [('a.b', 800, 5), ('c', 1, absent), ('d', absent, True)]
+    Which of several changes was to blame is for the reviewer to say.
     """
-    before, after = _flatten(good, ()), _flatten(bad, ())
-    paths = list(dict.fromkeys([*before, *after]))
-    pairs = [(path, before.get(path, ABSENT), after.get(path, ABSENT)) for path in paths]
-    return tuple(KeyChange(path=p, good=g, bad=b) for p, g, b in pairs if g != b or type(g) is not type(b))
+    proposals: dict[str, Proposal] = {}
+    missing: list[str] = []
+    for candidates in all_candidates(change, ground.now):
+        guard, outcome = first_proved(candidates.guards, ground)
+        if guard is None:
+            missing.append(f"{candidates.subject}: {outcome.wrong}")
+        elif not any(_same_rule(guard, known.guard) for known in proposals.values()):
+            name = guard.name if guard.name not in proposals else f"{guard.name}-{len(proposals) + 1}"
+            proposals[name] = Proposal(guard=_named(guard, name), outcome=outcome)
+    return tuple(proposals.values()), tuple(missing)
 
 
-def propose_guards(
-    *, service: str, incident: str, bad_commit: str, good: object, bad: object, files: str
-) -> tuple[Guard, ...]:
-    """One guard for each changed key; which of several keys was to blame is for the reviewer to say.
-
-    A number gets a limit between its good and its bad value (their geometric mean, the arithmetic one where they
-    differ in sign or one is zero), a boolean its good value, a text everything but the bad value, a removed key must
-    be there, an added one must not have that value.
-    """
-    guards: list[Guard] = []
-    for change in changed_keys(good, bad):
-        rule, words = _rule(change)
-        slug = re.sub(r"[^a-z0-9]+", "-", f"{service}-{change.dotted}".lower()).strip("-")
-        guards.append(
-            Guard(
-                name=slug,
-                incident=incident,
-                files=files,
-                schema={"type": "object", **_nest(change.path, rule)},
-                message=f"{words}; commit {bad_commit[:12]} changed it from {change.good!r} to {change.bad!r}",
-                source=f"{slug}.yaml",
-            )
-        )
-    return tuple(guards)
+def all_candidates(change: BadChange, now: datetime) -> Iterator[Candidates]:
+    """For each thing that changed its candidates: agreement with other files first, then values, then names."""
+    certificate = _certificate_rule(change, now)
+    if certificate:
+        rule, words = certificate
+        guards = [_guard(change, "certificate", words, glob, certificate=rule) for glob in change.globs]
+        yield Candidates(subject="certificate", guards=tuple(guards))
+        return
+    references = find_references(change)
+    if change.is_structured:
+        yield from _from_keys(change, references)
+    else:
+        yield from _from_lines(change, references)
 
 
 def common_glob(file: str, peers: Sequence[str]) -> str:
@@ -92,65 +79,128 @@ def common_glob(file: str, peers: Sequence[str]) -> str:
     return f"{folder}/{head}*{tail}".lstrip("/")
 
 
-def _rule(change: KeyChange) -> tuple[dict[str, Any], str]:
-    name, good, bad = change.dotted, change.good, change.bad
-    if isinstance(good, _Absent):
-        return {"not": {"const": bad}}, f"{name} must not be {bad!r}"
-    if isinstance(bad, _Absent):
-        return {}, f"{name} must be there"
-    if isinstance(good, bool):
-        return {"const": good}, f"{name} must stay {str(good).lower()}"
-    if isinstance(good, int | float):
-        if isinstance(bad, bool) or not isinstance(bad, int | float):
-            return {"type": "number"}, f"{name} must be a number"
-        limit = limit_between(good, bad)
-        bound, words = ("minimum", "at least") if good > bad else ("maximum", "at most")
-        return {"type": "number", bound: limit}, f"{name} must be {words} {limit:g}"
-    if type(good) is not type(bad):
-        return {"type": "null" if good is None else "string"}, f"{name} must stay {'empty' if good is None else 'text'}"
-    return {"not": {"const": bad}}, f"{name} must not be {bad!r}"
-
-
-def limit_between(good: float, bad: float) -> float:
-    """A short number between the two, itself on the good side or on neither.
-
-    >>> limit_between(800, 5), limit_between(0.01, 100), limit_between(0, 3), limit_between(2, 3)
-    (63, 1, 1.5, 2.4)
-    """
-    middle = math.copysign(math.sqrt(good * bad), good) if good * bad > 0 else (good + bad) / 2
-    low, high = sorted((good, bad))
-    for digits in range(2, 18):
-        short = float(f"{middle:.{digits}g}")
-        if low < short < high:
-            return int(short) if short.is_integer() else short
-    return good  # neighbouring floats: only the good value itself is left
-
-
-def _nest(path: KeyPath, rule: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of the outermost key down to the rule; a removed key (no rule) is required."""
-    head, rest = path[0], path[1:]
-    inner: dict[str, Any] = dict(rule) if not rest else _nest(rest, rule)
-    if isinstance(head, int):
-        return {"prefixItems": [*({} for _ in range(head)), inner]}
-    if not rest and not rule:
-        return {"required": [head]}
-    return {"properties": {head: inner}}
-
-
-def _flatten(content: object, path: KeyPath) -> dict[KeyPath, Scalar]:
-    if isinstance(content, Mapping):
-        mapping = cast(Mapping[object, object], content)
-        return {k: v for key, value in mapping.items() for k, v in _flatten(value, (*path, str(key))).items()}
-    if isinstance(content, list):
-        items = cast(list[object], content)
-        return {k: v for i, value in enumerate(items) for k, v in _flatten(value, (*path, i)).items()}
-    scalar: Scalar = content if content is None or isinstance(content, str | int | float) else str(content)
-    return {path: scalar} if path else {}
-
-
 def _shared_start(texts: Sequence[str]) -> str:
     shared = min(texts, key=len)
     for text in texts:
         while not text.startswith(shared):
             shared = shared[:-1]
     return shared
+
+
+def _from_keys(change: BadChange, references: Sequence[Reference]) -> Iterator[Candidates]:
+    try:
+        found = list(key_candidates(change))
+    except InvalidInput as error:  # the bad file, or the good one, cannot be parsed: any schema refuses it
+        words = f"{change.good.name} must be readable"
+        guards = [_guard(change, "readable", words, glob, schema={"type": "object"}) for glob in change.globs]
+        yield Candidates(subject=str(error), guards=tuple(guards))
+        return
+    for part, key, rules in found:
+        line = change.bad.line_of(key.path, part)
+        name = key.dotted
+        guards = [_reference_guard(change, name, r, _said(key)) for r in references if _concerns(r, change, line)]
+        for rule in rules:
+            words = f"{rule.words}; commit {change.commit[:12]} {_said(key)}"
+            guards += [_guard(change, name, words, glob, schema=rule.schema) for glob in change.globs]
+        yield Candidates(subject=f"{name} {_said(key)}", guards=tuple(guards))
+
+
+def _from_lines(change: BadChange, references: Sequence[Reference]) -> Iterator[Candidates]:
+    for subject, line, rules in line_candidates(change):
+        at = [n for n, text in enumerate(change.bad.text.splitlines(), 1) if line.new and _bare(text) == line.new]
+        guards = [
+            _reference_guard(change, subject, r, f"left {line.new!r}")
+            for r in references
+            if any(_concerns(r, change, number) for number in at)
+        ]
+        for rule in rules:
+            words = f"{rule.words}; commit {change.commit[:12]}: {line}"
+            guards += [_guard(change, subject, words, glob, text=rule.assertions) for glob in change.globs]
+        yield Candidates(subject=str(line), guards=tuple(guards))
+
+
+def _bare(line: str) -> str:
+    return " ".join(re.sub(r"\s#.*$", "", line).split())
+
+
+def _said(key: KeyChange) -> str:
+    if key.bad is ABSENT:
+        return "removed it"
+    return f"added it as {key.bad!r}" if key.good is ABSENT else f"changed it from {key.good!r} to {key.bad!r}"
+
+
+def _concerns(reference: Reference, change: BadChange, line: int) -> bool:
+    """Whether what dangles in the bad file dangles on this line."""
+    return any(value.line == line for value in dangling(reference, change.bad, _Held(change)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The files that the change knows of. Implements Files for references, which name one file."""
+
+    change: BadChange
+
+    def matching(self, glob: str) -> Sequence[Document]:
+        return [document for document in (self.change.bad, *self.change.others) if document.name == glob]
+
+
+def _reference_guard(change: BadChange, subject: str, reference: Reference, said: str) -> Guard:
+    words = f"every value of {reference.place} must exist in {reference.files}; commit {change.commit[:12]} {said}"
+    return _guard(change, f"{subject}-exists", words, change.globs[0], references=(reference,))
+
+
+def _certificate_rule(change: BadChange, now: datetime) -> tuple[CertificateRule, str] | None:
+    """A rule when the bad file's certificates are over, or too soon, or for other names than the good one's."""
+    try:
+        good, bad = change.good.certificates(), change.bad.certificates()
+    except InvalidInput:
+        return None
+    if not good or not bad:
+        return None
+    left = min((one.not_after - now) / timedelta(days=1) for one in good)
+    days = _WARNING_DAYS if left > _WARNING_DAYS else max(int(left) - 1, 0)
+    lost = set(good[0].names) - set(bad[0].names)
+    names = good[0].names if lost else ()
+    words = f"every certificate must be valid for {days} more days" + (f" and for {', '.join(names)}" if names else "")
+    return CertificateRule(days_left=days, names=names), f"{words}; renew it, or put the good one back"
+
+
+def _guard(
+    change: BadChange,
+    subject: str,
+    words: str,
+    files: str,
+    *,
+    schema: object = None,
+    text: object = (),
+    references: tuple[Reference, ...] = (),
+    certificate: CertificateRule | None = None,
+) -> Guard:
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{change.service}-{subject}".lower()).strip("-")
+    return Guard(
+        name=slug,
+        incident=change.incident,
+        files=files,
+        message=words,
+        schema=schema or {},  # pyright: ignore[reportArgumentType]
+        text=text,  # pyright: ignore[reportArgumentType]
+        references=references,
+        certificate=certificate,
+        state=PROPOSED,
+        proof=Proof(bad=f"{change.commit}:{change.good.name}"),
+        source=f"{slug}.yaml",
+    )
+
+
+def _named(guard: Guard, name: str) -> Guard:
+    return replace(guard, name=name, source=f"{name}.yaml")
+
+
+def _same_rule(one: Guard, other: Guard) -> bool:
+    same = (one.schema, one.text, one.references, one.certificate) == (
+        other.schema,
+        other.text,
+        other.references,
+        other.certificate,
+    )
+    return same and one.files == other.files

@@ -46,6 +46,7 @@ def test_every_deployment_of_the_design_is_registered(running_quell: Any) -> Non
         "mitigate",
         "release",
         "resolve",
+        "document-deployments",
         "review-incident",
         "recompute-thresholds",
         "watch-thresholds",

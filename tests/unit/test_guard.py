@@ -1,5 +1,6 @@
 """Guards: derived from a bad change, false of the bad file and true of the good one."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,33 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from deployments.cli.guard import command, guard
+from quell.adapters.documents import HeldFiles, TextDocument
 from quell.adapters.guards import check_text, read_guard, write_guard
 from quell.incidents.errors import InvalidInput
+from quell.resolution.bound import limit_between
+from quell.resolution.evidence import BadChange
 from quell.resolution.guard import Guard, check_content
-from quell.resolution.proposal import changed_keys, common_glob, limit_between, propose_guards
+from quell.resolution.key_change import changed_keys
+from quell.resolution.proposal import common_glob, propose
+from quell.resolution.proving import Ground
 
 pytestmark = pytest.mark.unit
 
 
-def propose(good: object, bad: object, files: str = "services/*.yaml") -> tuple[Guard, ...]:
-    return propose_guards(
-        service="checkout", incident="INC-1", bad_commit="3f2a1bc09d", good=good, bad=bad, files=files
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+FILE = "services/x.yaml"
+
+
+def propose_for(good: object, bad: object) -> tuple[Guard, ...]:
+    """What is proposed from one change alone, without history or other files."""
+    texts = [yaml.safe_dump(content) for content in (good, bad)]
+    before, after = (TextDocument(name=FILE, text=text) for text in texts)
+    change = BadChange(
+        service="checkout", incident="INC-1", commit="3f2a1bc09d", good=before, bad=after, globs=("services/*.yaml",)
     )
+    around_good, around_bad = (HeldFiles(texts={FILE: text}) for text in texts)
+    found, _ = propose(change, Ground(bad=after, around_bad=around_bad, around_good=around_good, now=NOW))
+    return tuple(proposal.guard for proposal in found)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +59,7 @@ def propose(good: object, bad: object, files: str = "services/*.yaml") -> tuple[
 def test_a_proposal_fails_on_the_bad_file_and_passes_on_the_good_one(
     good: dict[str, Any], bad: dict[str, Any], rule: dict[str, Any] | None
 ) -> None:
-    (proposal,) = propose(good, bad)
+    (proposal,) = propose_for(good, bad)
     assert check_content([proposal], "services/x.yaml", good) == ()
     assert len(check_content([proposal], "services/x.yaml", bad)) == 1
     if rule is not None:
@@ -52,14 +68,14 @@ def test_a_proposal_fails_on_the_bad_file_and_passes_on_the_good_one(
 
 def test_a_number_hidden_in_quotes_does_not_get_round_a_limit() -> None:
     """JSON Schema's minimum says nothing about text; the service would have read it as a number."""
-    (proposal,) = propose({"a": 800}, {"a": 5})
+    (proposal,) = propose_for({"a": 800}, {"a": 5})
     assert check_content([proposal], "services/x.yaml", {"a": "5"})
 
 
 def test_every_changed_key_gets_its_own_guard_and_equal_ones_none() -> None:
-    names = [g.name for g in propose({"a": 1, "b": {"c": 2}, "d": 3}, {"a": 9, "b": {"c": 8}, "d": 3})]
+    names = [g.name for g in propose_for({"a": 1, "b": {"c": 2}, "d": 3}, {"a": 9, "b": {"c": 8}, "d": 3})]
     assert names == ["checkout-a", "checkout-b-c"]
-    assert propose({"a": 1}, {"a": 1}) == ()
+    assert propose_for({"a": 1}, {"a": 1}) == ()
 
 
 @given(
@@ -79,13 +95,13 @@ TREES = st.dictionaries(st.sampled_from("abcd"), st.one_of(SCALARS, st.dictionar
 
 @given(TREES, TREES)
 def test_whatever_changed_the_good_file_passes_every_proposal(good: dict[str, Any], bad: dict[str, Any]) -> None:
-    guards = propose(good, bad)
+    guards = propose_for(good, bad)
     assert check_content(guards, "services/x.yaml", good) == ()
     assert not changed_keys(good, bad) or guards
 
 
 def test_a_guard_survives_its_file() -> None:
-    (proposal,) = propose({"a": {"b": 800}}, {"a": {"b": 5}})
+    (proposal,) = propose_for({"a": {"b": 800}}, {"a": {"b": 5}})
     again = read_guard(write_guard(proposal), source=proposal.source)
     assert again == proposal
 
@@ -106,7 +122,7 @@ def test_a_guard_that_cannot_be_read_says_why(text: str, problem: str) -> None:
 
 
 def test_a_finding_names_the_line_of_the_nested_key() -> None:
-    (proposal,) = propose({"a": {"b": 800}}, {"a": {"b": 5}})
+    (proposal,) = propose_for({"a": {"b": 800}}, {"a": {"b": 5}})
     text = "# head\nother: 1\na:\n  # why\n  b: 5\n"
     (finding,) = check_text([proposal], "services/x.yaml", text)
     assert finding.line == 5 and str(finding).startswith("services/x.yaml:5: a.b: 5 is less than the minimum")
@@ -120,7 +136,7 @@ def test_names_without_anything_in_common_are_not_globbed() -> None:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     (tmp_path / "guards").mkdir()
-    (proposal,) = propose({"a": 800}, {"a": 5})
+    (proposal,) = propose_for({"a": 800}, {"a": 5})
     (tmp_path / "guards" / proposal.source).write_text(write_guard(proposal))
     (tmp_path / "services").mkdir()
     (tmp_path / "services/good.yaml").write_text("a: 800\n")

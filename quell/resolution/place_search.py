@@ -1,0 +1,117 @@
+"""A search for what a changed name had to agree with: places in other files where every good name existed."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+from quell.incidents.errors import InvalidInput
+from quell.resolution.assertion import plain_lines
+from quell.resolution.document import Document
+from quell.resolution.evidence import BadChange
+from quell.resolution.line_change import is_map
+from quell.resolution.reference import Place, Reference, values_at
+
+_SHORTEST = 3  # shorter values agree by chance
+_MOST = 4  # references worth trying
+Values = frozenset[str]
+
+
+def find_references(change: BadChange) -> tuple[Reference, ...]:
+    """References that the good file keeps and the bad one breaks, the likeliest first.
+
+    A place where new names appeared is compared with every place of every file: all good names must exist there and
+    a new one must not. Likelier is a place that is called alike, and one that holds little else.
+    """
+    found: list[tuple[tuple[int, int, str], Reference]] = []
+    targets = [(document, places_of(document)) for document in (change.good, *change.others)]
+    bad = places_of(change.bad)
+    for place, good in places_of(change.good).items():
+        new = bad.get(place, frozenset()) - good
+        if not new or not all(_is_name(value) for value in good | new):
+            continue
+        for document, places in targets:
+            for target, known in places.items():
+                if good <= known and not new <= known and not (document is change.good and target == place):
+                    rank = (-_kinship(place, target), len(known - good), str(target))
+                    found.append((rank, Reference(place=place, files=document.name, target=target)))
+    return tuple(reference for _, reference in sorted(found, key=lambda pair: pair[0])[:_MOST])
+
+
+def is_about(reference: Reference, change: BadChange, line: int) -> bool:
+    """Whether the reference's place has a value on this line of the bad file."""
+    return any(value.line == line for value in values_at(reference.place, change.bad))
+
+
+def places_of(document: Document) -> Mapping[Place, Values]:
+    """Every place of the document that could hold names, with the names there; empty where it cannot be parsed."""
+    try:
+        places = set(_key_places(document)) if _is_structured(document) else set(_line_places(document))
+        read = {place: frozenset(value.text for value in values_at(place, document)) for place in places}
+    except InvalidInput:
+        return {}
+    return {place: values for place, values in read.items() if values}
+
+
+def _is_structured(document: Document) -> bool:
+    return document.name.lower().endswith((".yaml", ".yml", ".json", ".toml"))
+
+
+def _key_places(document: Document) -> Iterator[Place]:
+    for content in document.contents():
+        for path in _paths(content, ()):
+            yield Place(path=".".join(path))
+            if path[-1] != "*":
+                continue
+            yield Place(keys=".".join(path[:-1]))
+
+
+def _paths(content: object, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The path of every leaf; items of lists, and keys of mappings whose values are alike, become `*`."""
+    if isinstance(content, list):
+        for item in cast(list[object], content):
+            yield from _paths(item, (*above, "*"))
+    elif isinstance(content, dict):
+        mapping = cast(dict[object, object], content)
+        if above and _are_alike(list(mapping.values())):
+            yield (*above, "*")
+            for value in mapping.values():
+                yield from _paths(value, (*above, "*"))
+        for key, value in mapping.items():
+            if "." not in str(key):
+                yield from _paths(value, (*above, str(key)))
+    elif above:
+        yield above
+
+
+def _are_alike(values: Sequence[object]) -> bool:
+    return len({type(value) for value in values}) == 1 and len(values) > 1
+
+
+def _line_places(document: Document) -> Iterator[Place]:
+    """First and second argument of every keyword, the port at the end of an address, both columns of a map."""
+    lines = [line for _, line in plain_lines(document.text)]
+    if is_map(document.text):
+        yield Place(pattern=r"^(\S+)\s+\S+$")
+        yield Place(pattern=r"^\S+\s+(\S+)$")
+        return
+    for keyword in dict.fromkeys(line.split()[0] for line in lines):
+        if re.fullmatch(r"[A-Za-z][\w-]*", keyword):
+            start = rf"^\s*{re.escape(keyword)}"
+            yield Place(pattern=rf"{start}\s+(\S+)")
+            yield Place(pattern=rf"{start}\s+\S+\s+(\S+)")
+            yield Place(pattern=rf"{start}\s.*?:(\d+)(?!\S)")
+
+
+def _is_name(value: str) -> bool:
+    """Whether two equal values are hardly chance.
+
+    >>> _is_name("be_checkout"), _is_name("7422"), _is_name("true"), _is_name("5")
+    (True, True, False, False)
+    """
+    return len(value) >= _SHORTEST and value not in ("true", "false", "null", "yes", "none", "off")
+
+
+def _kinship(place: Place, target: Place) -> int:
+    """How alike two places are called: `upstreams.*.port` and `port`, `default_backend` and `backend`."""
+    one, other = (set(re.findall(r"[a-z]{3,}", str(p).lower())) for p in (place, target))
+    return sum(1 for a in one for b in other if a in b or b in a)
