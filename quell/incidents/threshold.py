@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from quell.incidents.lifecycle import Move, check_transition
 
+PREDICTED_PER_WEEK = "predicted alerts per week"  # the key of a version's evidence under which that stands as a number
+
 
 class ThresholdState(StrEnum):
     PROPOSED = "proposed"
