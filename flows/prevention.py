@@ -1,4 +1,4 @@
-"""Prevention as flows: the post-mortem and the recomputation of thresholds."""
+"""Prevention as flows: the post-mortem, the recomputation of thresholds, the weekly report."""
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -6,11 +6,16 @@ from prefect.runtime import flow_run
 from tasks.review import write_review
 from tasks.runs import State, ended
 from tasks.thresholds import recompute
+from tasks.weekly import publish_weekly
 
 
 def _recompute_name() -> str:
     incident = flow_run.get_parameters().get("incident")
     return f"recompute thresholds after {incident}" if incident else "recompute thresholds"
+
+
+def _weekly_name() -> str:
+    return f"weekly report {flow_run.get_parameters().get('week') or 'of last week'}"
 
 
 @flow(name="review-incident", flow_run_name="review {incident}")
@@ -30,3 +35,14 @@ def recompute_thresholds(incident: str | None = None) -> State[str]:
     """
     waiting = recompute(incident)
     return ended(f"waiting for a decision: {', '.join(waiting) or 'nothing'}")
+
+
+@flow(name="weekly-report", flow_run_name=_weekly_name)
+def weekly_report(week: str | None = None) -> State[str]:
+    """Reports on one ISO week (`2026-W47`), by default the last that is over: MTTD, MTTA, MTTC and MTTR with their
+    distribution beside the week before, causes, noise, precision and recall, false isolations, approvals, what works,
+    playbooks that nobody exercises, threshold changes, what is overdue, and the health of the runs in Prefect.
+
+    Every number in the artifact `weekly-report` links to its incidents and flow runs; what was not measured says so.
+    """
+    return ended(publish_weekly(week))

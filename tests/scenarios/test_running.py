@@ -48,6 +48,7 @@ def test_every_deployment_of_the_design_is_registered(running_quell: Any) -> Non
         "resolve",
         "review-incident",
         "recompute-thresholds",
+        "weekly-report",
         "reconcile",
     }
     assert all("/" not in d["entrypoint"] and ":" not in d["entrypoint"] for d in found.values())

@@ -73,7 +73,7 @@ def limits_section(changes: Iterable[LimitChange]) -> Section:
         title="Threshold changes and their predictions",
         columns=("state", "limit", "predicted", "came", "prediction"),
         rows=unique(_row(change) for change in changes),
-        empty="No threshold changed in this week, and none that is in force is younger than five weeks.",
+        empty="No threshold changed in this week, and none that is in force is younger than four weeks.",
     )
 
 

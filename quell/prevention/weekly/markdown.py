@@ -5,7 +5,7 @@ from collections.abc import Callable
 from quell.prevention.table import markdown_table
 from quell.prevention.weekly.figure import Figure
 from quell.prevention.weekly.section import Row, Section, WeeklyReport
-from quell.prevention.weekly.words import before_in_words, figure_in_words, value_in_words
+from quell.prevention.weekly.words import aside_in_words, figure_in_words, spread_in_words
 
 Link = Callable[[Figure], str]  # the address of what is behind a figure; empty where nothing is
 
@@ -32,23 +32,13 @@ def _section(section: Section, link: Link) -> str:
 def _row(section: Section, row: Row, link: Link) -> tuple[str, ...]:
     if section.is_spread:
         figure = row.figures[0]
-        return (
-            row.name,
-            _linked(figure_in_words(figure), figure, link),
-            "" if figure.median is None else value_in_words(figure.median, figure.unit),
-            "" if figure.p90 is None else value_in_words(figure.p90, figure.unit),
-            f"{figure.n:,}",
-            before_in_words(figure),
-        )
+        value, *others = spread_in_words(figure)
+        return (row.name, _linked(value, figure, link), *others)
     return (row.name, *(cell if isinstance(cell, str) else _figure(cell, link) for cell in row.cells))
 
 
 def _figure(figure: Figure, link: Link) -> str:
-    words = _linked(figure_in_words(figure), figure, link)
-    if figure.value is not None and figure.n:
-        words += f" (n = {figure.n:,})"
-    trend = before_in_words(figure)
-    return f"{words}; {trend}" if trend else words
+    return _linked(figure_in_words(figure), figure, link) + aside_in_words(figure)
 
 
 def _linked(words: str, figure: Figure, link: Link) -> str:

@@ -1,6 +1,7 @@
 """Figures in words, the same on the page, in the artifact and on the command line."""
 
 from quell.prevention.weekly.figure import Figure, Unit
+from quell.prevention.weekly.section import Row, Section
 
 NO_DATA = "no data (n = 0)"
 
@@ -69,3 +70,33 @@ def before_in_words(figure: Figure) -> str:
     if figure.before == 0:
         return f"{arrow} from {then}"
     return f"{arrow} {abs(figure.value / figure.before - 1) * 100:.0f} % from {then}"
+
+
+def cells_in_words(section: Section, row: Row) -> tuple[str, ...]:
+    """The cells of a row as plain text, in the order of the section's columns."""
+    if section.is_spread:
+        return spread_in_words(row.figures[0])
+    return tuple(cell if isinstance(cell, str) else cell_in_words(cell) for cell in row.cells)
+
+
+def spread_in_words(figure: Figure) -> tuple[str, ...]:
+    """Value, median, 90th percentile, sample size and the week before."""
+    return (
+        figure_in_words(figure),
+        "" if figure.median is None else value_in_words(figure.median, figure.unit),
+        "" if figure.p90 is None else value_in_words(figure.p90, figure.unit),
+        f"{figure.n:,}",
+        before_in_words(figure),
+    )
+
+
+def cell_in_words(figure: Figure) -> str:
+    """The value with its sample size, and the week before where it is known."""
+    return figure_in_words(figure) + aside_in_words(figure)
+
+
+def aside_in_words(figure: Figure) -> str:
+    """What stands behind the value in a table of several figures."""
+    n = f" (n = {figure.n:,})" if figure.value is not None and figure.unit is not Unit.COUNT else ""
+    before = before_in_words(figure)
+    return f"{n}; {before}" if before else n
