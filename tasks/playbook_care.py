@@ -74,7 +74,8 @@ def _care(
         outcomes=outcomes,
     )
     file, text = (f"playbooks/{path.name}", path.read_text(encoding="utf-8")) if path else ("", "")
-    unused = find_unused(care, now=now, level=book.autonomy.level, file=file, text=text)
+    level, acts = book.autonomy.level, bool(book.steps)
+    unused = find_unused(care, now=now, level=level, file=file, text=text, acts=acts)
     gone, gaps = _gone(res, book) if live else _unmatched(res, book)
     ailments = [replace(one, diff=propose_level(file, text, "observe", one.text.split(":")[0])) for one in gone]
     return replace(care, ailments=(*ailments, *([unused] if unused else [])), gaps=tuple(gaps))

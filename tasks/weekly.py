@@ -82,6 +82,11 @@ def weekly_report(res: Resources, week: Week, *, live: bool = False) -> WeeklyRe
     return make_report(facts, then, background)
 
 
+def report_on(res: Resources, week: str) -> WeeklyReport:
+    """The report of the named week, for the page; without a name, of the week that it would choose."""
+    return weekly_report(res, chosen_week(res, week))
+
+
 def _incidents(tx: Transaction, week: Week) -> list[Incident]:
     found = tx.incidents.find(
         after=("opened_at", week.end - FOUR_WEEKS), before=("opened_at", week.last), order="opened_at"

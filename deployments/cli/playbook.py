@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli.mitigation import guardrails_said, preview, print_plan
+from deployments.cli.playbook_care import check, drilled
 from deployments.cli.playbook_library import add, show_library
 from deployments.cli.record import DEFAULT_FOLDER, ConfigOption, opened
 from deployments.cli.terminal import moment, out, share, span, table, whoami
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Playbooks: what they would do, and what they may do by themselves.", no_args_is_help=True)
 app.command("library")(show_library)
 app.command("add")(add)
+app.command("check")(check)
+app.command("drilled")(drilled)
 NameArgument = Annotated[str, typer.Argument(help="The playbook's name, as `quell playbook list` shows it.")]
 
 
@@ -78,15 +81,6 @@ def plan(
         )
     print_plan(made)
     out().print(f"guardrails: {guardrails_said(answer)}", markup=False, soft_wrap=True)
-
-
-@app.command("check")
-def check(config: ConfigOption = DEFAULT_FOLDER) -> None:
-    """Whether the playbooks can be read and name what the configuration has; `quell check --live` asks the levers."""
-    from quell.config.load import read_config
-
-    count = len(read_config(config).playbooks)
-    out().print(f"{count} playbooks are right; quell check --live also asks the levers")
 
 
 def _described(book: "Playbook") -> "Sequence[tuple[str, str]]":

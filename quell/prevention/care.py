@@ -55,22 +55,22 @@ class Care:
         return max((at for at in (self.last_used_at, self.last_drilled_at) if at), default=None)
 
 
-def find_unused(care: Care, *, now: datetime, level: str, file: str, text: str) -> Ailment | None:
+def find_unused(care: Care, *, now: datetime, level: str, file: str, text: str, acts: bool = True) -> Ailment | None:
     """It was neither used nor drilled for a quarter; one that is younger than that has time left.
 
     What nobody has tried for so long should not act by itself: the diff takes one rung of its autonomy away, until a
-    drill or a use shows that it works.
+    drill or a use shows that it works. One that only pages people (`acts` is false) has nothing to take away.
     """
     last = care.last_exercised_at
     since = last or care.known_since
     if now - since <= QUARTER:
         return None
     told = f"last exercised {since:%Y-%m-%d}" if last else f"never exercised, and known since {since:%Y-%m-%d}"
-    return Ailment(
-        kind=AilmentKind.UNUSED,
-        text=f"{told}: drill it (`quell playbook drilled {care.playbook}` records that), or let it do less",
-        diff=propose_level(file, text, _LOWER.get(level, level), f"not exercised since {since:%Y-%m-%d}"),
-    )
+    drill = f"{told}: drill it (`quell playbook drilled {care.playbook}` records that)"
+    if not acts or level not in _LOWER:
+        return Ailment(kind=AilmentKind.UNUSED, text=drill)
+    diff = propose_level(file, text, _LOWER[level], f"not exercised since {since:%Y-%m-%d}")
+    return Ailment(kind=AilmentKind.UNUSED, text=f"{drill}, or let it do less", diff=diff)
 
 
 def propose_level(file: str, text: str, level: str, why: str) -> str:

@@ -78,6 +78,14 @@ def test_the_diff_applies_to_every_playbook_of_the_example(tmp_path: Path, file:
     assert yaml.safe_load(after)["autonomy"]["level"] == "observe"
 
 
+def test_what_only_pages_people_or_only_observes_has_nothing_to_give_up() -> None:
+    care = Care(playbook="p", owner="o", known_since=LONG_AGO)
+    paging = find_unused(care, now=NOW, level="automatic", file="p.yaml", text=BLOCK, acts=False)
+    lowest = find_unused(care, now=NOW, level="observe", file="p.yaml", text=BLOCK)
+    assert paging is not None and lowest is not None
+    assert (paging.diff, lowest.diff) == ("", "") and "drill it" in paging.text
+
+
 def test_what_stands_at_the_level_already_needs_no_diff() -> None:
     assert propose_level("p.yaml", BLOCK, "automatic", "") == ""
 

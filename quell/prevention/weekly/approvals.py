@@ -8,7 +8,7 @@ from datetime import datetime
 from quell.incidents.decision import Answer, Decision
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.prevention.weekly.facts import Facts, runs_of
-from quell.prevention.weekly.figure import Behind, Unit, count_of, mean_of, share_of
+from quell.prevention.weekly.figure import Behind, BehindKind, Unit, count_of, mean_of, share_of
 from quell.prevention.weekly.section import SPREAD, Section, spread_row
 
 APPROVED, REFUSED, EXPIRED, WAITING = "approved", "refused", "expired", "waiting"
@@ -31,7 +31,8 @@ class Question:
         return None if self.answered_at is None else max((self.answered_at - self.asked_at).total_seconds(), 0.0)
 
     def behind(self, value: float | None = None) -> Behind:
-        return Behind(id=self.id, value=value, incident=self.incident, runs=runs_of(self.run))
+        runs = runs_of(self.run)
+        return Behind(kind=BehindKind.MITIGATION, id=self.id, value=value, incident=self.incident, runs=runs)
 
 
 def questions_of(mitigations: Iterable[Mitigation], decisions: Iterable[Decision]) -> tuple[Question, ...]:

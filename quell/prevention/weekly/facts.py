@@ -10,7 +10,7 @@ from quell.incidents.decision import Decision
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Mitigation
 from quell.incidents.service import Catalog
-from quell.prevention.weekly.figure import Behind
+from quell.prevention.weekly.figure import Behind, BehindKind
 from quell.prevention.weekly.week import Week
 
 _RUN_ID_LENGTH = 36  # a flow run's id; "in process" and the like are none
@@ -43,15 +43,17 @@ class Facts:
 
 
 def behind_incident(incident: Incident, value: float | None = None) -> Behind:
-    return Behind(id=incident.id, value=value, incident=incident.id, runs=runs_of(*incident.flow_runs.values()))
+    runs = runs_of(*incident.flow_runs.values())
+    return Behind(kind=BehindKind.INCIDENT, id=incident.id, value=value, incident=incident.id, runs=runs)
 
 
 def behind_mitigation(mitigation: Mitigation, value: float | None = None) -> Behind:
-    return Behind(id=mitigation.id, value=value, incident=mitigation.incident, runs=runs_of(mitigation.flow_run))
+    runs = runs_of(mitigation.flow_run)
+    return Behind(kind=BehindKind.MITIGATION, id=mitigation.id, value=value, incident=mitigation.incident, runs=runs)
 
 
 def behind_alert(alert: Alert, value: float | None = None) -> Behind:
-    return Behind(id=alert.id, value=value, incident=alert.incident)
+    return Behind(kind=BehindKind.ALERT, id=alert.id, value=value, incident=alert.incident)
 
 
 def runs_of(*ids: str | None) -> tuple[str, ...]:

@@ -16,14 +16,23 @@ class Unit(StrEnum):
     CAPACITY = "capacity seconds"  # of the whole service
 
 
+class BehindKind(StrEnum):
+    INCIDENT = "incident"
+    MITIGATION = "mitigation"
+    ALERT = "alert"
+    ANOMALY = "anomaly"
+    THRESHOLD = "threshold"
+    RUN = "flow run"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behind:
     """A record that a figure was computed from. `value` is what it gave, in the figure's unit; `runs` are flow runs.
 
-    `id` is an incident, a mitigation, a threshold, an anomaly, an alert or a flow run; `incident` the one that it
-    belongs to.
+    `incident` is the one that it belongs to.
     """
 
+    kind: BehindKind
     id: str
     value: float | None = None
     incident: str | None = None

@@ -10,7 +10,7 @@ from quell.incidents.alert import Alert
 from quell.incidents.threshold import PREDICTED_PER_WEEK, ThresholdState, ThresholdVersion
 from quell.prevention.history import WEEK, alarm_rate
 from quell.prevention.weekly.facts import behind_alert
-from quell.prevention.weekly.figure import Behind, Figure, Unit
+from quell.prevention.weekly.figure import Behind, BehindKind, Figure, Unit
 from quell.prevention.weekly.section import Row, Section, slug, unique
 
 WITHIN = 0.25  # a prediction holds when what came is within this share of it
@@ -92,7 +92,7 @@ def _row(change: LimitChange) -> Row:
                 unit=Unit.PER_WEEK,
                 value=predicted,
                 n=0 if predicted is None else 1,
-                behind=(Behind(id=version.id, value=predicted, incident=version.incident),),
+                behind=(Behind(kind=BehindKind.THRESHOLD, id=version.id, value=predicted, incident=version.incident),),
             ),
             Figure(
                 key=f"{key}.came",

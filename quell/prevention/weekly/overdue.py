@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from quell.incidents.review import Review
-from quell.prevention.weekly.figure import Behind, Figure, Unit
+from quell.prevention.weekly.figure import Behind, BehindKind, Figure, Unit
 from quell.prevention.weekly.section import Row, Section, slug, unique
 
 
@@ -51,6 +51,6 @@ def _row(one: Overdue, today: date) -> Row:
         unit=Unit.COUNT,
         value=float((today - one.due).days),
         n=1,
-        behind=(Behind(id=one.incident, incident=one.incident),),
+        behind=(Behind(kind=BehindKind.INCIDENT, id=one.incident, incident=one.incident),),
     )
     return Row(name=one.incident, cells=(one.who, one.what, days))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from quell.prevention.weekly.figure import Behind, Figure, Unit, mean_of
+from quell.prevention.weekly.figure import Behind, BehindKind, Figure, Unit, mean_of
 from quell.prevention.weekly.section import Row, Section, slug, unique
 
 BAD = ("failed", "crashed")
@@ -50,8 +50,8 @@ def runs_section(health: RunHealth) -> Section:
 
 def _row(flow: FlowHealth) -> Row:
     key = f"runs/{slug(flow.flow)}"
-    took = [Behind(id=run, value=seconds, runs=(run,)) for run, seconds in flow.seconds.items()]
-    bad = tuple(Behind(id=run, runs=(run,)) for run in flow.bad)
+    took = [Behind(kind=BehindKind.RUN, id=run, value=seconds, runs=(run,)) for run, seconds in flow.seconds.items()]
+    bad = tuple(Behind(kind=BehindKind.RUN, id=run, runs=(run,)) for run in flow.bad)
     others = sum(count for state, count in flow.states.items() if state not in STATES)
 
     def counted(state: str, count: int, behind: Sequence[Behind] = ()) -> Figure:

@@ -9,7 +9,7 @@ from quell.incidents.anomaly import Anomaly, AnomalyLabel
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.labels import SIGNAL, Fingerprint
 from quell.prevention.weekly.facts import behind_incident
-from quell.prevention.weekly.figure import Behind, rate_of
+from quell.prevention.weekly.figure import Behind, BehindKind, rate_of
 from quell.prevention.weekly.section import Row, Section, slug, unique
 
 _SWEEP, _REPORT = "sweep", "report"  # sources, as the sweep and the desk of reports sign their alerts
@@ -150,9 +150,9 @@ def _judge_anomalies(
         verdict = _VERDICT[anomaly.label] if anomaly.label and anomaly.id not in told else None
         detector = Detector(name=anomaly.signal, is_signal=True)
         if verdict is not None and anomaly.kind.is_trouble:
-            said[detector].append(Behind(id=anomaly.id, value=float(verdict)))
+            said[detector].append(Behind(kind=BehindKind.ANOMALY, id=anomaly.id, value=float(verdict)))
         elif verdict:
-            missed[detector].append(Behind(id=anomaly.id, value=0.0))
+            missed[detector].append(Behind(kind=BehindKind.ANOMALY, id=anomaly.id, value=0.0))
 
 
 def signals_section(given: Evidence) -> Section:

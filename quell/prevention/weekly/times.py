@@ -24,6 +24,9 @@ def times_section(facts: Facts) -> Section:
         columns=SPREAD,
         rows=tuple(spread_row(_time(facts, *milestone)) for milestone in _MILESTONES) if facts.real else (),
         empty="No incident was opened in this week, so there is nothing to measure (n = 0).",
+        notes=("An incident that was resolved without a containment counts as contained when it was resolved.",)
+        if facts.real
+        else (),
         is_spread=True,
     )
 

@@ -59,15 +59,14 @@ def before_in_words(figure: Figure) -> str:
         return ""
     if figure.before is None:
         return "no data (n = 0)"
-    then = f"{value_in_words(figure.before, figure.unit)} (n = {figure.n_before:,})"
+    then = value_in_words(figure.before, figure.unit)
+    then += "" if figure.unit is Unit.COUNT else f" (n = {figure.n_before:,})"
     if figure.value is None:
         return then
     if figure.value == figure.before:
         return f"same as {then}"
     arrow = "▲" if figure.value > figure.before else "▼"
-    if figure.unit is Unit.SHARE:
-        return f"{arrow} from {then}"
-    if figure.before == 0:
+    if figure.unit is Unit.SHARE or figure.before == 0:
         return f"{arrow} from {then}"
     return f"{arrow} {abs(figure.value / figure.before - 1) * 100:.0f} % from {then}"
 
@@ -97,6 +96,8 @@ def cell_in_words(figure: Figure) -> str:
 
 def aside_in_words(figure: Figure) -> str:
     """What stands behind the value in a table of several figures."""
-    n = f" (n = {figure.n:,})" if figure.value is not None and figure.unit is not Unit.COUNT else ""
-    before = before_in_words(figure)
+    if figure.value is None or figure.unit is Unit.PER_WEEK:
+        return ""
+    n = "" if figure.unit is Unit.COUNT else f" (n = {figure.n:,})"
+    before = "" if figure.value == figure.before else before_in_words(figure)
     return f"{n}; {before}" if before else n
