@@ -11,7 +11,7 @@ from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
 from quell.incidents.outcome import FALSE_ISOLATION
 from quell.incidents.review import ActionItem, Review, SignOff
-from quell.incidents.threshold import PREDICTED_PER_WEEK, ThresholdState, ThresholdVersion, move_threshold
+from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_threshold
 from quell.incidents.timeline import event_of
 from quell.ports import Document, Store, Transaction
 from quell.response.cost import Cost, cost_document, write_cost
@@ -127,10 +127,10 @@ def _label(tx: Transaction) -> None:
 
 def _change_limits(tx: Transaction) -> None:
     """THR-1 gave way to THR-2 on Wednesday."""
-    for n, (at, told) in enumerate(((MONDAY - timedelta(days=9), "4"), (MONDAY + timedelta(days=2), "6")), start=1):
+    for n, (at, told) in enumerate(((MONDAY - timedelta(days=9), 4.0), (MONDAY + timedelta(days=2), 6.0)), start=1):
         proposed = ThresholdVersion(
             id=f"THR-{n}", signal="errors", state=ThresholdState.PROPOSED, upper=0.05 * n, lower=None, created_at=at,
-            updated_at=at, evidence={PREDICTED_PER_WEEK: told},
+            updated_at=at, predicted={"per_week": told},
         )  # fmt: skip
         _move(tx, proposed, ThresholdState.ACTIVE, at)
     before = tx.thresholds.get("THR-1")

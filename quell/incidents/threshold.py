@@ -7,8 +7,6 @@ from enum import StrEnum
 
 from quell.incidents.lifecycle import Move, check_transition
 
-PREDICTED_PER_WEEK = "predicted alerts per week"  # the key of a version's evidence under which that stands as a number
-
 
 class ThresholdState(StrEnum):
     PROPOSED = "proposed"
@@ -43,6 +41,7 @@ class ThresholdVersion:
     replaces: str | None = None
     evidence: Mapping[str, str] = field(default_factory=dict[str, str])
     rule: str = ""  # the Prometheus rule group as YAML
+    predicted: Mapping[str, float] = field(default_factory=dict[str, float])  # alerts per week, low, high, is_told
 
 
 def move_threshold(

@@ -7,7 +7,7 @@ import pytest
 from quell.incidents.alert import REPORTS_ALERT, AlertOutcome
 from quell.incidents.anomaly import AnomalyLabel
 from quell.incidents.incident import IncidentState
-from quell.incidents.threshold import PREDICTED_PER_WEEK, ThresholdState, ThresholdVersion
+from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.incidents.verdict import VerdictKind
 from quell.prevention.weekly.figure import Figure
 from quell.prevention.weekly.limits import LimitChange, limits_section, predicted_per_week, verdict_of
@@ -93,18 +93,18 @@ def test_muted_alerts_say_nothing_and_without_anything_judged_nothing_is_claimed
     assert section.rows == () and "n = 0" in section.empty
 
 
-def version(state: ThresholdState = ThresholdState.ACTIVE, **evidence: str) -> ThresholdVersion:
+def version(state: ThresholdState = ThresholdState.ACTIVE, **predicted: float) -> ThresholdVersion:
     return ThresholdVersion(
         id="THR-1", signal="errors", state=state, upper=0.05, lower=None, created_at=MONDAY, updated_at=MONDAY,
-        evidence={name.replace("_", " "): text for name, text in evidence.items()},
+        predicted=predicted,
     )  # fmt: skip
 
 
-def test_the_prediction_is_read_from_the_evidence_and_never_guessed() -> None:
-    assert predicted_per_week({PREDICTED_PER_WEEK: "3.5"}) == 3.5
-    assert predicted_per_week({"new limit": "2.5 alerts per week (1 to 4; 10 in 4 weeks)"}) == 2.5
-    assert predicted_per_week({"new limit": "false alarms 3 in 2 days of history, too short to tell"}) is None
-    assert predicted_per_week({}) is None
+def test_only_what_was_told_as_a_prediction_counts_as_one() -> None:
+    assert predicted_per_week(version(per_week=3.5, is_told=1.0)) == 3.5
+    assert predicted_per_week(version(per_week=3.5)) == 3.5
+    assert predicted_per_week(version(per_week=3.5, is_told=0.0)) is None
+    assert predicted_per_week(version()) is None
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,7 @@ def test_a_prediction_holds_within_a_quarter_or_within_chance(
 
 def test_a_threshold_change_shows_what_was_predicted_and_what_came() -> None:
     alerts = tuple(alert(n, source="alertmanager", quell_threshold="THR-1") for n in range(3))
-    change = LimitChange(
-        version=version(predicted_alerts_per_week="2"), since=MONDAY, until=MONDAY + timedelta(weeks=1), alerts=alerts
-    )
+    change = LimitChange(version=version(per_week=2.0), since=MONDAY, until=MONDAY + timedelta(weeks=1), alerts=alerts)
     (row,) = limits_section([change]).rows
     predicted, came = row.figures
     assert (row.name, row.cells[:2]) == ("THR-1 errors", ("active", "above 0.05"))

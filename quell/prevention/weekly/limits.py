@@ -1,13 +1,12 @@
 """Threshold changes, and whether what their backtest predicted came true."""
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from quell.incidents.alert import Alert
-from quell.incidents.threshold import PREDICTED_PER_WEEK, ThresholdState, ThresholdVersion
+from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.prevention.history import WEEK, alarm_rate
 from quell.prevention.weekly.facts import behind_alert
 from quell.prevention.weekly.figure import Behind, BehindKind, Figure, Unit
@@ -15,7 +14,6 @@ from quell.prevention.weekly.section import Row, Section, slug, unique
 
 WITHIN = 0.25  # a prediction holds when what came is within this share of it
 LEAST_OBSERVED = timedelta(days=3)
-_TOLD = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?(?:e-?\d+)?) alerts per week")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +33,9 @@ class LimitChange:
         return timedelta(0) if self.since is None else max(self.until - self.since, timedelta(0))
 
 
-def predicted_per_week(evidence: Mapping[str, str]) -> float | None:
-    """How many alerts a week the backtest promised; None where its evidence tells no number."""
-    told = evidence.get(PREDICTED_PER_WEEK, "")
-    try:
-        return float(told) if told else _in_words(evidence.get("new limit", ""))
-    except ValueError:
-        return _in_words(told)
-
-
-def _in_words(text: str) -> float | None:
-    found = _TOLD.search(text)
-    return float(found.group(1)) if found else None
+def predicted_per_week(version: ThresholdVersion) -> float | None:
+    """How many alerts a week, true and false, its backtest promised; None where history was too short to tell."""
+    return version.predicted.get("per_week") if version.predicted.get("is_told", 1.0) else None
 
 
 def verdict_of(predicted: float | None, count: int, observed: timedelta) -> str:
@@ -54,7 +43,7 @@ def verdict_of(predicted: float | None, count: int, observed: timedelta) -> str:
     if not observed:
         return "was never in force"
     if predicted is None:
-        return "nothing was predicted: its history was too short"
+        return "nothing was predicted"
     if observed < LEAST_OBSERVED:
         return (
             f"too early to say: {observed / timedelta(hours=1):.0f} h in force, {LEAST_OBSERVED.days} days are needed"
@@ -79,7 +68,7 @@ def limits_section(changes: Iterable[LimitChange]) -> Section:
 
 def _row(change: LimitChange) -> Row:
     version, key = change.version, f"thresholds/{slug(change.version.id)}"
-    predicted, weeks = predicted_per_week(version.evidence), change.observed / WEEK
+    predicted, weeks = predicted_per_week(version), change.observed / WEEK
     counted = bool(change.observed)
     return Row(
         name=f"{version.id} {version.signal}",
