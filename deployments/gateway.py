@@ -23,6 +23,7 @@ from tasks.resources import Resources, resources
 from tasks.runs import run_url
 from tasks.sign_in import sign_in
 from tasks.users_chart import users_signal
+from tasks.weekly import report_on
 
 STOP_WITHIN_SECONDS = 5  # open requests may finish; senders repeat what they got no answer to
 
@@ -82,6 +83,7 @@ def build_app(res: Resources) -> FastAPI:
             series_of=partial(series_of, res),
             sign_in=partial(sign_in, res),
             act=partial(act, res),
+            weekly=partial(report_on, res),
         )
     )
 

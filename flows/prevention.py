@@ -1,4 +1,4 @@
-"""Prevention as flows: the post-mortem and the recomputation of thresholds."""
+"""Prevention as flows: the post-mortem, the recomputation of thresholds, the weekly report."""
 
 from datetime import timedelta
 
@@ -12,6 +12,7 @@ from tasks.shadow import watch_limits
 from tasks.spread import spread
 from tasks.study import study_signals
 from tasks.thresholds import plan_studies, propose_limits
+from tasks.weekly import publish_weekly
 
 WORKERS = 4  # each waits for the metric server most of its time
 STUDIED_WITHIN = timedelta(minutes=30)
@@ -20,6 +21,10 @@ STUDIED_WITHIN = timedelta(minutes=30)
 def _recompute_name() -> str:
     incident = flow_run.get_parameters().get("incident")
     return f"recompute thresholds after {incident}" if incident else "recompute thresholds"
+
+
+def _weekly_name() -> str:
+    return f"weekly report {flow_run.get_parameters().get('week') or 'of last week'}"
 
 
 @flow(name="review-incident", flow_run_name="review {incident}")
@@ -55,3 +60,14 @@ def watch_thresholds() -> State[str]:
     before approving it. Nothing reaches Prometheus.
     """
     return ended(f"{watch_limits()} limits are watched")
+
+
+@flow(name="weekly-report", flow_run_name=_weekly_name)
+def weekly_report(week: str | None = None) -> State[str]:
+    """Reports on one ISO week (`2026-W47`), by default the last that is over: MTTD, MTTA, MTTC and MTTR with their
+    distribution beside the week before, causes, noise, precision and recall, false isolations, approvals, what works,
+    playbooks that nobody exercises, threshold changes, what is overdue, and the health of the runs in Prefect.
+
+    Every number in the artifact `weekly-report` links to its incidents and flow runs; what was not measured says so.
+    """
+    return ended(publish_weekly(week))

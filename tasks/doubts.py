@@ -17,7 +17,7 @@ from quell.response.playbook import Playbook
 from tasks.recovery import is_outside
 from tasks.resources import Resources
 
-_MOST_PAST = 500
+MOST_PAST = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def standing_now(res: Resources, tx: Transaction, playbook: Playbook, answers: s
 
 def past_of(tx: Transaction, playbook: str, answers: str) -> list[Mitigation]:
     """The playbook's mitigations of one kind of alert, the newest first."""
-    found = tx.mitigations.find({"playbook": playbook}, order="created_at", descending=True, limit=_MOST_PAST)
+    found = tx.mitigations.find({"playbook": playbook}, order="created_at", descending=True, limit=MOST_PAST)
     return [mitigation for mitigation in found if mitigation.answers == answers]
 
 

@@ -1,11 +1,15 @@
 """Noise in the record: what became of the incidents of every alert rule."""
 
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
+from quell.incidents.alert import Alert
 from quell.incidents.anomaly import AnomalyLabel
 from quell.incidents.incident import Incident, IncidentState
 from quell.ports import Transaction
 from quell.triage.noise import Followed, NoisyRule, rate_rules
+from tasks.lookup import find_all
 from tasks.resources import Resources
 
 
@@ -14,27 +18,30 @@ def find_noise(res: Resources, period: timedelta) -> list[NoisyRule]:
     since = res.clock() - period
     with res.store.reading() as tx:
         alerts = tx.alerts.find(after=("starts_at", since))
-        real = {a.fingerprint for a in tx.anomalies.find({"label": AnomalyLabel.REAL}, after=("last_at", since))}
-        ids = {alert.incident for alert in alerts if alert.incident}
-        labelled = {alert.incident for alert in alerts if alert.fingerprint in real}
-        followed = {
-            id: _followed(tx, incident, is_real=id in labelled)
-            for id in ids
-            if (incident := tx.incidents.get(id)) is not None
-        }
-    return rate_rules(alerts, followed)
+        return rate_rules(alerts, what_followed(tx, alerts, since))
 
 
-def _followed(tx: Transaction, incident: Incident, *, is_real: bool) -> Followed:
-    mitigations = tx.mitigations.find({"incident": incident.id})
-    fixes = tx.fixes.find({"incident": incident.id})
-    subjects = (*(m.id for m in mitigations), *(f.id for f in fixes))
-    acts = {
-        "acknowledged": incident.acknowledged_at is not None,
-        "mitigated": any(m.applied_at is not None for m in mitigations),
-        "fix": bool(fixes),
-        "decision": bool(subjects) and tx.decisions.count({"subject": subjects}) > 0,
-        "labelled real": is_real,
-    }
-    is_dismissed = incident.state is IncidentState.DISMISSED
-    return Followed(acts=frozenset(name for name, done in acts.items() if done), is_dismissed=is_dismissed)
+def what_followed(tx: Transaction, alerts: Sequence[Alert], since: datetime) -> Mapping[str, Followed]:
+    """Incident -> what anybody did about it, for the incidents of these alerts."""
+    real = {a.fingerprint for a in tx.anomalies.find({"label": AnomalyLabel.REAL}, after=("last_at", since))}
+    ids = {alert.incident for alert in alerts if alert.incident}
+    labelled = {alert.incident for alert in alerts if alert.fingerprint in real}
+    acts: dict[str, set[str]] = defaultdict(set)
+    owners: dict[str, str] = {}
+    for mitigation in find_all(tx.mitigations, "incident", ids):
+        owners[mitigation.id] = mitigation.incident or ""
+        if mitigation.applied_at is not None:
+            acts[mitigation.incident or ""].add("mitigated")
+    for fix in find_all(tx.fixes, "incident", ids):
+        owners[fix.id] = fix.incident
+        acts[fix.incident].add("fix")
+    for decision in find_all(tx.decisions, "subject", owners):
+        acts[owners[decision.subject]].add("decision")
+    incidents = find_all(tx.incidents, "id", ids)
+    return {i.id: _followed(i, acts.get(i.id, set()), is_real=i.id in labelled) for i in incidents}
+
+
+def _followed(incident: Incident, done: set[str], *, is_real: bool) -> Followed:
+    acknowledged = {"acknowledged"} if incident.acknowledged_at is not None else set[str]()
+    acts = frozenset(done | acknowledged | ({"labelled real"} if is_real else set()))
+    return Followed(acts=acts, is_dismissed=incident.state is IncidentState.DISMISSED)

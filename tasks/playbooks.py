@@ -1,17 +1,18 @@
 """The playbooks with their records: how often each was used, whether it helped, and what it may do by itself."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from quell.incidents.errors import InvalidInput
-from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
-from quell.response.autonomy import Standing, has_failed, standing_of
+from quell.incidents.mitigation import Mitigation
+from quell.incidents.outcome import Outcomes, by_playbook, count_outcomes
+from quell.ports import Transaction
+from quell.response.autonomy import Standing, standing_of
+from quell.response.cost import cost_document, read_cost
 from quell.response.playbook import Playbook
+from tasks.doubts import MOST_PAST
 from tasks.resources import Resources
-
-_UNTOUCHED = (MitigationState.REFUSED, MitigationState.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,22 +22,28 @@ class PlaybookRecord:
     playbook: str
     answers: str
     standing: Standing
-    uses: int = 0
-    effective: int = 0
-    failed: int = 0
-    last_used_at: datetime | None = None
+    outcomes: Outcomes
 
 
 def playbook_records(res: Resources) -> list[PlaybookRecord]:
-    """Every configured playbook, for each kind of alert that it answered."""
-    with res.store.reading() as tx:
-        past = tx.mitigations.find(order="created_at", descending=True)
+    """Every configured playbook, for each kind of alert that it answered, over its last mitigations (`MOST_PAST`)."""
     records: list[PlaybookRecord] = []
-    for book in res.config.playbooks.values():
-        own = [m for m in past if m.playbook == book.name]
-        kinds = sorted({m.answers for m in own} - {""}) or [""]
-        records += [_record(res, book, kind, [m for m in own if m.answers == kind]) for kind in kinds]
+    with res.store.reading() as tx:
+        for book in res.config.playbooks.values():
+            where = {"playbook": book.name}
+            past = tx.mitigations.find(where, order="created_at", descending=True, limit=MOST_PAST)
+            refused = wrongly_refused(tx, past)
+            kinds = {kind: own for (_, kind), own in by_playbook(past).items()}
+            shown = [kind for kind in kinds if kind] or [""]
+            records += [_record(res, book, kind, kinds.get(kind, ()), refused) for kind in shown]
     return records
+
+
+def wrongly_refused(tx: Transaction, mitigations: Iterable[Mitigation]) -> Mapping[str, int]:
+    """Safeguard -> how many requests of clients within their everyday use it refused, where that was measured."""
+    ids = {cost_document(mitigation.id): mitigation.id for mitigation in mitigations}
+    found = tx.documents.find({"id": tuple(ids)}) if ids else []
+    return {ids[document.id]: read_cost(document.body).wrong for document in found}
 
 
 def get_playbook(res: Resources, name: str) -> Playbook:
@@ -48,14 +55,12 @@ def get_playbook(res: Resources, name: str) -> Playbook:
     return found
 
 
-def _record(res: Resources, book: Playbook, answers: str, past: Sequence[Mitigation]) -> PlaybookRecord:
-    used = [m for m in past if m.state not in _UNTOUCHED]
+def _record(
+    res: Resources, book: Playbook, answers: str, past: tuple[Mitigation, ...], refused: Mapping[str, int]
+) -> PlaybookRecord:
     return PlaybookRecord(
         playbook=book.name,
         answers=answers,
         standing=standing_of(book.autonomy, res.config.environment, past),
-        uses=len(used),
-        effective=sum(m.recovery is Recovery.EFFECTIVE for m in used),
-        failed=sum(has_failed(m) for m in used),
-        last_used_at=used[0].created_at if used else None,
+        outcomes=count_outcomes(past, res.clock(), refused),
     )

@@ -29,6 +29,7 @@ from deployments.cli import (
     source,
     suspects,
     threshold,
+    weekly,
     why,
 )
 from deployments.cli.record import DEFAULT_FOLDER, ConfigOption
@@ -77,6 +78,7 @@ app.add_typer(anomaly.app, name="anomaly")
 app.add_typer(notify.app, name="notify")
 app.command()(noise.noise)
 app.add_typer(drill.app, name="drill")
+app.command()(weekly.weekly)
 app.add_typer(slo.app, name="slo")
 app.add_typer(audit.app, name="audit")
 app.add_typer(people.app, name="people")

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli.mitigation import guardrails_said, preview, print_plan
+from deployments.cli.playbook_care import check, drilled
 from deployments.cli.playbook_library import add, show_library
 from deployments.cli.record import DEFAULT_FOLDER, ConfigOption, opened
-from deployments.cli.terminal import moment, out, table, whoami
+from deployments.cli.terminal import moment, out, share, span, table, whoami
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Playbooks: what they would do, and what they may do by themselves.", no_args_is_help=True)
 app.command("library")(show_library)
 app.command("add")(add)
+app.command("check")(check)
+app.command("drilled")(drilled)
 NameArgument = Annotated[str, typer.Argument(help="The playbook's name, as `quell playbook list` shows it.")]
 
 
@@ -28,6 +31,7 @@ def list_all(
     config: ConfigOption = DEFAULT_FOLDER,
 ) -> None:
     """All playbooks, what each may do by itself for each kind of alert that it answered, and its record."""
+    from quell.incidents.outcome import harm_in_words, middle
     from tasks.playbooks import playbook_records
 
     with opened(config) as res:
@@ -38,12 +42,14 @@ def list_all(
     rows = [
         (
             *(record.playbook, record.answers or "none yet", record.standing.level),
-            f"{record.uses} used, {record.effective} effective, {record.failed} failed",
-            moment(record.last_used_at),
+            f"{done.uses} used, {done.effective} effective, {done.failed} failed",
+            *(share(done.success_share), span(middle(done.to_effect)), harm_in_words(done.harm)),
+            moment(done.last_used_at),
         )
         for record in found
+        if (done := record.outcomes)
     ]
-    columns = ("playbook", "alert", "may", "record", "last used (UTC)")
+    columns = ("playbook", "alert", "may", "record", "success", "time to effect", "harm", "last used (UTC)")
     out().print(table("", columns, rows) if rows else "no playbook is configured: see playbooks/ in the configuration")
 
 
@@ -75,15 +81,6 @@ def plan(
         )
     print_plan(made)
     out().print(f"guardrails: {guardrails_said(answer)}", markup=False, soft_wrap=True)
-
-
-@app.command("check")
-def check(config: ConfigOption = DEFAULT_FOLDER) -> None:
-    """Whether the playbooks can be read and name what the configuration has; `quell check --live` asks the levers."""
-    from quell.config.load import read_config
-
-    count = len(read_config(config).playbooks)
-    out().print(f"{count} playbooks are right; quell check --live also asks the levers")
 
 
 def _described(book: "Playbook") -> "Sequence[tuple[str, str]]":
@@ -121,13 +118,25 @@ def _told(book: "Playbook") -> str:
 
 
 def _plain(record: "PlaybookRecord") -> dict[str, Any]:
+    from quell.incidents.outcome import middle
+
+    done = record.outcomes
+    effect = middle(done.to_effect)
     return {
         "playbook": record.playbook,
         "alert": record.answers,
         "level": record.standing.level,
         "reason": record.standing.reason,
-        "used": record.uses,
-        "effective": record.effective,
-        "failed": record.failed,
-        "last_used_at": record.last_used_at.isoformat() if record.last_used_at else None,
+        "used": done.uses,
+        "effective": done.effective,
+        "failed": done.failed,
+        "success_share": done.success_share,
+        "median_seconds_to_effect": None if effect is None else effect.total_seconds(),
+        "harm": {
+            "false_isolations": done.harm.false_isolations,
+            "undo_failed": done.harm.undo_failed,
+            "capacity_seconds": done.harm.capacity.total_seconds(),
+            "wrongly_refused_requests": done.harm.wrongly_refused,
+        },
+        "last_used_at": done.last_used_at.isoformat() if done.last_used_at else None,
     }

@@ -78,6 +78,15 @@ def span(value: timedelta | None) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
 
 
+def share(value: float | None) -> str:
+    """A share of something for people; of nothing there is none.
+
+    >>> share(0.955), share(None)
+    ('96 %', '–')
+    """
+    return "–" if value is None else f"{value * 100:.0f} %"
+
+
 def whoami() -> str:
     """The name that goes on the timeline when none is given."""
     try:

@@ -28,6 +28,7 @@ from quell.gateway.rate_limit import RateLimit
 from quell.gateway.report_page import report_routes
 from quell.gateway.sender_mark import SenderMark
 from quell.gateway.senders import Senders
+from quell.gateway.weekly_page import weekly_routes
 
 DESCRIPTION = """Events come in here and are durable once answered with a 2xx. An error answer is `{"error": text}`;
 503 carries `Retry-After` and means that the same request will work later."""
@@ -74,6 +75,7 @@ def create_app(deps: GatewayDeps) -> Gateway:
     app.include_router(report_routes(deps, door, desk))
     app.include_router(event_routes(door, live))
     app.include_router(anomaly_routes(deps, door))
+    app.include_router(weekly_routes(deps, door))
     problems.install(app)
     visitor.install(app)
     app.state.live = live  # whoever stops the process closes it, or open streams would hold it up

@@ -12,6 +12,7 @@ from quell.incidents.incident import Incident
 from quell.incidents.mitigation import Plan
 from quell.incidents.series import FloatArray
 from quell.ports import Clock, Store
+from quell.prevention.weekly.section import WeeklyReport
 from quell.response.rights import ActDetails
 
 NO_DETAILS = ActDetails()
@@ -81,6 +82,10 @@ def takes_no_labels(*, anomaly: str, label: str, person: str, why: str, code: st
     raise Unavailable("this gateway was started without a way to label anomalies: use `quell anomaly label`")
 
 
+def reports_no_week(_week: str) -> WeeklyReport:
+    raise Unavailable("this gateway was started without a way to report on a week: use `quell weekly`")
+
+
 def takes_no_sign_in(*, person: str, password: str, code: str, address: str) -> str:  # noqa: ARG001
     raise Unavailable("this gateway was started without a way to sign in")
 
@@ -113,3 +118,4 @@ class GatewayDeps:
     series_of: Callable[[Anomaly], ChartData | None] = no_series_of
     sign_in: SignIn = takes_no_sign_in
     act: Act = takes_no_acts
+    weekly: Callable[[str], WeeklyReport] = reports_no_week  # by name; empty: the last week that is over

@@ -1,5 +1,6 @@
 """What every page is rendered with: the templates, and how times, labels and addresses are written."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, cast
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.postmortem_html import postmortem_html
@@ -15,9 +17,17 @@ from quell.gateway.safety import SAFE_HEADERS, keep_csrf
 from quell.gateway.view import in_words, since
 from quell.gateway.visitor import Visitor
 from quell.incidents.labels import format_labels
+from quell.prevention.weekly.words import (
+    aside_in_words,
+    before_in_words,
+    figure_in_words,
+    spread_in_words,
+    value_in_words,
+)
 from quell.response.cost import cost_in_words
 
 HERE = Path(__file__).parent
+_TICKS = re.compile(r"`([^`]+)`")
 
 
 def page_templates(deps: GatewayDeps) -> Environment:
@@ -39,7 +49,13 @@ def page_templates(deps: GatewayDeps) -> Environment:
         "cost_in_words": cost_in_words,
         "postmortem_html": postmortem_html,
         "web_address": _web_address,
+        "ticks": _ticks,
+        "figure_in_words": figure_in_words,
+        "aside_in_words": aside_in_words,
+        "before_in_words": before_in_words,
+        "unit_in_words": value_in_words,
     }
+    cast(dict[str, Any], environment.filters)["spread_in_words"] = spread_in_words  # pyright: ignore[reportUnknownMemberType]
     cast(dict[str, Any], environment.filters).update(filters)  # pyright: ignore[reportUnknownMemberType] - no types in jinja2
 
     def run_url(run: str | None) -> str:
@@ -81,6 +97,11 @@ def _day(moment: datetime) -> str:
 
 def _minute(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _ticks(text: str) -> Markup:
+    """What stands between backticks as code; everything else is text."""
+    return Markup(_TICKS.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def _percent(share: float) -> str:

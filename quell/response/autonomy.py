@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
+from quell.incidents.mitigation import Mitigation
+from quell.incidents.outcome import successes_since_failure
 
 
 class Level(StrEnum):
@@ -45,7 +46,7 @@ class Standing:
 
 def standing_of(autonomy: Autonomy, environment: str, past: Iterable[Mitigation]) -> Standing:
     """`past` are the playbook's mitigations of one kind of alert, the newest first."""
-    successes, failure = _record(past)
+    successes, failure = successes_since_failure(past)
     allowed = autonomy.in_environment(environment)
     needed = max(autonomy.successes, 1) if failure else autonomy.successes
     if allowed is not Level.AUTOMATIC:
@@ -59,17 +60,3 @@ def standing_of(autonomy: Autonomy, environment: str, past: Iterable[Mitigation]
     since = f" since {failure} failed" if failure else ""
     reason = f"it was effective {successes} of the {needed} times that it needs on this kind of alert{since}"
     return Standing(level=Level.APPROVE, reason=reason, successes=successes, failure=failure)
-
-
-def has_failed(mitigation: Mitigation) -> bool:
-    """It did not help, or could not be taken back. What could not be told counts neither way."""
-    return mitigation.recovery is Recovery.INEFFECTIVE or mitigation.state is MitigationState.UNDO_FAILED
-
-
-def _record(past: Iterable[Mitigation]) -> tuple[int, str]:
-    successes = 0
-    for mitigation in past:
-        if has_failed(mitigation):
-            return successes, mitigation.id
-        successes += mitigation.recovery is Recovery.EFFECTIVE
-    return successes, ""

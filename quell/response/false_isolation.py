@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quell.incidents.mitigation import BlastRadius, Mitigation, MitigationState, Step
+from quell.incidents.outcome import FALSE_ISOLATION
 from quell.incidents.probe import Answered
 from quell.incidents.series import FloatArray
 from quell.incidents.service import Instance, Service
@@ -111,7 +112,7 @@ def false_isolation(unhelped: str, health: Sequence[Health], trouble: Sequence[s
     if not unhelped or not health or trouble or not all(one.is_well for one in health):
         return ""
     said = "; ".join(one.words for one in health)
-    return f"false isolation: {unhelped}; {said}; the load balancer finds nothing wrong; {cost}"
+    return f"{FALSE_ISOLATION}{unhelped}; {said}; the load balancer finds nothing wrong; {cost}"
 
 
 def cost_of(radius: BlastRadius, lasted: timedelta) -> str:

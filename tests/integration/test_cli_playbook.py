@@ -1,7 +1,10 @@
 """`quell playbook`: what each may do by itself, and its record, as a user reads it."""
 
 import json
+import re
 import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from typer.testing import CliRunner, Result
 from deployments.cli.main import app
 from quell.adapters.store.sql import SqlStore
 from quell.incidents.mitigation import MitigationState, Recovery
+from quell.ports import Document
 from tests.integration.test_autonomy import Desk
 from tests.shop_levers import EXAMPLE
 
@@ -113,3 +117,43 @@ def test_what_does_not_fit_yet_is_put_beside_with_what_to_mend(folder: Path) -> 
 def test_an_unknown_one_names_the_nearest(folder: Path) -> None:
     wrong = quell(folder, "add", "drain-zones")
     assert wrong.exit_code == 1 and "drain-zone" in wrong.output
+
+
+def test_a_playbook_that_nobody_exercised_is_reported_with_a_diff_until_it_is_drilled(
+    folder: Path, tmp_path: Path
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(weeks=14)
+    store = SqlStore(f"sqlite:///{tmp_path}/quell.db")
+    with store.writing() as tx:
+        tx.documents.put(Document(id=f"playbook {NAME}", kind="playbook", updated_at=long_ago, body={"name": NAME}))
+    store.close()
+    patch = tmp_path / "proposed.diff"
+    found = quell(folder, "check", "--json", "--diff", str(patch))
+    assert found.exit_code == 1
+    wrong = {row["playbook"]: row["wrong"] for row in json.loads(found.output) if row["wrong"]}
+    assert set(wrong) == {NAME}, "the others are new, and have a quarter's time"
+    assert wrong[NAME][0]["kind"] == "unused"
+    subprocess.run(["git", "apply", str(patch)], cwd=folder, check=True)
+    assert "level: approve # not exercised since" in (folder / "playbooks" / f"{NAME}.yaml").read_text()
+    assert quell(folder, "drilled", NAME, "--note", "drained checkout-2 on staging", "--by", "alice").exit_code == 0
+    again = quell(folder, "check")
+    assert again.exit_code == 0 and "playbooks are right" in again.output
+    assert "isolate-bad-instanc" in quell(folder, "drilled", f"{NAME}s", "--note", "x").output
+
+
+def test_a_misspelt_signal_comes_with_a_diff_that_mends_it(folder: Path) -> None:
+    file = folder / "playbooks" / f"{NAME}.yaml"
+    right = file.read_text()
+    file.write_text(right.replace("signal: shop-error-ratio", "signal: shop-eror-ratio"))
+    found = quell(folder, "check")
+    assert found.exit_code == 1 and 'did you mean "shop-error-ratio"' in found.output
+    diff = found.stdout[found.stdout.index("--- a/playbooks") :]
+    subprocess.run(["git", "apply", "-"], input=diff, text=True, cwd=folder, check=True)
+    assert file.read_text() == right
+
+
+def test_without_the_record_the_files_are_checked_and_that_is_said(folder: Path) -> None:
+    toml = folder / "quell.toml"
+    toml.write_text(re.sub('store = ".*"', 'store = "env:QUELL_NO_SUCH_STORE"', toml.read_text()))
+    found = quell(folder, "check")
+    assert found.exit_code == 0 and "only the files were checked" in found.stderr

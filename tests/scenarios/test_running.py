@@ -50,6 +50,8 @@ def test_every_deployment_of_the_design_is_registered(running_quell: Any) -> Non
         "review-incident",
         "recompute-thresholds",
         "watch-thresholds",
+        "weekly-report",
+        "drill",
         "reconcile",
     }
     assert all("/" not in d["entrypoint"] and ":" not in d["entrypoint"] for d in found.values())
