@@ -4,7 +4,7 @@ The files with most to say have modules of their own: `routing_schema`, `playboo
 """
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -72,6 +72,24 @@ class ResponseModel(Model):
     evidence_kinds: Annotated[int, Field(ge=1, le=5)] | None = None
 
 
+class TrackerModel(Model):
+    kind: Literal["github", "gitlab", "webhook"]
+    url: HttpUrl
+    project: str = ""
+    projects: dict[Text, Text] = {}
+    token: Reference = ""
+    labels: list[Text] = []
+    timeout: PositiveDuration | None = None
+
+    @model_validator(mode="after")
+    def _knows_its_project(self) -> Self:
+        if self.kind != "webhook" and not self.project:
+            raise wrong(f"has no project: say in which one of {self.kind} issues are made, as in shop/checkout")
+        if self.kind != "webhook" and not self.token:
+            raise wrong(f"has no token: {self.kind} takes issues only with one; write env:NAME or file:PATH")
+        return self
+
+
 class QuellFile(Model):
     """quell.toml"""
 
@@ -80,6 +98,7 @@ class QuellFile(Model):
     detection: DetectionModel = DetectionModel()
     response: ResponseModel = ResponseModel()
     gateway: GatewayModel = GatewayModel()
+    tracker: TrackerModel | None = None
 
 
 ProbePath = Annotated[str, Field(pattern=r"^/[^\s#]*$")]

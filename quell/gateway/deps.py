@@ -11,6 +11,7 @@ from quell.incidents.errors import Unavailable
 from quell.incidents.incident import Incident
 from quell.incidents.series import FloatArray
 from quell.ports import Clock, Store
+from quell.prevention.review_act import NO_REVIEW_DETAILS, ReviewDetails
 from quell.response.rights import ActDetails
 
 NO_DETAILS = ActDetails()
@@ -49,6 +50,21 @@ class Act(Protocol):
         why: str,
         is_signed_in: bool,
         details: ActDetails = NO_DETAILS,
+    ) -> str: ...
+
+
+class WorkOnReview(Protocol):
+    """What a person does to a post-mortem (`quell.prevention.review_act`); returns what was done, in words."""
+
+    def __call__(
+        self,
+        *,
+        action: str,
+        incident: str,
+        person: str,
+        code: str,
+        is_signed_in: bool,
+        details: ReviewDetails = NO_REVIEW_DETAILS,
     ) -> str: ...
 
 
@@ -93,6 +109,18 @@ def takes_no_acts(
     raise Unavailable("this gateway was started without a way to act: use `quell incident` and `quell release`")
 
 
+def takes_no_review_acts(
+    *,
+    action: str,  # noqa: ARG001
+    incident: str,  # noqa: ARG001
+    person: str,  # noqa: ARG001
+    code: str,  # noqa: ARG001
+    is_signed_in: bool,  # noqa: ARG001
+    details: ReviewDetails = NO_REVIEW_DETAILS,  # noqa: ARG001
+) -> str:
+    raise Unavailable("this gateway was started without a way to work on post-mortems: use `quell review`")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDeps:
     """`run_url` says where a person sees a Prefect run; `series_for` and `series_of` may raise Unavailable."""
@@ -107,3 +135,4 @@ class GatewayDeps:
     series_of: Callable[[Anomaly], ChartData | None] = no_series_of
     sign_in: SignIn = takes_no_sign_in
     act: Act = takes_no_acts
+    review: WorkOnReview = takes_no_review_acts
