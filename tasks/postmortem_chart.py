@@ -103,5 +103,5 @@ def _impact(signal: Signal, matrix: SeriesMatrix, worst: FloatArray, incident: I
     if signal.slo is not None and len(matrix.labels) == 1 and signal.kind is SignalKind.ERROR_RATIO:
         period = signal.slo.period.total_seconds()
         share = float(known.sum()) * step / (signal.slo.error_budget * period)
-        text += f"; at even traffic that is {share:.1%} of the error budget of {period / 86400:g} days"
+        text += f"; at even traffic that is {share * 100:.1f} % of the error budget of {period / 86400:g} days"
     return text

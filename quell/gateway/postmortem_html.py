@@ -33,12 +33,12 @@ def section_html(section: Section) -> str:
 
     >>> text = "![users](data:image/svg+xml;base64,AAAA)"
     >>> section_html(Section(id="signal", title="Signal", text=text, is_record=True))
-    '<img class="picture" alt="users" src="data:image/svg+xml;base64,AAAA">'
+    '<div class="scroll"><img class="picture" alt="users" src="data:image/svg+xml;base64,AAAA"></div>'
     """
     if not section.is_record:
         return _html(demote_headings(section.text))
     if picture := _PICTURE.fullmatch(section.text.strip()):
-        return f'<img class="picture" alt="{escape(picture[1])}" src="{picture[2]}">'
+        return f'<div class="scroll"><img class="picture" alt="{escape(picture[1])}" src="{picture[2]}"></div>'
     text = _MERMAID.sub("", section.text)
     folded = _FOLDED.search(text)
     if folded is None:

@@ -25,6 +25,7 @@ from quell.prevention.reminder import Duty, duties_of
 from quell.prevention.review_act import ReviewDetails
 from quell.prevention.sign_off import guards_of, may_sign, missing_to_close
 
+_TRACKERS = {"github": "GitHub", "gitlab": "GitLab", "webhook": "the tracker"}
 _ANCHORS = {"edit": "section-", "take-draft": "section-", "assign": "section-", "comment": "section-"}
 
 
@@ -161,7 +162,7 @@ class PostmortemPage:
             signs_for=_signs_for(self._deps.config, visitor, view.review),
             owners=_owners(self._deps.config),
             people=sorted(self._deps.config.people),
-            tracker=self._deps.config.tracker.kind if self._deps.config.tracker else "",
+            tracker=_TRACKERS[tracker.kind] if (tracker := self._deps.config.tracker) else "",
             today=now.date(),
         )
 

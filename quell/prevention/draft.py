@@ -126,7 +126,8 @@ def _timeline(facts: Facts) -> str:
     incident, entries = facts.incident, facts.entries
     rows = [("Detect", format_time(incident.onset_at), "0 s", f"trouble begins in {incident.service}")]
     for phase, e in milestones(entries, at_most=MOST_EVENTS - 1):
-        rows.append((phase, format_time(e.at), format_span(e.at - incident.onset_at), milestone_words(e)))
+        at = f"{e.at:%H:%M:%S}" if e.at.date() == incident.onset_at.date() else format_time(e.at)
+        rows.append((phase, at, format_span(e.at - incident.onset_at), milestone_words(e)))
     table = markdown_table(("phase", "time (UTC)", "since onset", "what"), rows)
     return "\n\n".join((milestones_drawn(incident, entries), table, _all_entries(facts)))
 
