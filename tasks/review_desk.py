@@ -1,7 +1,7 @@
 """The desk at which people work on a post-mortem: every act passes one check, and goes on the timeline."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from quell.incidents.decision import Person
@@ -15,7 +15,7 @@ from quell.prevention.review_edit import Edit
 from tasks.acts import prove
 from tasks.resources import Resources
 from tasks.review_export import can_export, export_action
-from tasks.review_record import close_if_complete, fixes_of, get_review, keep_edit
+from tasks.review_record import addressee, close_if_complete, fixes_of, get_review, keep_edit
 
 _CLOSING = frozenset({ReviewAct.SIGN, ReviewAct.WAIVE, ReviewAct.CLOSE})
 # What may still be done once the incident is closed: its follow-ups live on.
@@ -128,7 +128,8 @@ def _take_draft(desk: _Desk) -> Edit:
 
 
 def _assign(desk: _Desk) -> Edit:
-    return review_edit.assign_section(desk.review, desk.details.subject, desk.details.owner, known=desk.known)
+    edit = review_edit.assign_section(desk.review, desk.details.subject, desk.details.owner, known=desk.known)
+    return replace(edit, evidence={**edit.evidence, **addressee(desk.res, desk.details.owner)})
 
 
 def _comment(desk: _Desk) -> Edit:

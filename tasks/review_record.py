@@ -14,6 +14,7 @@ from quell.prevention.postmortem import compose
 from quell.prevention.review_edit import Edit
 from quell.prevention.sign_off import missing_to_close, sign_off_subject, why_closed
 from tasks.record import QUELL, get_incident
+from tasks.resources import Resources
 
 OPEN_REVIEW = "open-review"  # documents that name reviews with something left to sign or to do
 
@@ -31,7 +32,7 @@ def keep_review(tx: Transaction, review: Review) -> Review:
     review = replace(review, markdown=compose(review)) if review.sections else review
     tx.reviews.put(review)
     key = f"{OPEN_REVIEW}:{review.id}"
-    if review.is_signed and not review.open_actions:
+    if review.is_settled:
         tx.documents.delete(key)
     elif tx.documents.get(key) is None:
         tx.documents.put(Document(id=key, kind=OPEN_REVIEW, updated_at=review.written_at, body={"incident": review.id}))
@@ -73,6 +74,12 @@ def ask_teams(tx: Transaction, review: Review, now: datetime) -> Review:
         )
     sign_offs = tuple(replace(s, asked_at=now) if s in waiting else s for s in review.sign_offs)
     return keep_review(tx, replace(review, sign_offs=sign_offs))
+
+
+def addressee(res: Resources, owner: str) -> Mapping[str, str]:
+    """Whom a notification is for: the person, where it is one, and the team by which it is routed otherwise."""
+    person = res.config.people.get(owner)
+    return {"team": person.team, "person": person.name} if person else {"team": owner}
 
 
 def open_reviews(tx: Transaction) -> list[Review]:

@@ -23,6 +23,7 @@ class NotificationKind(StrEnum):
     RESOLVED = "resolved"
     DIGEST = "digest"  # several at once: the end of quiet hours, or of a storm
     REPORTER = "reporter"  # to the author of a user's report
+    REVIEW = "review"  # a post-mortem waits for a sign-off, or an action item for its owner
 
 
 # Trouble with Quell itself, what a playbook pages for, and a question that nobody answers: the morning is too late.

@@ -126,5 +126,11 @@ class Review:
         return all(sign_off.person for sign_off in self.sign_offs)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to sign, to do or to export."""
+        exports = (item.export for item in self.action_items if item.export is not None)
+        return self.is_signed and not self.open_actions and all(export.done_at for export in exports)
+
+    @property
     def open_actions(self) -> tuple[ActionItem, ...]:
         return tuple(item for item in self.action_items if item.done_at is None)

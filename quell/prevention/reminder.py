@@ -63,6 +63,16 @@ def overdue_of(reviews: Iterable[Review], today: date) -> tuple[Duty, ...]:
     return tuple(sorted(found, key=lambda duty: (-duty.days, duty.incident, duty.subject)))
 
 
+def is_still_open(review: Review, subject: str) -> bool:
+    """Whether what a reminder is about (`INC-1/sign-off/shop`, `INC-1/A2`) still waits."""
+    item = review.action(subject)
+    if item is not None:
+        return item.done_at is None
+    _, is_sign_off, team = subject.partition(f"/{SIGN_OFF}/")
+    sign_off = review.sign_off(team) if is_sign_off else None
+    return sign_off is None or not sign_off.person
+
+
 def is_reminder_due(due: date, reminded_at: datetime | None, now: datetime) -> bool:
     """The day before, the day after, then every third day: in the morning, since none of it is worth a night.
 

@@ -8,6 +8,7 @@ from quell.incidents.decision import Person
 from quell.incidents.errors import Conflict, InvalidInput, NotFound, Refused
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.review import GuardWaiver, Review, SignOff
+from quell.prevention.reminder import SIGN_OFF
 from quell.prevention.review_edit import Edit
 
 LONGEST_WORD = 500
@@ -112,7 +113,7 @@ def why_closed(review: Review, fixes: Sequence[Fix]) -> str:
 
 
 def sign_off_subject(review: Review, team: str) -> str:
-    return f"{review.id}/sign-off/{team}"
+    return f"{review.id}/{SIGN_OFF}/{team}"
 
 
 def _sign_off(review: Review, team: str) -> SignOff:
