@@ -16,7 +16,7 @@ _VIEWER = "viewer"
 # Each with what may stand in its place. A technical fault or a page fault blames nobody; "at fault" does.
 _BLAMING: Mapping[str, str] = {
     r"blam(?:e|ed|es|ing)": "say what made it possible",
-    r"at fault|(?:my|your|his|her|their|whose|'s) fault|fault of": "say what made it possible",
+    r"at fault|(?:my|your|his|her|their|whose|\w+['’]s) fault": "say what made it possible",
     r"culprits?|guilty|to blame": "say what made it possible",
     r"careless(?:ly|ness)?|sloppy|negligen(?:t|ce|tly)|lazy|incompeten(?:t|ce)|stupid(?:ly|ity)?|reckless(?:ly)?": (
         "say what was known at the time"

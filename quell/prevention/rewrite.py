@@ -19,16 +19,17 @@ def rewrite(earlier: Review | None, drafted: Review) -> Review:
     is_reopened = drafted.reopened != earlier.reopened
     sections = merge_sections(earlier.sections, drafted.sections)
     sign_offs = _merge_sign_offs(earlier.sign_offs, drafted.sign_offs)
+    actions = _merge_actions(earlier, drafted.action_items)
     is_same = [s.text for s in sections] == [s.text for s in earlier.sections]
     return replace(
         drafted,
         sections=sections,
         sign_offs=unsigned(sign_offs) if is_reopened else sign_offs,
-        action_items=_merge_actions(earlier, drafted.action_items),
+        action_items=actions,
         comments=earlier.comments,
         guard_waiver=None if is_reopened else earlier.guard_waiver,
         edition=earlier.edition + (not is_same),
-        next_action=next_number(earlier),
+        next_action=next_number(replace(earlier, action_items=actions)),
     )
 
 
