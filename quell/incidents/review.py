@@ -55,7 +55,7 @@ class ActionItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One part of a post-mortem. `draft` is what the record says now; `text` is what people made of it.
+    """One part of a post-mortem. `text` is the record's, until people write: then `draft` is what the record says.
 
     `is_record` sections always say what the record says. `edited_by` is empty while nobody has changed it; `has_news`:
     the record has come to say something else since then.

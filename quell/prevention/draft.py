@@ -76,9 +76,7 @@ def draft_sections(facts: Facts) -> tuple[Section, ...]:
         ("lessons", "What we learned", LESSONS, False),
     ]
     return tuple(
-        Section(id=id, title=title, text=text, draft=text, is_record=is_record)
-        for id, title, text, is_record in parts
-        if text
+        Section(id=id, title=title, text=text, is_record=is_record) for id, title, text, is_record in parts if text
     )
 
 

@@ -37,7 +37,8 @@ def edit_section(review: Review, id: str, text: str, *, version: int, by: str, n
         raise InvalidInput(f"section {id} has {len(text)} characters, the limit is {LONGEST_SECTION}: link to the rest")
     if text == section.text:
         raise InvalidInput(f"section {id} is as it was: nothing was changed")
-    changed = replace(section, text=text, version=version + 1, edited_by=by, edited_at=now, has_news=False)
+    draft = section.draft if section.edited_by else section.text
+    changed = replace(section, text=text, draft=draft, version=version + 1, edited_by=by, edited_at=now, has_news=False)
     return _edited(review, section, changed, "edited")
 
 
@@ -47,7 +48,7 @@ def take_draft(review: Review, id: str, *, version: int, by: str, now: datetime)
     if not section.edited_by:
         raise InvalidInput(f"section {id} is what the record says already")
     text, version = section.draft, version + 1
-    changed = replace(section, text=text, version=version, edited_by="", edited_at=now, has_news=False)
+    changed = replace(section, text=text, draft="", version=version, edited_by="", edited_at=now, has_news=False)
     return _edited(review, section, changed, f"taken from the record by {by}")
 
 

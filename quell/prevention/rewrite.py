@@ -49,7 +49,7 @@ def _merged(old: Section, new: Section) -> Section:
     if new.is_record or not old.edited_by:
         is_same = old.text == new.text
         return replace(new, assignee=assignee, version=old.version if is_same else old.version + 1)
-    return replace(old, draft=new.draft, assignee=assignee, has_news=old.has_news or old.draft != new.draft)
+    return replace(old, draft=new.text, assignee=assignee, has_news=old.has_news or old.draft != new.text)
 
 
 def _merge_sign_offs(earlier: Sequence[SignOff], drafted: Sequence[SignOff]) -> tuple[SignOff, ...]:

@@ -34,9 +34,9 @@ REVIEW = Review(
     sign_offs=(SignOff(team="platform", due=DUE), SignOff(team="shop", due=DUE)),
     action_items=(PLANNED,),
     sections=(
-        Section(id="impact", title="Impact", text="many", draft="many"),
-        Section(id="signal", title="Signal", text="![x](data:)", draft="![x](data:)", is_record=True),
-        Section(id="facts", title="Facts", text="| a |", draft="| a |", is_record=True),
+        Section(id="impact", title="Impact", text="many"),
+        Section(id="signal", title="Signal", text="![x](data:)", is_record=True),
+        Section(id="facts", title="Facts", text="| a |", is_record=True),
     ),
 )
 
@@ -57,9 +57,7 @@ def test_a_chart_whose_samples_are_gone_stays_where_it_was() -> None:
 
 
 def test_untouched_drafts_follow_the_record_and_touched_ones_stay() -> None:
-    newer = replace(
-        REVIEW, sections=tuple(replace(s, text=s.text + " more", draft=s.draft + " more") for s in REVIEW.sections)
-    )
+    newer = replace(REVIEW, sections=tuple(replace(s, text=s.text + " more") for s in REVIEW.sections))
     followed, kept = rewrite(REVIEW, newer), rewrite(edited(), newer)
     assert section(followed).text == "many more" and followed.edition == 2
     assert section(kept).text == "ours" and section(kept).has_news and section(kept).draft == "many more"
