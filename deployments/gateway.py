@@ -20,6 +20,7 @@ from tasks.anomalies import label, series_of
 from tasks.approval import decide
 from tasks.main_signal import series_for
 from tasks.resources import Resources, resources
+from tasks.review_desk import act_on_review
 from tasks.runs import run_url
 from tasks.sign_in import sign_in
 from tasks.users_chart import users_signal
@@ -84,6 +85,7 @@ def build_app(res: Resources) -> FastAPI:
             sign_in=partial(sign_in, res),
             act=partial(act, res),
             weekly=partial(report_on, res),
+            review=partial(act_on_review, res),
         )
     )
 

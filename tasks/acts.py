@@ -51,7 +51,7 @@ def act(
     if known is None:
         raise Refused(f"{given} by {person or 'nobody'} is not accepted: people.yaml knows no such person")
     if not is_signed_in:
-        _prove(res, known, code)
+        prove(res, known, code)
     if not may_act(known, given, _approvers(res, given, subject)):
         needed, held = needed_roles(given, _approvers(res, given, subject)), ", ".join(known.roles) or "no role"
         raise Refused(f"{given} is not accepted: {person} has {held}, it needs {needed}", rule="role", value=held)
@@ -135,7 +135,7 @@ def _silence(res: Resources, by: str, why: str, details: ActDetails) -> str:
     return add_silence(res, details.matchers, ends_at=res.clock() + lasting, by=by, comment=why).id
 
 
-def _prove(res: Resources, person: Person, code: str) -> None:
+def prove(res: Resources, person: Person, code: str) -> None:
     subjects = [f"person/{person.name}"]
     refused = Refused(f"one-time code of {person.name} is wrong or was used: wait for the next one")
     with res.store.writing() as tx:

@@ -15,7 +15,7 @@ from quell.incidents.notification import (
 )
 from quell.incidents.timeline import NO_INCIDENT, TimelineEntry
 from quell.ports import Document, Transaction
-from quell.response.escalation import escalation_receivers
+from quell.response.escalation import escalation_receivers, person_receiver, person_told
 from quell.response.playbook import NotificationRule
 from quell.triage.notification_cause import REVEALING, Cause, cause_of, routing_labels
 from quell.triage.notification_route import find_receivers
@@ -116,9 +116,14 @@ def _notifications(
 
 
 def _receivers(tx: Transaction, res: Resources, reading: _Reading, cause: Cause) -> Sequence[str]:
-    """By the routes and the playbook; an escalation goes to whom the playbook names, which stands on its entry."""
+    """By the routes and the playbook; an escalation goes to whom the playbook names, which stands on its entry.
+
+    What a review asks of one person goes to that person, where people can be told; what it asks of a team is routed as
+    that team's.
+    """
+    evidence, incident = reading.entry.evidence, reading.incident
     if cause.kind is NotificationKind.ESCALATION:
-        return reading.entry.evidence.get("to", "").splitlines()
+        return evidence.get("to", "").splitlines()
     rule = _rule(tx, res, cause)
     asked = cause.kind in rule.kinds
     if cause.kind in MITIGATION_KINDS and not asked:
@@ -126,8 +131,12 @@ def _receivers(tx: Transaction, res: Resources, reading: _Reading, cause: Cause)
     named = escalation_receivers(rule.to, res.config.notifying.receivers, res.config.people) if asked else ()
     if cause.kind in MITIGATION_KINDS and rule.to:
         return named
-    incident = reading.incident
     team = team_of(res, incident.service) if incident else ""
+    if cause.kind is NotificationKind.REVIEW:
+        person = person_receiver(evidence.get("person", ""))
+        if res.config.notifying.people is not None and person_told(res.config.people, person) is not None:
+            return (person,)
+        team = evidence.get("team", team)
     labels = routing_labels(incident, cause.kind, team=team, alertname=reading.alertname)
     return tuple(dict.fromkeys((*find_receivers(res.config.notifying.routes, labels), *named)))
 
@@ -155,7 +164,7 @@ def _queued(cause: Cause, receiver: str, at: datetime, now: datetime) -> Notific
 
 
 def _is_stale(tx: Transaction, reading: _Reading, cause: Cause, receiver: str, now: datetime) -> bool:
-    if now - reading.entry.at <= _STALE or cause.kind is NotificationKind.UNDO_FAILED:
+    if now - reading.entry.at <= _STALE or cause.kind in (NotificationKind.UNDO_FAILED, NotificationKind.REVIEW):
         return False
     if cause.kind is NotificationKind.RESOLVED:  # whoever heard of the beginning hears of the end
         where = {"incident": cause.incident, "receiver": receiver, "state": tuple(TOLD_STATES)}

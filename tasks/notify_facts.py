@@ -10,6 +10,7 @@ from quell.incidents.incident import Incident
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.incidents.notification import Notification, NotificationKind
 from quell.ports import Transaction
+from quell.prevention.reminder import is_still_open
 from quell.triage.impact import users_behind
 from quell.triage.notification import Message, Situation, missing_from, write_message, write_short
 from quell.triage.notification_cause import OWN_ALERTS
@@ -41,12 +42,18 @@ def describe(tx: Transaction, res: Resources, notification: Notification, now: d
         page = "/thresholds" if notification.subject.startswith("THR") else ""
         links = [("Open", f"{res.config.gateway_url}{page}")]
         return write_short(notification.kind, notification.subject, cause=notification.cause, links=links), ""
+    if notification.kind is NotificationKind.REVIEW:
+        links = [("Post-mortem", f"{res.config.gateway_url}/incidents/{incident.id}/postmortem")]
+        return write_short(notification.kind, incident.id, cause=notification.cause, links=links), ""
     situation = situation_of(tx, res, incident, now)
     return write_message(notification.kind, situation, cause=notification.cause, now=now), missing_from(situation)
 
 
 def is_still_asked(tx: Transaction, res: Resources, notification: Notification) -> bool:
     """Whether what it asks for still waits for an answer."""
+    if notification.kind is NotificationKind.REVIEW:
+        review = tx.reviews.get(notification.incident or "")
+        return review is not None and is_still_open(review, notification.subject)
     if notification.kind not in (NotificationKind.APPROVAL, NotificationKind.ESCALATION):
         return True
     try:

@@ -22,6 +22,7 @@ from deployments.cli import (
     people,
     playbook,
     report,
+    review,
     score,
     silence,
     simulate,
@@ -74,6 +75,7 @@ app.command()(score.score)
 app.command()(suspects.suspects)
 app.add_typer(automation.app, name="automation")
 app.add_typer(threshold.app, name="threshold")
+app.add_typer(review.app, name="review")
 app.add_typer(anomaly.app, name="anomaly")
 app.add_typer(notify.app, name="notify")
 app.command()(noise.noise)

@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from quell.config.actuator_schema import ActuatorsFile, build_actuators
-from quell.config.config import Config, Connections, Detection, Grouping, Intervals
+from quell.config.config import Config, Connections, Detection, Grouping, Intervals, Tracker
 from quell.config.notification_schema import NotificationsFile, build_notifying
 from quell.config.playbook_schema import NotificationModel, PlaybookFile, ReleaseModel, StepModel
 from quell.config.routing_schema import MaintenanceModel, OpenAfterModel, RoutingFile, WeeklyModel
@@ -88,6 +88,7 @@ def build_config(
         notifying=build_notifying(notifications),
         actuators=build_actuators(actuators, actuators_source),
         pages=quell.gateway.pages,
+        tracker=None if quell.tracker is None else Tracker(**_given(quell.tracker)),
     )
 
 

@@ -80,6 +80,20 @@ class ActuatorSettings:
     source: Source = field(default=Source(file=""), repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracker:
+    """Where action items become issues. `projects` names another project for the items of some teams; the token is
+    read for each call, by reference."""
+
+    kind: Literal["github", "gitlab", "webhook"]
+    url: str
+    project: str = ""
+    projects: Mapping[str, str] = field(default_factory=dict[str, str])
+    token: str = ""
+    labels: tuple[str, ...] = ()
+    timeout: timedelta = timedelta(seconds=10)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     folder: Path
@@ -101,6 +115,7 @@ class Config:
     fleet_limits: FleetLimits = field(default_factory=FleetLimits)
     canary: CanaryPolicy = field(default_factory=CanaryPolicy)
     environment: str = ""  # production, staging, ...: playbooks may do less in some
+    tracker: Tracker | None = None
     pages: PagesAccess | None = None  # who may read the pages; None: see `reading_needs_sign_in`
 
     @property

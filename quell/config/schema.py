@@ -98,6 +98,24 @@ class CanaryModel(Model):
         return self
 
 
+class TrackerModel(Model):
+    kind: Literal["github", "gitlab", "webhook"]
+    url: HttpUrl
+    project: str = ""
+    projects: dict[Text, Text] = {}
+    token: Reference = ""
+    labels: list[Text] = []
+    timeout: PositiveDuration | None = None
+
+    @model_validator(mode="after")
+    def _knows_its_project(self) -> Self:
+        if self.kind != "webhook" and not self.project:
+            raise wrong(f"has no project: say in which one of {self.kind} issues are made, as in shop/checkout")
+        if self.kind != "webhook" and not self.token:
+            raise wrong(f"has no token: {self.kind} takes issues only with one; write env:NAME or file:PATH")
+        return self
+
+
 class QuellFile(Model):
     """quell.toml"""
 
@@ -107,6 +125,7 @@ class QuellFile(Model):
     response: ResponseModel = ResponseModel()
     canary: CanaryModel = CanaryModel()
     gateway: GatewayModel = GatewayModel()
+    tracker: TrackerModel | None = None
 
 
 ProbePath = Annotated[str, Field(pattern=r"^/[^\s#]*$")]

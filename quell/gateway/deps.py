@@ -12,6 +12,7 @@ from quell.incidents.incident import Incident
 from quell.incidents.mitigation import Plan
 from quell.incidents.series import FloatArray
 from quell.ports import Clock, Store
+from quell.prevention.review_act import NO_REVIEW_DETAILS, ReviewDetails
 from quell.prevention.weekly.section import WeeklyReport
 from quell.response.rights import ActDetails
 
@@ -51,6 +52,21 @@ class Act(Protocol):
         why: str,
         is_signed_in: bool,
         details: ActDetails = NO_DETAILS,
+    ) -> str: ...
+
+
+class WorkOnReview(Protocol):
+    """What a person does to a post-mortem (`quell.prevention.review_act`); returns what was done, in words."""
+
+    def __call__(
+        self,
+        *,
+        action: str,
+        incident: str,
+        person: str,
+        code: str,
+        is_signed_in: bool,
+        details: ReviewDetails = NO_REVIEW_DETAILS,
     ) -> str: ...
 
 
@@ -103,6 +119,18 @@ def takes_no_acts(
     raise Unavailable("this gateway was started without a way to act: use `quell incident` and `quell release`")
 
 
+def takes_no_review_acts(
+    *,
+    action: str,  # noqa: ARG001
+    incident: str,  # noqa: ARG001
+    person: str,  # noqa: ARG001
+    code: str,  # noqa: ARG001
+    is_signed_in: bool,  # noqa: ARG001
+    details: ReviewDetails = NO_REVIEW_DETAILS,  # noqa: ARG001
+) -> str:
+    raise Unavailable("this gateway was started without a way to work on post-mortems: use `quell review`")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDeps:
     """`run_url` says where a person sees a Prefect run; the sources of charts may raise Unavailable."""
@@ -119,3 +147,4 @@ class GatewayDeps:
     sign_in: SignIn = takes_no_sign_in
     act: Act = takes_no_acts
     weekly: Callable[[str], WeeklyReport] = reports_no_week  # by name; empty: the last week that is over
+    review: WorkOnReview = takes_no_review_acts

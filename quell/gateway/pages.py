@@ -6,6 +6,7 @@ from fastapi.responses import Response
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.incident_page import incident_page_routes
 from quell.gateway.listing import Filter, count_active, read_filter, read_listing
+from quell.gateway.postmortem_page import postmortem_routes
 from quell.gateway.problems import status_of
 from quell.gateway.rendering import HERE, Renderer, page_templates
 from quell.gateway.safety import CSRF_COOKIE, SAFE_HEADERS, check_origin
@@ -26,6 +27,7 @@ def page_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     router.include_router(_list_routes(deps, door))
     router.include_router(incident_page_routes(deps, door))
+    router.include_router(postmortem_routes(deps, door))
     router.include_router(why_routes(deps, door))
     router.include_router(silence_routes(deps, door))
     router.include_router(threshold_routes(deps, door))

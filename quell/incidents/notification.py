@@ -30,6 +30,7 @@ class NotificationKind(StrEnum):
     RESOLVED = "resolved"
     DIGEST = "digest"  # several at once: the end of quiet hours, or of a storm
     REPORTER = "reporter"  # to the author of a user's report
+    REVIEW = "review"  # a post-mortem waits for a sign-off, or an action item for its owner
 
 
 _K = NotificationKind

@@ -123,6 +123,7 @@ _WORDS = {
     _KIND.RESOLVED: "Resolved:",
     _KIND.DIGEST: "Digest",
     _KIND.REPORTER: "Your report",
+    _KIND.REVIEW: "Post-mortem",
 }
 
 

@@ -23,6 +23,9 @@ _KIND_OF_ENTRY: Mapping[str, NotificationKind] = {
     **{f"mitigation {kind}": kind for kind in MITIGATION_KINDS},
     "incident resolved": NotificationKind.RESOLVED,
     "incident dismissed": NotificationKind.RESOLVED,
+    "review asked": NotificationKind.REVIEW,
+    "review assigned": NotificationKind.REVIEW,
+    "review reminder": NotificationKind.REVIEW,
 }
 _WAITS = frozenset({NotificationKind.OPENED, NotificationKind.REOPENED, NotificationKind.SEVERITY})
 # What may make an incident actionable that was not: somebody or something now says what to do.

@@ -66,7 +66,7 @@ def decide(standing: Standing, *, now: datetime) -> Decision:
 def _as_obsolete(standing: Standing) -> Decision | None:
     notification, incident = standing.notification, standing.incident
     match notification.kind:
-        case NotificationKind.APPROVAL | NotificationKind.ESCALATION if not standing.is_still_asked:
+        case _KIND.APPROVAL | _KIND.ESCALATION | _KIND.REVIEW if not standing.is_still_asked:
             return Decision(step=Step.DROP, reason=f"{notification.subject} was answered before this was sent")
         case NotificationKind.SEVERITY if incident is not None and told_severity(standing.others) is incident.severity:
             return Decision(step=Step.DROP, reason=f"severity {incident.severity} was told already")
@@ -97,7 +97,8 @@ def _as_unactionable(standing: Standing) -> Decision | None:
 def _as_quiet(standing: Standing, now: datetime) -> Decision | None:
     quiet, notification = standing.receiver.quiet_hours, standing.notification
     is_critical = standing.incident is not None and standing.incident.severity is Severity.CRITICAL
-    if quiet is None or is_critical or notification.kind in URGENT_KINDS:
+    is_urgent = notification.kind in URGENT_KINDS or (is_critical and notification.kind is not _KIND.REVIEW)
+    if quiet is None or is_urgent:
         return None
     end = quiet_until(quiet, now)
     if end is None:

@@ -10,7 +10,9 @@ from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.suspect import Suspect
 from quell.incidents.timeline import Event, TimelineEntry, chain_entry
-from quell.prevention.postmortem import Facts, plan_actions, plan_sign_offs, write_postmortem
+from quell.prevention.draft import Facts
+from quell.prevention.postmortem import write_postmortem
+from quell.prevention.review_plan import plan_actions, plan_sign_offs
 
 pytestmark = pytest.mark.unit
 
