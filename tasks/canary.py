@@ -9,7 +9,7 @@ import numpy as np
 from quell.incidents.errors import InvalidInput, QuellError, Unavailable
 from quell.incidents.fix import Fix
 from quell.incidents.journal import JournalEntry, JournalState
-from quell.incidents.mitigation import Step
+from quell.incidents.mitigation import MitigationState, Step
 from quell.ports import Actuator
 from quell.resolution.canary import CanaryPolicy, CanaryResult, CanaryVerdict, Sample, canary_weight, judge_canary
 from tasks.automation import automation_enabled
@@ -132,14 +132,25 @@ def open_lane(res: Resources, fix: Fix, lane: Lane, lease: Hold, policy: CanaryP
 def close_lane(res: Resources, fix: Fix) -> bool:
     """Put the server back as it was before the canary (drained, where it was contained); whether there was anything."""
     entry = _entry(res, fix)
-    if entry is None or entry.state is JournalState.UNDONE:
+    if entry is None or entry.state is not JournalState.INTENDED:  # undone, or promoted: the lane is no more
         return False
     actuator = _actuator(res, entry.step.actuator)
-    actuator.undo(entry.step, entry.state_before)
-    if not actuator.verify_undone(entry.step, entry.state_before):
-        raise Unavailable(f"canary: {entry.step.target} could not be put back to {dict(entry.state_before)}")
+    wanted = {**entry.state_before, **({"admin_state": _READY} if _is_released(res, fix, entry) else {})}
+    actuator.undo(entry.step, wanted)
+    if not actuator.verify_undone(entry.step, wanted):
+        raise Unavailable(f"canary: {entry.step.target} could not be put back to {wanted}")
     _settle(res, entry, JournalState.UNDONE)
     return True
+
+
+def _is_released(res: Resources, fix: Fix, entry: JournalEntry) -> bool:
+    """Whether the containment was undone since the canary began: then nothing would release a drain any more."""
+    with res.store.reading() as tx:
+        contained = tx.mitigations.find({"incident": fix.incident, "state": MitigationState.UNDONE})
+    target = entry.step.target
+    return any(
+        m.updated_at >= entry.intended_at and any(step.target == target for step in m.plan.steps) for m in contained
+    )
 
 
 def widen_lane(res: Resources, fix: Fix) -> None:
