@@ -9,7 +9,7 @@ from tasks.fix import OPEN_FIXES
 from tasks.resources import Resources
 
 _ABANDONED_AFTER = timedelta(seconds=20)  # with the lease (20 s) and the next reconcile (15 s) within a minute
-_TRIED_FOR = timedelta(minutes=10)  # afterwards people have gone on: nothing may be undone under their hands
+_TRIED_FOR = timedelta(minutes=10)  # afterwards people have gone on by themselves
 _LATEST = 50
 
 

@@ -46,10 +46,11 @@ def take_back(res: Resources, fix: Fix, why: str) -> Fix:
     """Contain again, undo the fix in git and in production, REVERTED, and the incident to a person.
 
     That it shall be taken back is stored first, so that whoever comes after a death goes on. Each part is tried even
-    where one before it failed; what failed is part of what the person is told, and reconciliation tries it again.
+    where one before it failed; what failed is part of what the person is told, and reconciliation tries it again,
+    except where people have changed the same lines: then the file is theirs.
     """
     fix = _keep_reason(res, fix, why)
-    problems = _take_apart(res, fix, why)
+    problems, is_over = _take_apart(res, fix, why)
     text = why + "".join(f"; NOT taken back: {problem}" for problem in problems)
     with res.store.reading() as tx:
         incident = get_incident(tx, fix.incident)
@@ -58,29 +59,32 @@ def take_back(res: Resources, fix: Fix, why: str) -> Fix:
     if fix.state is not FixState.REVERTED:
         fix = move(res, fix, FixState.REVERTED, text, canary_result=text)
     hand_over(res, incident, f"{fix.id} is taken back: {text}")
-    return fix if problems else _keep_reason(res, fix, "")
+    return _keep_reason(res, fix, "") if is_over else fix
 
 
 def take_back_rest(res: Resources, fix: Fix) -> bool:
     """Try again what could not be taken back, or what a dead process did not come to; whether all is done now."""
-    problems = _take_apart(res, fix, fix.taking_back)
+    _, is_over = _take_apart(res, fix, fix.taking_back)
     with res.store.reading() as tx:
         incident = get_incident(tx, fix.incident)
     if incident.state is IncidentState.RESOLVING:
         hand_over(res, incident, f"{fix.id} is taken back: {fix.canary_result}")
-    if not problems:
+    if is_over:
         _keep_reason(res, fix, "")
-    return not problems
+    return is_over
 
 
-def _take_apart(res: Resources, fix: Fix, why: str) -> list[str]:
+def _take_apart(res: Resources, fix: Fix, why: str) -> tuple[list[str], bool]:
+    """What could not be taken back, and whether it is of no use to try again."""
     problems: list[str] = []
+    is_over = True
     for part in (_contain_again, _undo_commit):
         try:
             part(res, fix, why)
         except QuellError as error:
             problems.append(str(error))
-    return problems
+            is_over = is_over and isinstance(error, Conflict)
+    return problems, is_over
 
 
 def _keep_reason(res: Resources, fix: Fix, why: str) -> Fix:
@@ -141,7 +145,12 @@ def _undo_commit(res: Resources, fix: Fix, why: str) -> None:
     if undone is None:
         lines = "\n".join((f"Incident: {fix.incident}", *trailers))
         message = f"{fix.instance or fix.service}: take back {fix.id}\n\n{why}\n\n{lines}\n"
-        undone = _commit_undo(git, repository, branch, commit, message)
+        try:
+            undone = _commit_undo(git, repository, branch, commit, message)
+        except Conflict:  # it stays on the branch: what runs must not be something else
+            git.forget(branch)
+            reload_instance(repository, fix, git.head(repository.branch))
+            raise
     git.forget(branch)
     said = reload_instance(repository, fix, undone)
     note(res, fix, "fix taken back", f"commit {undone[:12]} is in force: {said}", {"commit": undone})

@@ -12,7 +12,7 @@ from pathlib import Path
 from quell.adapters.commands import CommandResult, run_command
 from quell.adapters.git_mend import take_back_half_merge
 from quell.adapters.git_turn import clear_note, is_noted, read_note, remove_left_locks, turn, write_note
-from quell.incidents.errors import Conflict, InvalidInput, NotFound, QuellError
+from quell.incidents.errors import Conflict, InvalidInput, NotFound, QuellError, Unavailable
 
 _IDENTITY = ("-c", "user.name=Quell", "-c", "user.email=quell@localhost", "-c", "commit.gpgsign=false")
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}
@@ -171,7 +171,7 @@ class GitRepository:
         """Bring `into` forward to `source`, fast-forward only, files included; returns the new head.
 
         Raises Conflict when `into` has moved on or the working tree has uncommitted changes in the way; nothing is
-        changed then.
+        changed then. Raises Unavailable when somebody is changing the repository at this moment.
         """
         wanted = self._resolve(source)
         if self.run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip() == into:
@@ -180,6 +180,8 @@ class GitRepository:
             result = self._change((*_IDENTITY, "merge", "--ff-only", "--quiet", wanted), note=note)
         else:
             result = self.run("fetch", "--quiet", ".", f"{wanted}:refs/heads/{into}")
+        if not result.is_ok and ".lock" in result.said:
+            raise Unavailable(f"branch {into} is being changed by somebody: {result.said.splitlines()[0]}")
         if not result.is_ok:
             raise Conflict(f"branch {into} cannot be brought forward to {wanted[:12]}: {result.said.splitlines()[0]}")
         return self.head(into)
