@@ -79,7 +79,7 @@ class Sequences:
         self._ground = ground
         self._dice = random.Random(seed)
         self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["benchmarks.fix_sequences"])
+        self._processes.set_forkserver_preload(["benchmarks.fix_sequences", "benchmarks.fix_exposure"])
         self._lengths: dict[str, int] = {}  # boundaries by kind of sequence, from one that nobody killed
         self._moments: dict[str, list[int]] = {}
         self._later = 0.0
@@ -112,7 +112,7 @@ class Sequences:
         if kind == "bad fix":
             self._ground.broken(instance).touch()
         res = self._resources()
-        one.incident, one.mitigation = _contain(res, one)
+        one.incident, one.mitigation = contain(res, one)
         res.store.close()
         return one
 
@@ -321,7 +321,7 @@ class Sequences:
             client.order("set", "weight", f"{BACKEND}/{name}", "100")
 
 
-def _contain(res: Resources, one: Sequence) -> tuple[str, str]:
+def contain(res: Resources, one: Sequence) -> tuple[str, str]:
     """The incident with the change that caused it, contained by a mitigation of its own."""
     now = res.clock()
     with res.store.writing() as tx:

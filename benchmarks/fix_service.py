@@ -35,6 +35,7 @@ class Instance(BaseHTTPRequestHandler):
     def _answer(self, status: int, text: str) -> None:
         self.send_response(status)
         self.send_header("content-length", str(len(text)))
+        self.send_header("x-instance", self.file.stem)
         self.end_headers()
         self.wfile.write(text.encode())
 
