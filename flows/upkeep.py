@@ -3,6 +3,7 @@
 from prefect import flow
 
 from tasks.detection import run_name
+from tasks.drift import find_drift
 from tasks.drilling import DrillRequest, drill_now
 from tasks.mitigation import reconcile_everything
 from tasks.resolution import settle_fixes
@@ -11,8 +12,10 @@ from tasks.runs import State, ended
 
 @flow(name="reconcile", flow_run_name=lambda: run_name("reconcile"))
 def reconcile() -> State[str]:
-    """Finish or undo what a dead process left behind, release what has expired, end questions that nobody answered."""
-    sentences = [*reconcile_everything(), *settle_fixes()]
+    """Finish or undo what a dead process left behind, release what has expired, end questions that nobody answered; and
+    every few minutes look whether instances run what their branch says.
+    """
+    sentences = [*reconcile_everything(), *settle_fixes(), *find_drift()]
     return ended("; ".join(sentences) or "nothing to do")
 
 

@@ -92,7 +92,7 @@ def propose_documents(res: Resources, name: str) -> Proposed:
         if diff:
             tree.commit(f"docs: what is known of deploying {name}\n\nFrom Quell's record; review, then merge.\n")
     if not diff:
-        git.delete_branch(branch)
+        git.forget(branch)
     return Proposed(service=name, branch=branch if diff else "", diff=diff)
 
 

@@ -145,8 +145,9 @@ def branch_of(fix: Fix) -> str:
     return f"quell/{fix.id.lower()}"
 
 
-def trailer_of(fix: Fix) -> str:
-    return f"Fix: {fix.id}"
+def trailers_of(fix: Fix) -> tuple[str, str]:
+    """The lines by which the fix's commit is found again. Two: numbers begin anew with a new store."""
+    return f"Fix: {fix.id}", f"Reverts: {fix.bad_commit}"
 
 
 def build_fix(res: Resources, fix: Fix) -> Fix:
@@ -193,5 +194,5 @@ def _message(git: GitRepository, fix: Fix, guards: tuple[Guard, ...]) -> str:
         f"{fix.instance or fix.service}: undo {bad.id[:12]} ({bad.subject})\n\n"
         f"It caused {fix.incident}. The undo takes back only what that commit did to {fix.file}.\n"
         + (f"\nGuards that would have caught it:{added}\n" if added else "")
-        + f"\nIncident: {fix.incident}\n{trailer_of(fix)}\nReverts: {bad.id}\n"
+        + "\n".join(("", f"Incident: {fix.incident}", *trailers_of(fix), ""))
     )

@@ -10,6 +10,7 @@ from quell.incidents.errors import Conflict, QuellError
 from quell.incidents.journal import JournalEntry, JournalState
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.incidents.timeline import NO_INCIDENT
+from quell.ports import Transaction
 from tasks.effect import undo_held
 from tasks.lease import hold
 from tasks.levers import get_actuator
@@ -23,9 +24,15 @@ _IN_FORCE = (MitigationState.APPLIED, MitigationState.EFFECTIVE)
 def keep_in_force(res: Resources) -> list[str]:
     """Look at every mitigation that is in force; one sentence for each whose effect was missing or cannot be seen."""
     with res.store.reading() as tx:
-        held = tx.mitigations.find({"state": _IN_FORCE})
+        held = [m for m in tx.mitigations.find({"state": _IN_FORCE}) if not _is_under_canary(tx, m)]
         entries = {m.id: tx.journal.find({"mitigation": m.id, "state": JournalState.DONE}) for m in held}
     return [said for m in held if (said := _keep(res, m, entries[m.id]))]
+
+
+def _is_under_canary(tx: Transaction, mitigation: Mitigation) -> bool:
+    """Whether a fix of its incident is being tried: then the server serves a little on purpose."""
+    fixes = tx.fixes.find({"incident": mitigation.incident}) if mitigation.incident else []
+    return any(tx.journal.find({"mitigation": fix.id, "state": JournalState.INTENDED}) for fix in fixes)
 
 
 def _keep(res: Resources, mitigation: Mitigation, entries: list[JournalEntry]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from quell.incidents.errors import InvalidInput, QuellError, Unavailable
 from quell.incidents.fix import Fix
 from quell.incidents.journal import JournalEntry, JournalState
-from quell.incidents.mitigation import Step
+from quell.incidents.mitigation import MitigationState, Step
 from quell.ports import Actuator
 from quell.resolution.rollout import RolloutStep
 from tasks.lease import Hold
@@ -92,16 +92,29 @@ def close_lane(res: Resources, fix: Fix) -> bool:
 
     The canary first. Each is tried even where the other failed. Raises Unavailable.
     """
-    entries = [entry for entry in _entries(res, fix) if entry.state is not JournalState.UNDONE]
+    # undone, or promoted: the lane is no more
+    entries = [entry for entry in _entries(res, fix) if entry.state is JournalState.INTENDED]
     problems: list[str] = []
     for entry in entries:
+        is_released = entry.id.endswith(_PARTS[0]) and _is_released(res, fix, entry)
+        wanted = {**entry.state_before, **({"admin_state": _READY} if is_released else {})}
         try:
-            _put_back(res, entry, entry.state_before)
+            _put_back(res, entry, wanted)
         except QuellError as error:
             problems.append(str(error))
     if problems:
         raise Unavailable("; ".join(problems))
     return bool(entries)
+
+
+def _is_released(res: Resources, fix: Fix, entry: JournalEntry) -> bool:
+    """Whether the containment was undone since the canary began: then nothing would release a drain any more."""
+    with res.store.reading() as tx:
+        contained = tx.mitigations.find({"incident": fix.incident, "state": MitigationState.UNDONE})
+    target = entry.step.target
+    return any(
+        m.updated_at >= entry.intended_at and any(step.target == target for step in m.plan.steps) for m in contained
+    )
 
 
 def widen_lane(res: Resources, fix: Fix) -> None:

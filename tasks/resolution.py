@@ -4,14 +4,16 @@ A fix that a dead process left is taken up where its state says; `reconcile_fixe
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from quell.incidents.errors import QuellError, Unavailable
+from quell.adapters.git import GitRepository
+from quell.incidents.errors import Conflict, QuellError, Unavailable
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Recovery
@@ -31,17 +33,18 @@ from tasks.fix import (
     open_fix,
     repository_of,
     require_automation,
-    trailer_of,
+    trailers_of,
 )
 from tasks.lane import lane_of, widen_lane
-from tasks.lease import hold
+from tasks.lease import hold, kept
+from tasks.left_fixes import find_left_fixes
 from tasks.record import get_incident
 from tasks.resolution_report import show_fix, show_resolution
 from tasks.resources import Resources, resources
-from tasks.rollback import hand_over, holding, merge_fix, move_to, reload_instance, take_back
+from tasks.rollback import hand_over, holding, merge_fix, move_to, reload_instance, take_back, take_back_rest
 from tasks.users import watch_users
 
-_ABANDONED_AFTER = timedelta(seconds=20)  # with the lease (20 s) and the next reconcile (15 s) within a minute
+_LONGEST = timedelta(minutes=2)  # that one step keeps its lease: the commands it runs are each limited
 
 
 def prepare_fix_of(res: Resources, incident_id: str) -> Fix | None:
@@ -50,10 +53,15 @@ def prepare_fix_of(res: Resources, incident_id: str) -> Fix | None:
     Raises Refused (kill switch) or Conflict (somebody else resolves it).
     """
     require_automation(res)
-    with hold(res, f"resolve {incident_id}"):
+    with hold(res, f"resolve {incident_id}") as lease, kept(res, lease, _LONGEST):
         with res.store.reading() as tx:
             incident = get_incident(tx, incident_id)
             open_fixes = tx.fixes.find({"incident": incident_id, "state": OPEN_FIXES})
+        if incident.state is not IncidentState.RESOLVING:  # the trouble came back: what was promoted did not mend it
+            open_fixes = [fix for fix in open_fixes if fix.state is not FixState.PROMOTED]
+        if open_fixes and (why := open_fixes[-1].taking_back):
+            take_back(res, open_fixes[-1], why)
+            return None
         if open_fixes:
             fix = open_fixes[-1]
         else:
@@ -75,12 +83,14 @@ def prepare_fix_of(res: Resources, incident_id: str) -> Fix | None:
 def apply_fix_of(res: Resources, fix_id: str) -> Fix:
     """Bring the fix onto the deployed branch and into force; the fix has its commit then. Undone when that fails."""
     require_automation(res)
-    with hold(res, fix_id):
+    with hold(res, fix_id) as lease, kept(res, lease, _LONGEST):
         fix = _get(res, fix_id)
+        if fix.taking_back and fix.state is not FixState.REVERTED:
+            return take_back(res, fix, fix.taking_back)
         if fix.state is not FixState.VALIDATED:
             return fix
         git, repository = repository_of(res, fix)
-        commit = git.find_by_trailer(repository.branch, trailer_of(fix))
+        commit = git.find_by_trailer(repository.branch, *trailers_of(fix))
         try:
             if commit is None:
                 text = f"bring {branch_of(fix)} onto {repository.branch} and reload {fix.instance or fix.service}"
@@ -92,7 +102,7 @@ def apply_fix_of(res: Resources, fix_id: str) -> Fix:
         with res.store.writing() as tx:
             fix = replace(get_fix(tx, fix_id), fix_commit=commit, updated_at=res.clock())
             tx.fixes.put(fix)
-        git.delete_branch(branch_of(fix))
+        git.forget(branch_of(fix))
         note(res, fix, "fix applied", f"commit {commit[:12]} is in force: {said}", {"commit": commit})
         return fix
 
@@ -104,8 +114,9 @@ def judge_fix_of(
     require_automation(res)
     with hold(res, fix_id) as lease:
         fix = _get(res, fix_id)
-        if fix.state in (FixState.PROMOTED, FixState.REVERTED):  # a rerun: the verdict was given
-            given = CanaryVerdict.PROMOTE if fix.state is FixState.PROMOTED else CanaryVerdict.REVERT
+        if fix.taking_back or fix.state in (FixState.PROMOTED, FixState.REVERTED):  # a rerun: the verdict was given
+            stands = fix.state is FixState.PROMOTED and not fix.taking_back
+            given = CanaryVerdict.PROMOTE if stands else CanaryVerdict.REVERT
             return replace(no_verdict(fix.canary_result), verdict=given)
         if fix.state is FixState.VALIDATED:
             fix = move(res, fix, FixState.CANARY, f"{fix.instance or fix.service} gets a little traffic with the fix")
@@ -118,16 +129,22 @@ def judge_fix_of(
                 result = run_canary(res, fix, lane, lease, policy or res.config.canary, sleep=sleep)
             except Unavailable as error:
                 result = no_verdict(str(error))
+        _touch(res, fix)  # whoever judged it has yet to act on the verdict
         note(res, fix, f"canary {result.verdict}", result.reason)
         return result
 
 
 def promote_fix_of(res: Resources, fix_id: str, why: str) -> Fix:
-    """Promote, release what contained the incident, and give the instance its full share again."""
+    """Promote, release what contained the incident, and give the instance its full share again.
+
+    Raises Conflict when somebody took the fix back meanwhile: the containment is all that protects users then.
+    """
     with hold(res, fix_id):
         fix = _get(res, fix_id)
-        if fix.state is FixState.CANARY:
+        if fix.state is FixState.CANARY and not fix.taking_back:
             fix = move(res, fix, FixState.PROMOTED, why, canary_result=why)
+        if fix.state is not FixState.PROMOTED or fix.taking_back:
+            raise Conflict(f"{fix.id} is {fix.state} and cannot be promoted: it was taken back meanwhile")
     for mitigation in holding(res, fix.incident):
         undo_mitigation(res, mitigation.id, BY, f"{fix.id} is promoted: the cause is mended")
     widen_lane(res, fix)
@@ -136,7 +153,7 @@ def promote_fix_of(res: Resources, fix_id: str, why: str) -> Fix:
 
 def roll_back_of(res: Resources, fix_id: str, why: str) -> Fix:
     """Contain again, take the fix back in git and in production, and hand the incident to a person."""
-    with hold(res, fix_id):
+    with hold(res, fix_id) as lease, kept(res, lease, _LONGEST):
         return take_back(res, _get(res, fix_id), why)
 
 
@@ -152,7 +169,8 @@ def close_of(res: Resources, fix_id: str, *, sleep: Callable[[float], None] = ti
     if held:
         names = ", ".join(f"{m.id} is {m.state}" for m in held)
         return hand_over(res, incident, f"{fix.id} is promoted, but the containment is not released: {names}")
-    judgement = watch_users(res, incident, released_at, sleep=sleep)
+    with hold(res, fix_id) as lease, kept(res, lease, _LONGEST):
+        judgement = watch_users(res, incident, released_at, sleep=sleep)
     if judgement.recovery is not Recovery.EFFECTIVE:
         return hand_over(res, incident, f"{fix.id} is in force, but users are not well: {judgement.reason}")
     evidence = {"fix": fix.id, "commit": fix.fix_commit or "", "guard": fix.guard or "none"}
@@ -163,34 +181,42 @@ def close_of(res: Resources, fix_id: str, *, sleep: Callable[[float], None] = ti
 
 def reconcile_fixes(res: Resources) -> list[str]:
     """End what a dead process left: a promoted fix is finished, any other is taken back; one sentence for each."""
-    with res.store.reading() as tx:
-        now = res.clock()
-        left: list[Fix] = []
-        for fix in tx.fixes.find({"state": OPEN_FIXES}):
-            leases = [tx.leases.get(id) for id in (fix.id, f"resolve {fix.incident}")]
-            incident = tx.incidents.get(fix.incident)
-            is_held = any(lease is not None and lease.expires_at > now - _ABANDONED_AFTER for lease in leases)
-            is_resolving = incident is not None and incident.state is IncidentState.RESOLVING
-            if is_resolving and not is_held and now - fix.updated_at > _ABANDONED_AFTER:
-                left.append(fix)
-    done: list[str] = []
-    for fix in left:
+    return [*_mend_repositories(res), *(said for fix in find_left_fixes(res) if (said := _settle(res, fix)))]
+
+
+def _settle(res: Resources, fix: Fix) -> str:
+    try:
+        if fix.state is FixState.REVERTED:
+            with hold(res, fix.id):
+                return f"the rest of {fix.id} is taken back" if take_back_rest(res, fix) else ""
+        if fix.state is FixState.PROMOTED and not fix.taking_back:
+            promote_fix_of(res, fix.id, "finished after its process died")
+            incident = close_of(res, fix.id)
+            return f"{fix.id} was promoted; {incident.id} is {incident.state}"
+        roll_back_of(res, fix.id, fix.taking_back or "its process died before the canary had a verdict")
+    except QuellError as error:
+        return f"{fix.id} is {fix.state} and could not be settled: {error}"
+    return f"{fix.id} was {fix.state} and is taken back"
+
+
+def _mend_repositories(res: Resources) -> Iterator[str]:
+    """A lock file that a dead git left stops people too: it must not wait for the next fix."""
+    services = res.config.catalog.services.values()
+    for path in {service.repository.path for service in services if service.repository}:
         try:
-            if fix.state is FixState.PROMOTED:
-                promote_fix_of(res, fix.id, "finished after its process died")
-                incident = close_of(res, fix.id)
-                done.append(f"{fix.id} was promoted; {incident.id} is {incident.state}")
-            else:
-                roll_back_of(res, fix.id, "its process died before the canary had a verdict")
-                done.append(f"{fix.id} was {fix.state} and is taken back")
+            GitRepository(Path(path)).mend()
         except QuellError as error:
-            done.append(f"{fix.id} is {fix.state} and could not be settled: {error}")
-    return done
+            yield f"repository {path} cannot be looked at: {error}"
 
 
 def _get(res: Resources, fix_id: str) -> Fix:
     with res.store.reading() as tx:
         return get_fix(tx, fix_id)
+
+
+def _touch(res: Resources, fix: Fix) -> None:
+    with res.store.writing() as tx:
+        tx.fixes.put(replace(get_fix(tx, fix.id), updated_at=res.clock()))
 
 
 @task(name="settle fixes", task_run_name="settle fixes", cache_policy=NO_CACHE)

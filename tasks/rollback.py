@@ -1,29 +1,33 @@
 """The way onto the deployed branch and back: merge, reload, take back, hand over to a person."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from quell.adapters.commands import fill_in, run_command
 from quell.adapters.git import GitRepository
-from quell.incidents.errors import QuellError, Unavailable
+from quell.incidents.errors import Conflict, QuellError, Unavailable
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import INCIDENT_TRANSITIONS, Incident, IncidentState, move_incident
 from quell.incidents.mitigation import HOLDING_STATES, Mitigation, MitigationState
 from quell.incidents.service import ConfigRepository
 from quell.incidents.timeline import Event, event_of
-from tasks.fix import BY, COMMAND_TIMEOUT, branch_of, build_fix, move, note, repository_of, trailer_of
+from tasks.fix import BY, COMMAND_TIMEOUT, branch_of, build_fix, get_fix, move, note, repository_of, trailers_of
 from tasks.lane import close_lane
 from tasks.record import get_incident
 from tasks.resources import Resources
 
+_MERGES = 3  # attempts to bring a commit onto a branch on which people commit meanwhile
+
 
 def merge_fix(res: Resources, git: GitRepository, repository: ConfigRepository, fix: Fix) -> str:
-    """The fix's commit on the deployed branch; built again, once, where the branch has moved on meanwhile."""
-    try:
-        return git.merge(branch_of(fix), into=repository.branch)
-    except QuellError:
-        build_fix(res, fix)
-        return git.merge(branch_of(fix), into=repository.branch)
+    """The fix's commit on the deployed branch; built again where the branch has moved on meanwhile."""
+    for _ in range(_MERGES - 1):
+        try:
+            return git.merge(branch_of(fix), into=repository.branch)
+        except QuellError:
+            build_fix(res, fix)
+    return git.merge(branch_of(fix), into=repository.branch)
 
 
 def reload_instance(repository: ConfigRepository, fix: Fix, commit: str) -> str:
@@ -41,21 +45,53 @@ def reload_instance(repository: ConfigRepository, fix: Fix, commit: str) -> str:
 def take_back(res: Resources, fix: Fix, why: str) -> Fix:
     """Contain again, undo the fix in git and in production, REVERTED, and the incident to a person.
 
-    Each part is tried even where one before it failed; what failed is part of what the person is told.
+    That it shall be taken back is stored first, so that whoever comes after a death goes on. Each part is tried even
+    where one before it failed; what failed is part of what the person is told, and reconciliation tries it again,
+    except where people have changed the same lines: then the file is theirs.
     """
+    fix = _keep_reason(res, fix, why)
+    problems, is_over = _take_apart(res, fix, why)
+    text = why + "".join(f"; NOT taken back: {problem}" for problem in problems)
+    with res.store.reading() as tx:
+        incident = get_incident(tx, fix.incident)
+    if fix.state is FixState.PROMOTED and not incident.is_active:
+        move_to(res, incident.id, IncidentState.OPEN, f"{fix.id} is taken back: the cause is in force again")
+    if fix.state is not FixState.REVERTED:
+        fix = move(res, fix, FixState.REVERTED, text, canary_result=text)
+    hand_over(res, incident, f"{fix.id} is taken back: {text}")
+    return _keep_reason(res, fix, "") if is_over else fix
+
+
+def take_back_rest(res: Resources, fix: Fix) -> bool:
+    """Try again what could not be taken back, or what a dead process did not come to; whether all is done now."""
+    _, is_over = _take_apart(res, fix, fix.taking_back)
+    with res.store.reading() as tx:
+        incident = get_incident(tx, fix.incident)
+    if incident.state is IncidentState.RESOLVING:
+        hand_over(res, incident, f"{fix.id} is taken back: {fix.canary_result}")
+    if is_over:
+        _keep_reason(res, fix, "")
+    return is_over
+
+
+def _take_apart(res: Resources, fix: Fix, why: str) -> tuple[list[str], bool]:
+    """What could not be taken back, and whether it is of no use to try again."""
     problems: list[str] = []
+    is_over = True
     for part in (_contain_again, _undo_commit):
         try:
             part(res, fix, why)
         except QuellError as error:
             problems.append(str(error))
-    text = why + "".join(f"; NOT taken back: {problem}" for problem in problems)
-    if fix.state is not FixState.REVERTED:
-        fix = move(res, fix, FixState.REVERTED, text, canary_result=text)
-    with res.store.reading() as tx:
-        incident = get_incident(tx, fix.incident)
-    hand_over(res, incident, f"{fix.id} is taken back: {text}")
-    return fix
+            is_over = is_over and isinstance(error, Conflict)
+    return problems, is_over
+
+
+def _keep_reason(res: Resources, fix: Fix, why: str) -> Fix:
+    with res.store.writing() as tx:
+        kept = replace(get_fix(tx, fix.id), taking_back=why, updated_at=res.clock())
+        tx.fixes.put(kept)
+    return kept
 
 
 def hand_over(res: Resources, incident: Incident, why: str) -> Incident:
@@ -99,19 +135,39 @@ def _contain_again(res: Resources, fix: Fix, why: str) -> None:
 
 def _undo_commit(res: Resources, fix: Fix, why: str) -> None:
     git, repository = repository_of(res, fix)
-    commit = git.find_by_trailer(repository.branch, trailer_of(fix))
+    git.mend()
+    commit = git.find_by_trailer(repository.branch, *trailers_of(fix))
+    git.forget(branch_of(fix))
     if commit is None:
-        git.delete_branch(branch_of(fix))
         return
-    trailer, branch = f"Undoes: {fix.id}", f"quell/undo-{fix.id.lower()}"
-    undone = git.find_by_trailer(repository.branch, trailer)
+    trailers, branch = (f"Undoes: {fix.id}", f"Reverts: {commit}"), f"quell/undo-{fix.id.lower()}"
+    undone = git.find_by_trailer(repository.branch, *trailers)
     if undone is None:
+        lines = "\n".join((f"Incident: {fix.incident}", *trailers))
+        message = f"{fix.instance or fix.service}: take back {fix.id}\n\n{why}\n\n{lines}\n"
+        try:
+            undone = _commit_undo(git, repository, branch, commit, message)
+        except Conflict:  # it stays on the branch: what runs must not be something else
+            git.forget(branch)
+            reload_instance(repository, fix, git.head(repository.branch))
+            raise
+    git.forget(branch)
+    said = reload_instance(repository, fix, undone)
+    note(res, fix, "fix taken back", f"commit {undone[:12]} is in force: {said}", {"commit": undone})
+
+
+def _commit_undo(git: GitRepository, repository: ConfigRepository, branch: str, commit: str, message: str) -> str:
+    """On the deployed branch; made again where somebody commits to it meanwhile."""
+    for left in reversed(range(_MERGES)):
         with git.work_tree(branch, start=repository.branch) as tree:
             for file in git.files_of(commit):
                 tree.undo_commit(commit, file)
-            title = f"{fix.instance or fix.service}: take back {fix.id}"
-            undone = tree.commit(f"{title}\n\n{why}\n\nIncident: {fix.incident}\n{trailer}\n")
-        git.merge(branch, into=repository.branch)
-        git.delete_branch(branch)
-    said = reload_instance(repository, fix, undone)
-    note(res, fix, "fix taken back", f"commit {undone[:12]} is in force: {said}", {"commit": undone})
+            undone = tree.commit(message)
+        try:
+            git.merge(branch, into=repository.branch)
+        except Conflict:
+            if not left:
+                raise
+        else:
+            return undone
+    raise AssertionError("the last attempt returns or raises")

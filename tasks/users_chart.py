@@ -25,7 +25,7 @@ PATIENCE = timedelta(seconds=1)  # how long a question waits for its chart
 _SHORTEST, _LONGEST = timedelta(minutes=30), timedelta(hours=1)
 _BEFORE_ONSET = timedelta(minutes=10)
 _MOST_POINTS = 160
-_SIZE = {"width": 480, "height": 140}  # as wide as Prefect's dialog, and low: the form must stay above the fold
+_WIDTH, _HEIGHT = 480, 140  # as wide as Prefect's dialog, and low: the form must stay above the fold
 
 
 def users_signal(res: Resources, plan: Plan) -> ChartData | None:
@@ -53,7 +53,8 @@ def draw_users(res: Resources, plan: Plan) -> str:
         lower=data.lower,
         upper=data.upper,
         events=[(onset, "onset")] if onset else [],
-        **_SIZE,
+        width=_WIDTH,
+        height=_HEIGHT,
     )
     return f"![{data.title}]({svg_data_url(svg)})"
 

@@ -1,6 +1,7 @@
 """The shop's deploy tool: `deploy DIR INSTANCE [--announce]` makes an instance take its committed file and proves it.
 
-With --announce the change event goes to Quell's gateway, as the last step of a deployment pipeline would send it.
+With --announce the change event goes to Quell's gateway, as the last step of a deployment pipeline would send it. With
+--running it changes nothing and prints the commit that the instance runs.
 """
 
 import json
@@ -83,12 +84,15 @@ def announce(layout: Layout, instance: str, commit: Commit) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    wanted = [argument for argument in arguments if argument != "--announce"]
-    if len(wanted) != 2:
-        print("usage: deploy DIR INSTANCE [--announce]", file=sys.stderr)
+    wanted = [argument for argument in arguments if not argument.startswith("--")]
+    if len(wanted) != 2 or not {*arguments} - {*wanted} <= {"--announce", "--running"}:
+        print("usage: deploy DIR INSTANCE [--announce | --running]", file=sys.stderr)
         return 2
     try:
         layout = Layout.load(Path(wanted[0]))
+        if "--running" in arguments:
+            print(exchange("GET", f"{layout.url(wanted[1])}/config")["commit"])
+            return 0
         commit = deploy(layout, wanted[1])
         print(f"{wanted[1]} runs {commit.sha[:10]} ({commit.summary})")
         if "--announce" in arguments:

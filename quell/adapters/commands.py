@@ -41,8 +41,11 @@ def run_command(
     env: Mapping[str, str] | None = None,
     stdin: str | None = None,
     most_output: int = MOST_OUTPUT,
+    keep_open: int | None = None,
 ) -> CommandResult:
     """Run one program to its end; after `timeout` it and its children are killed.
+
+    `keep_open` is a descriptor that the program inherits.
 
     `python` is the interpreter that runs Quell, because its folder comes first on the PATH of the command.
 
@@ -58,6 +61,7 @@ def run_command(
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            pass_fds=() if keep_open is None else (keep_open,),
             start_new_session=True,  # one group, so that children die with it
         )
     except OSError as error:

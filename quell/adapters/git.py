@@ -1,7 +1,8 @@
 """A git repository of configuration: what a commit did, and its undoing as a reviewed commit."""
 
 import re
-from collections.abc import Generator
+import shutil
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,11 +10,16 @@ from enum import StrEnum
 from pathlib import Path
 
 from quell.adapters.commands import CommandResult, run_command
-from quell.incidents.errors import Conflict, InvalidInput, NotFound
+from quell.adapters.git_mend import take_back_half_merge
+from quell.adapters.git_turn import clear_note, is_noted, read_note, remove_left_locks, turn, write_note
+from quell.incidents.errors import Conflict, InvalidInput, NotFound, QuellError, Unavailable
 
 _IDENTITY = ("-c", "user.name=Quell", "-c", "user.email=quell@localhost", "-c", "commit.gpgsign=false")
 _MOST_OUTPUT = 20_000_000  # a file or a diff is needed whole
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}
+_CHANGING = frozenset({"worktree", "apply", "reset", "add", "commit", "merge", "fetch", "branch", "update-ref"})
+# nothing that goes on in the background: it would keep the turn (see git_turn)
+_QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +140,10 @@ class GitRepository:
         before = self.content(parent, file) if parent else None
         return Standing.NOT_IN_FORCE if now == before else Standing.CHANGED_SINCE
 
-    def find_by_trailer(self, branch: str, trailer: str) -> str | None:
-        """The newest commit on the branch whose message has this line; None when there is none."""
-        pattern = f"^{re.escape(trailer)}$"
-        found = self.git("log", "-1", "--format=%H", "--extended-regexp", f"--grep={pattern}", self.head(branch))
+    def find_by_trailer(self, branch: str, *trailers: str) -> str | None:
+        """The newest commit on the branch whose message has all these lines; None when there is none."""
+        patterns = [f"--grep=^{re.escape(trailer)}$" for trailer in trailers]
+        found = self.git("log", "-1", "--format=%H", "--extended-regexp", "--all-match", *patterns, self.head(branch))
         return found.strip() or None
 
     @contextmanager
@@ -146,35 +152,46 @@ class GitRepository:
 
         What a dead process left under the same name is thrown away first.
         """
-        folder = Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir").strip()) / "quell-trees"
-        path = folder / branch.replace("/", "-")
-        self.run("worktree", "remove", "--force", "--force", str(path))
-        self.git("worktree", "prune")
-        folder.mkdir(exist_ok=True)
+        path = self._tree_of(branch)
+        self._remove_tree(path)
+        path.parent.mkdir(exist_ok=True)
         self.git("worktree", "add", "--quiet", "--force", "-B", branch, str(path), self._resolve(start))
         try:
             yield WorkTree(path=path, branch=branch, repository=self)
         finally:
-            self.run("worktree", "remove", "--force", "--force", str(path))
+            self._remove_tree(path)
+
+    def forget(self, branch: str) -> None:
+        """Remove a branch of ours, with the working tree that a dead process left on it."""
+        path = self._tree_of(branch)
+        if path.exists() or self.run("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}").is_ok:
+            self._remove_tree(path)
+            self.run("branch", "--quiet", "-D", branch)
+
+    def mend(self) -> None:
+        """Put right what a process left that was killed while it changed the repository."""
+        if is_noted(self._common()):
+            with self._turn():
+                pass
 
     def merge(self, source: str, *, into: str) -> str:
         """Bring `into` forward to `source`, fast-forward only, files included; returns the new head.
 
         Raises Conflict when `into` has moved on or the working tree has uncommitted changes in the way; nothing is
-        changed then.
+        changed then. Raises Unavailable when somebody is changing the repository at this moment.
         """
         wanted = self._resolve(source)
         if self.run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip() == into:
-            result = self.run(*_IDENTITY, "merge", "--ff-only", "--quiet", wanted)
+            files = self.git("diff", "--name-only", "-z", self.head(into), wanted).split("\0")
+            note = {"merge": wanted, "files": [name for name in files if name]}
+            result = self._change((*_IDENTITY, "merge", "--ff-only", "--quiet", wanted), note=note)
         else:
             result = self.run("fetch", "--quiet", ".", f"{wanted}:refs/heads/{into}")
+        if not result.is_ok and ".lock" in result.said:
+            raise Unavailable(f"branch {into} is being changed by somebody: {result.said.splitlines()[0]}")
         if not result.is_ok:
             raise Conflict(f"branch {into} cannot be brought forward to {wanted[:12]}: {result.said.splitlines()[0]}")
         return self.head(into)
-
-    def delete_branch(self, branch: str) -> None:
-        """Remove a branch if it is there."""
-        self.run("branch", "--quiet", "-D", branch)
 
     def git(self, *arguments: str, cwd: Path | None = None, stdin: str | None = None) -> str:
         """Run git and return what it wrote. Raises InvalidInput with git's own words."""
@@ -185,7 +202,19 @@ class GitRepository:
         return result.stdout
 
     def run(self, *arguments: str, cwd: Path | None = None, stdin: str | None = None) -> CommandResult:
-        command = ("git", "-c", "core.quotePath=false", *arguments)
+        if _verb(arguments) not in _CHANGING:
+            return self._run(arguments, cwd=cwd, stdin=stdin)
+        return self._change(arguments, cwd=cwd, stdin=stdin)
+
+    def _run(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        keep_open: int | None = None,
+    ) -> CommandResult:
+        command = ("git", "-c", "core.quotePath=false", *_QUIET, *arguments)
         return run_command(
             command,
             cwd=cwd or self.path,
@@ -193,7 +222,66 @@ class GitRepository:
             env=_ENVIRONMENT,
             stdin=stdin,
             most_output=_MOST_OUTPUT,
+            keep_open=keep_open,
         )
+
+    def _change(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        note: Mapping[str, object] | None = None,
+    ) -> CommandResult:
+        """Run what changes the repository: in turn, noted before, and mended where it was cut off."""
+        with self._turn() as descriptor:
+            write_note(descriptor, note or {})
+            try:
+                result = self._run(arguments, cwd=cwd, stdin=stdin, keep_open=descriptor)
+            except QuellError:  # it ran too long and was killed
+                self._mend(descriptor)
+                raise
+            if result.code < 0:
+                self._mend(descriptor)
+            clear_note(descriptor)
+            return result
+
+    @contextmanager
+    def _turn(self) -> Generator[int]:
+        with turn(self._common(), self.timeout) as descriptor:
+            self._mend(descriptor)
+            yield descriptor
+
+    def _mend(self, descriptor: int) -> None:
+        note = read_note(descriptor)
+        if note is None:
+            return
+        if "at" in note:
+            remove_left_locks(self._common(), float(note["at"]))
+        if "merge" in note:
+
+            def git(*arguments: str) -> CommandResult:
+                return self._run(arguments, cwd=root, keep_open=descriptor)
+
+            root = Path(self.git("rev-parse", "--show-toplevel").strip())
+            take_back_half_merge(git, root, str(note["merge"]), [str(file) for file in note["files"]])
+        clear_note(descriptor)
+
+    def _common(self) -> Path:
+        """The folder that all working trees of the repository share."""
+        return Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir").strip())
+
+    def _tree_of(self, branch: str) -> Path:
+        return self._common() / "quell-trees" / branch.replace("/", "-")
+
+    def _remove_tree(self, path: Path) -> None:
+        """Git's own way first; what it does not take for a working tree, because it was never finished, goes too."""
+        if not path.exists() and not (path.parent.parent / "worktrees" / path.name).exists():
+            return
+        if not self.run("worktree", "remove", "--force", "--force", str(path)).is_ok:
+            shutil.rmtree(path, ignore_errors=True)
+            self.run("worktree", "unlock", str(path))
+            self.run("worktree", "prune", "--expire=now")
 
     def _resolve(self, name: str) -> str:
         if name.startswith("-"):
@@ -202,3 +290,14 @@ class GitRepository:
         if not result.is_ok:
             raise NotFound(f"commit {name} is not in {self.path}; fetch it or correct the change's commit")
         return result.stdout.strip()
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    """
+    >>> _verb(("-c", "user.name=Quell", "commit", "--quiet"))
+    'commit'
+    """
+    position = 0
+    while position < len(arguments) and arguments[position] == "-c":
+        position += 2
+    return arguments[position] if position < len(arguments) else ""

@@ -119,7 +119,7 @@ def _check_repository(source: Source, service: str) -> Iterator[Problem]:
     for name in at(source.data, *path, "files"):
         if name not in known:
             yield source.problem((*path, "files", name), not_defined("instance", name, known))
-    for key in ("validate", "reload"):
+    for key in ("validate", "reload", "running"):
         for index, word in enumerate(items(at(source.data, *path).get(key))):
             yield from _check_placeholders(source, (*path, key, index), word, COMMAND_PLACEHOLDERS)
 

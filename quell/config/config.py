@@ -44,6 +44,7 @@ class Intervals:
     sweep: timedelta = timedelta(seconds=30)
     refresh_baselines: timedelta = timedelta(hours=1)
     reconcile: timedelta = timedelta(seconds=15)
+    drift: timedelta = timedelta(minutes=3)
     responder_poll: timedelta = timedelta(milliseconds=100)
     stale_after: timedelta = timedelta(minutes=5)
 

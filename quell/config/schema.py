@@ -50,6 +50,7 @@ class IntervalsModel(Model):
     sweep: PositiveDuration | None = None
     refresh_baselines: PositiveDuration | None = None
     reconcile: PositiveDuration | None = None
+    drift: PositiveDuration | None = None
     responder_poll: PositiveDuration | None = None
     stale_after: PositiveDuration | None = None
 
@@ -145,6 +146,7 @@ class RepositoryModel(Model):
     files: dict[str, Text]
     validate_command: list[Text] = Field(default=[], alias="validate")
     reload: list[Text] = []
+    running: list[Text] = []
     guards: Text = "guards"
 
 

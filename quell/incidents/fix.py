@@ -45,6 +45,7 @@ class Fix:
     guard: str | None = None  # the guard's file in the repository
     guard_proof: str = ""  # what the guard said of the bad and of the good file
     canary_result: str = ""
+    taking_back: str = ""  # why it is being taken back, until git and what runs have followed
 
 
 def move_fix(

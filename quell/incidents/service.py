@@ -26,7 +26,8 @@ class ConfigRepository:
     """Where a service's configuration lives, and how a change there is checked and put into force.
 
     `validate` and `reload` are commands (no shell) run in the repository's working tree; `{file}` and `{instance}`
-    are replaced. `files` maps an instance (or the service) to its file in the repository.
+    are replaced. `files` maps an instance (or the service) to its file in the repository. `running` is a command that
+    prints what an instance runs: the commit that it read its file at, or the file's content.
     """
 
     path: str
@@ -34,6 +35,7 @@ class ConfigRepository:
     files: Mapping[str, str]
     validate: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
     guards: str = "guards"
 
 

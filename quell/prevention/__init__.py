@@ -6,6 +6,6 @@ detector's score, from labels), `prediction` (alerts per week to come), `backtes
 `watch` (what a limit would have alerted since, beside what was predicted); then `draft` (the sections of a post-mortem
 from the record, without blame: `blameless`), `postmortem` (put together as people read it), `review_plan` (who signs,
 what is left to do), `review_edit`, `action_item` and `sign_off` (what people do to it), `rewrite` (a newer draft keeps
-that), `reminder` (what is due); `care` (playbooks that nobody exercises), `weekly` (the report for analysts, a package of
-its own), `drill` (the scorecard of a game day). All pure.
+that), `reminder` (what is due); `care` (playbooks that nobody exercises), `weekly` (the report for analysts, a package
+of its own), `drill` (the scorecard of a game day). All pure.
 """

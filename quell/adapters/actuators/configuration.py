@@ -174,7 +174,7 @@ class ConfigurationActuator:
             self._validate(place, tree.path, step)
             tree.commit(f"{title}\n\nBy Quell, to contain an incident.\n\nStep: {key}\n")
         place.git.merge(branch, into=place.repository.branch)
-        place.git.delete_branch(branch)
+        place.git.forget(branch)
 
     def _validate(self, place: _Place, tree: Path, step: Step) -> None:
         command = place.repository.validate

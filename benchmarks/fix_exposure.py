@@ -1,0 +1,201 @@
+"""How far a bad fix gets: real requests through HAProxy, counted by a real Prometheus, while the canary is judged.
+
+The fix undoes the commit, but the instance fails for another reason. Users send requests all the time and note which
+instance answered what. Counted is from the moment at which the canary gets traffic until it gets none any more.
+"""
+
+import socket
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.fix_ground import (
+    GOOD,
+    INSTANCES,
+    Ground,
+    ProxyMetrics,
+    commit_and_deploy,
+    file_of,
+    ground_of,
+    resources,
+    set_key,
+)
+from benchmarks.fix_sequences import Sequence, contain
+from benchmarks.fix_victim import resolve
+from deployments.sandbox.programs import PROMETHEUS, find_program
+from quell.adapters.metrics.prometheus import PrometheusSource
+from quell.incidents.fix import FixState
+from quell.resolution.canary import CanaryPolicy
+from tasks.effect import undo_mitigation
+from tasks.resources import Resources
+
+_RATE = 60.0  # requests a second, as in the sandbox
+_USERS = 4
+_READY_SECONDS = 30
+_FRONTEND = """
+frontend fe_exporter
+  bind 127.0.0.1:{port}
+  http-request use-service prometheus-exporter if {{ path /metrics }}
+"""
+_SCRAPE = """
+global: {{scrape_interval: 1s}}
+scrape_configs:
+- job_name: haproxy
+  static_configs: [{{targets: ['127.0.0.1:{port}']}}]
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    at: float  # time.time() when it came
+    instance: str
+    status: int
+
+
+class Users:
+    """Send requests until the block ends, and keep every answer."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(_USERS)]
+        self.answers: list[Answer] = []
+
+    def __enter__(self) -> "Users":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self) -> None:
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
+        while not self._is_over.wait(_USERS / _RATE):
+            connection.request("GET", "/")
+            response = connection.getresponse()
+            response.read()
+            self.answers.append(
+                Answer(at=time.time(), instance=response.getheader("x-instance", ""), status=response.status)
+            )
+        connection.close()
+
+
+def expose(times: int, folder: Path) -> dict[str, Any]:
+    """`times` bad fixes, one after the other: exposed share and seconds to the revert, of each."""
+    port = _free_port()
+    with (
+        ground_of(f"sqlite:///{folder}/quell.db", folder / "ground", more=_FRONTEND.format(port=port)) as ground,
+        _prometheus(folder / "prometheus", port) as url,
+        Users(ground.port) as users,
+    ):
+        metrics: Any = _Metrics(url, ground)
+        res = replace(resources(ground), metrics=metrics)
+        found = [_one(res, ground, users, number) for number in range(times)]
+    shares = [one["share"] for one in found]
+    seconds = [one["reverted_s"] for one in found]
+    return {
+        "canaries": times,
+        "reverted": sum(one["is_reverted"] for one in found),
+        "bad_fix_exposed_share": max(shares),
+        "bad_fix_exposed_share_median": statistics.median(shares),
+        "bad_fix_reverted_s": max(seconds),
+        "bad_fix_reverted_s_median": statistics.median(seconds),
+        "bad_answers_median": statistics.median(one["bad"] for one in found),
+        "requests_per_second": round(statistics.median(one["rate"] for one in found), 1),
+    }
+
+
+def _one(res: Resources, ground: Ground, users: Users, number: int) -> dict[str, Any]:
+    """One bad fix, from the commit to the revert."""
+    one = Sequence(number=number, kind="bad fix", act="nothing", instance=INSTANCES[number % len(INSTANCES)])
+    text = GOOD.format(name=one.instance)
+    bad = set_key(text, "payment_timeout_ms", 5)
+    one.bad = commit_and_deploy(ground, {file_of(one.instance): bad}, f"{one.instance}: fail faster")
+    one.incident, one.mitigation = contain(res, one)
+    ground.broken(one.instance).touch()
+    time.sleep(1.5)  # requests that ran when it was isolated are over, and counted
+    users.answers.clear()
+    begun = time.time()
+    resolve(res, one.incident, CanaryPolicy(), time.sleep)
+    ended = time.time()
+    time.sleep(0.5)
+    answers = [answer for answer in users.answers if answer.at >= begun]
+    with res.store.reading() as tx:
+        (fix,) = tx.fixes.find({"incident": one.incident})
+        entry = tx.journal.get(f"{fix.id}/canary")
+    assert entry is not None and entry.finished_at is not None
+    began, closed = entry.intended_at.timestamp(), entry.finished_at.timestamp()
+    during = [answer for answer in answers if began <= answer.at <= closed]
+    exposed = [answer for answer in answers if answer.instance == one.instance]
+    first = min((answer.at for answer in exposed if answer.status >= 500), default=closed)
+    undo_mitigation(res, one.mitigation, "bob", "the next one")
+    ground.broken(one.instance).unlink()
+    commit_and_deploy(ground, {file_of(one.instance): text}, "as at first")
+    return {
+        "share": len(exposed) / max(len(during), 1),
+        "bad": sum(answer.status >= 500 for answer in exposed),
+        "reverted_s": ended - first,
+        "is_reverted": fix.state is FixState.REVERTED,
+        "rate": len(during) / (closed - began),
+    }
+
+
+class _Metrics(PrometheusSource):
+    """HAProxy's counters from Prometheus; the users' signal as the ground says it."""
+
+    def __init__(self, url: str, ground: Ground) -> None:
+        super().__init__(url)
+        self.range = ProxyMetrics(ground.socket).range
+
+
+@contextmanager
+def _prometheus(folder: Path, port: int) -> Generator[str]:
+    folder.mkdir()
+    (folder / "prometheus.yml").write_text(_SCRAPE.format(port=port))
+    url = f"http://127.0.0.1:{_free_port()}"
+    command = [
+        find_program(PROMETHEUS),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={url.removeprefix('http://')}",
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _wait_until_it_counts(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _wait_until_it_counts(url: str) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        try:
+            found = httpx.get(f"{url}/api/v1/query", params={"query": "haproxy_server_weight"}, trust_env=False).json()
+            if found["data"]["result"]:
+                return
+        except (httpx.TransportError, ValueError, KeyError):
+            pass
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"prometheus at {url} has counted nothing for {_READY_SECONDS} s")
+        time.sleep(0.2)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
