@@ -23,7 +23,7 @@ def read(tmp_path: Path, keys: str) -> Config:
 
 
 def test_what_is_not_given_is_the_quick_policy(tmp_path: Path) -> None:
-    """A fix under little traffic, as in the demo, must not wait for ten thousand requests unless somebody asks for it."""
+    """A fix under little traffic, as in the demo, must not wait for ten thousand requests unasked."""
     assert read(tmp_path, "").canary == CanaryPolicy()
 
 
