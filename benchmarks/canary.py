@@ -109,14 +109,17 @@ def try_fixed(case: Case, seed: int, trials: int) -> list[dict[str, Any]]:
 
 
 def as_recorded(run: Run) -> dict[str, Any]:
-    """The run as it was, once."""
+    """The run as it was, once; beside the verdict what the whole of it shows."""
     canary, control = (join(blocks_of(run, canary=flag)) for flag in (True, False))
+    mine, usual = (float(np.quantile(side.seconds, 0.99)) for side in (canary, control))
     seen, result = watch(canary, control, min(len(canary.seconds), len(control.seconds)))
     return {
         "run": run.name,
         "verdict": result.verdict.value,
         "requests": seen,
         "missing": result.missing,
+        "p99_change": mine / usual - 1,
+        "more_errors": float(canary.failed.mean() - control.failed.mean()),
         "reason": result.reason,
     }
 
@@ -189,7 +192,7 @@ def show(figures: dict[str, Any]) -> None:
     cells = [(f"{row['kind']}: {row['change']}", *(row[name] for name in names)) for row in figures["by_number"]]
     columns = ("service", "requests", "right", "wrong", "Kayenta", "means 1.1", "thresholds")
     print_table("One look at a fixed number of requests a side", columns, cells)
-    names = ("run", "verdict", "requests", "missing")
+    names = ("run", "verdict", "requests", "missing", "p99_change", "more_errors")
     print_table("As recorded, once", names, [tuple(row[name] for name in names) for row in figures["as_recorded"]])
     for row in figures["as_recorded"]:
         print(f"{row['run']}: {row['reason']}")
