@@ -36,10 +36,10 @@ def watch_of(tx: Transaction, threshold: str) -> WatchRecord | None:
 
 def shadow_threshold(res: Resources, threshold_id: str, by: str, why: str) -> ThresholdVersion:
     """Let a proposal record what it would alert. Nothing reaches Prometheus, so that this needs no approval."""
-    with hold(res, f"threshold {threshold_id}"), res.store.writing() as tx:
-        version = tx.thresholds.get(threshold_id)
-        if version is None:
-            raise NotFound(f"threshold {threshold_id} is not in the store")
+    with res.store.reading() as tx:
+        version = _get(tx, threshold_id)
+    with hold(res, f"threshold {version.signal}"), res.store.writing() as tx:
+        version = _get(tx, threshold_id)
         if version.state is ThresholdState.SHADOW:
             return version
         now = res.clock()
@@ -48,6 +48,13 @@ def shadow_threshold(res: Resources, threshold_id: str, by: str, why: str) -> Th
         tx.timeline.append(event_of(step))
         _keep(tx, threshold_id, WatchRecord(since=now, until=now), now)
         return moved
+
+
+def _get(tx: Transaction, threshold_id: str) -> ThresholdVersion:
+    version = tx.thresholds.get(threshold_id)
+    if version is None:
+        raise NotFound(f"threshold {threshold_id} is not in the store")
+    return version
 
 
 def watch_all(res: Resources) -> list[tuple[ThresholdVersion, WatchRecord]]:
@@ -62,9 +69,9 @@ def watch_all(res: Resources) -> list[tuple[ThresholdVersion, WatchRecord]]:
         signal = res.config.signals.get(version.signal)
         if signal is None:
             continue
-        if version.state is ThresholdState.PROPOSED:
-            version = shadow_threshold(res, version.id, BY, "it only records until a person decides")
         try:
+            if version.state is ThresholdState.PROPOSED:
+                version = shadow_threshold(res, version.id, BY, "it only records until a person decides")
             watched.append((version, watch_threshold(res, version, signal)))
         except QuellError as error:
             log().warning("threshold %s could not be watched: %s", version.id, error)

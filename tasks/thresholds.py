@@ -42,9 +42,9 @@ def recompute_of(res: Resources, incident: str | None = None) -> list[Study]:
 
 def propose_studied(res: Resources, studies: Iterable[Study], incident: str | None) -> None:
     """A proposal for each study that found limits other than those in force."""
-    with hold(res, "thresholds"):
-        for study in studies:
-            if study.proposal.upper or study.proposal.lower:
+    for study in studies:
+        if study.proposal.upper or study.proposal.lower:
+            with hold(res, f"threshold {study.signal.name}"):  # one at a time: promtool takes its time
                 _propose(res, study, incident)
 
 
