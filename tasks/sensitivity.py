@@ -2,7 +2,7 @@
 
 A version for the score of the signal `latency` has the signal `latency:score`, so that it never stands in the way of
 the limit on the signal's value. Nothing of it goes to Prometheus: once it is in force the signal's baseline is fitted
-for it, with the next refresh.
+for it, with the next refresh. In shadow, and later, it is watched like others.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ from quell.adapters.rules import write_rules
 from quell.detection.calibration import expected_alarms_per_week, score_of, threshold_for
 from quell.detection.scoring import score_series
 from quell.incidents.errors import QuellError
-from quell.incidents.series import FloatArray
+from quell.incidents.labels import SIGNAL
+from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Signal
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_threshold
 from quell.incidents.timeline import Event, event_of
@@ -51,6 +52,20 @@ class Scored:
 def score_subject(signal: str) -> str:
     """The name under which the limits on a signal's score are versioned."""
     return f"{signal}:score"
+
+
+def subject_signal(version: ThresholdVersion) -> str:
+    """The signal that a version is about."""
+    return version.signal if version.score is None else version.signal.removesuffix(score_subject(""))
+
+
+def score_matrix(res: Resources, signal: Signal) -> SeriesMatrix | None:
+    """The greatest score of all series by row, as one series; None without history."""
+    scored = _score(res, signal, ())
+    if scored is None:
+        return None
+    values = scored.scores.score[:, np.newaxis]
+    return SeriesMatrix(timestamps=scored.times, values=values, labels=({SIGNAL: signal.name},))
 
 
 def budget_of(tx: Transaction, signal: Signal, usual: float) -> float:

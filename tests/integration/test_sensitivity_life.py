@@ -23,7 +23,7 @@ from tasks.baselines import load_baseline, refresh_signal
 from tasks.question import text_hash
 from tasks.resources import Resources
 from tasks.sensitivity import learn_of
-from tasks.shadow import watch_all
+from tasks.shadow import watch_all, watch_markdown, watch_of
 from tasks.thresholds import promote_threshold, revert_threshold
 
 pytestmark = pytest.mark.integration
@@ -32,6 +32,7 @@ STEP = timedelta(minutes=5)
 BEGUN = datetime(2026, 10, 1, tzinfo=UTC)
 NOW = BEGUN + timedelta(days=21)
 ONSETS = [BEGUN + timedelta(days=4 + 2 * n, hours=3 * n) for n in range(8)]
+UNSEEN = NOW + timedelta(hours=26)  # trouble that comes after the limit was learned
 LASTS = timedelta(minutes=40)
 QUEUE = Signal(
     name="queue",
@@ -52,7 +53,7 @@ class Queue:
         grid = np.arange(start.timestamp(), end.timestamp() + 0.001, step.total_seconds())
         wave = 100.0 + 20.0 * np.sin(2 * np.pi * grid / 86_400)
         values = wave + 10.0 * (np.abs(np.sin(np.floor(grid / 300) * 12.9898) * 43758.5453) % 1.0)
-        for onset in ONSETS:
+        for onset in (*ONSETS, UNSEEN):
             values[(grid >= onset.timestamp()) & (grid < (onset + LASTS).timestamp())] += 150.0
         values[grid < BEGUN.timestamp()] = np.nan
         return SeriesMatrix(timestamps=grid, values=values[:, np.newaxis], labels=({"instance": "checkout-1"},))
@@ -137,8 +138,16 @@ def test_a_learned_limit_is_proposed_with_its_replay_and_then_judges(res: Resour
     assert fitted_for(res, hours=2) == 1.0
 
 
-def test_a_proposal_on_the_score_waits_for_a_person_and_needs_no_prometheus(res: Resources) -> None:
+def test_a_proposal_on_the_score_is_watched_in_shadow_and_needs_no_prometheus(res: Resources) -> None:
     remember(res, ONSETS)
     _, [id] = learn_of(res)
-    assert watch_all(res) == [] and version(res, id).state is ThresholdState.PROPOSED
+    watch_all(res)
+    assert version(res, id).state is ThresholdState.SHADOW
+    watch_all(replace(res, clock=lambda: UNSEEN + timedelta(hours=1)))
+    with res.store.reading() as tx:
+        seen = watch_of(tx, id)
+    assert seen is not None and any(UNSEEN <= alarm.at < UNSEEN + LASTS for alarm in seen.alarms)
+    assert seen.weeks == pytest.approx(27 / 168, rel=0.02)
+    [(watched, _)] = watch_all(res)
+    assert "score 0." in watch_markdown(res, [(watched, seen)])
     assert revert_threshold(res, id, "carol", "no").state is ThresholdState.REVERTED
