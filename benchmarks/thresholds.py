@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 
 from benchmarks.delay_score import LabelledSeries, best_f1, found_at, mean_of_own_best, runs, score_at
 from benchmarks.report import data_parser, print_json, print_table
-from benchmarks.scored_files import labelled, labelled_paths, score_paths
+from benchmarks.scored_files import ScoredSeries, labelled, labelled_paths, score_paths
 from quell.detection.scoring import RECOMMENDED
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
@@ -27,6 +27,8 @@ from quell.prevention.sensitivity import LabelledScores, learn_sensitivity
 from quell.prevention.threshold import Budget, propose_limits
 
 BUDGET = 0.5  # false alarms per week, the default of the configuration
+CUT = (0.0, 0.5, 1.0)
+OTHER_CUTS = ((0.0, 0.25, 0.5), (0.25, 0.5, 0.75), (0.5, 0.75, 1.0), (0.25, 0.625, 1.0), (0.0, 0.7, 1.0))
 BUDGETS = (10.0, 2.0, BUDGET)
 
 
@@ -55,23 +57,41 @@ class Halves:
 
 def main() -> None:
     parser = data_parser(__doc__)
+    parser.add_argument("--cuts", action="store_true", help="other cuts of the same series as well, in short")
     arguments = parser.parse_args()
     paths = labelled_paths(arguments.data)
+    scored = score_paths(paths)
+    series = [labelled(path, one.timestamps, one.score) for path, one in zip(paths, scored, strict=True)]
+    figures = measure(cut_series(scored, series, *CUT))
+    if arguments.cuts:
+        figures["cuts"] = [_in_short(cut, measure(cut_series(scored, series, *cut))) for cut in OTHER_CUTS]
+    print_json(figures) if arguments.json else _show(figures)
+
+
+def cut_series(
+    scored: Sequence[ScoredSeries], series: Sequence[LabelledSeries], start: float, middle: float, end: float
+) -> list[Halves]:
+    """The part to learn from and the part to try it on, as shares of each series."""
     halves: list[Halves] = []
-    for path, one in zip(paths, score_paths(paths), strict=True):
-        series = labelled(path, one.timestamps, one.score)
-        middle = len(series.labels) // 2
+    for one, known in zip(scored, series, strict=True):
+        first, cut, last = (int(share * len(known.labels)) for share in (start, middle, end))
         halves.append(
             Halves(
-                name=series.name,
-                times=one.timestamps,
-                values=one.values,
-                early=_part(series, 0, middle),
-                late=_part(series, middle, len(series.labels)),
+                name=known.name,
+                times=one.timestamps[first:last],
+                values=one.values[first:last],
+                early=_part(known, first, cut),
+                late=_part(known, cut, last),
             )
         )
-    figures = measure(halves)
-    print_json(figures) if arguments.json else _show(figures)
+    return halves
+
+
+def _in_short(cut: tuple[float, float, float], figures: dict[str, Any]) -> dict[str, Any]:
+    learned = figures["methods"]["learned"]
+    names = ("best_threshold_f1", "gap_to_best_threshold", "gap_to_best_per_series")
+    counts = ("f1", "predictions", "predictions_held", "held_of_all_series")
+    return {"cut": list(cut), **{n: figures[n] for n in names}, **{n: learned[n] for n in counts}}
 
 
 def measure(halves: Sequence[Halves]) -> dict[str, Any]:
@@ -230,6 +250,17 @@ def _show(figures: dict[str, Any]) -> None:
     ]
     print_table("Best in hindsight", ("threshold", "F1", "learned is behind by"), hindsight)
     print(f"learned from {figures['incidents_learned_from']} incidents, pooling {figures['pooling']}")
+    if "cuts" in figures:
+        rows = [
+            (
+                " ".join(f"{share:.1%}" for share in one["cut"]), one["f1"], one["best_threshold_f1"],
+                one["gap_to_best_threshold"], one["gap_to_best_per_series"], one["predictions"],
+                one["predictions_held"], one["held_of_all_series"],
+            )
+            for one in figures["cuts"]
+        ]  # fmt: skip
+        columns = ("from, cut, to", "F1", "best", "behind", "behind each", "predicted", "held", "held of all")
+        print_table("The same on other cuts", columns, rows)
     learned = figures["methods"]["learned"]
     if learned["share_held_interval"]:
         low, high = learned["share_held_interval"]

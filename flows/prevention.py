@@ -8,6 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.review import write_review
 from tasks.runs import State, ended
+from tasks.sensitivity import learn_limits
 from tasks.shadow import watch_limits
 from tasks.spread import spread
 from tasks.study import study_signals
@@ -44,10 +45,12 @@ def review_incident(incident: str) -> State[str]:
 )
 def recompute_thresholds(incident: str | None = None) -> State[str]:
     """Recomputes alert limits from history without incidents, replays old and new limits over it, and proposes what
-    differs as Prometheus rule files. Nothing changes in Prometheus before a person approves a proposal. Each shard of
-    signals is one task, on Dask where a scheduler is configured; its progress artifact shows how far it is.
+    differs as Prometheus rule files; learns limits on the detector's score from incidents and labels. Nothing changes
+    before a person approves a proposal. Each shard of signals is one task, on Dask where a scheduler is configured; its
+    progress artifact shows how far it is.
     """
     studied = spread(study_signals, within=STUDIED_WITHIN, signals=plan_studies())
+    learn_limits(incident)
     waiting = propose_limits([study for shard in studied.results for study in shard], incident, studied.note)
     return ended(f"waiting for a decision: {', '.join(waiting) or 'nothing'}")
 

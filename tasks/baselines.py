@@ -20,6 +20,7 @@ from tasks.artifacts import publish, table
 from tasks.maintenance import planned_periods
 from tasks.resources import Resources, resources
 from tasks.runs import log
+from tasks.sensitivity import budget_of
 
 MOST_POINTS = 40_000  # of one series in one fit
 FEWEST_POINTS = 1_500
@@ -104,6 +105,7 @@ def refresh_signal(res: Resources, name: str) -> Refresh:
     with res.store.reading() as tx:
         known = _replaceable(tx, name)
         excluded = trouble_periods(tx, res, signal, now) + planned_periods(res, signal, history.labels, now)
+        budget = budget_of(tx, signal, res.config.detection.false_alarms_per_week)
     detection = res.config.detection
     fitted = fit(
         history,
@@ -112,7 +114,7 @@ def refresh_signal(res: Resources, name: str) -> Refresh:
         room=look_ahead(res, signal, len(history.labels)),
         excluded=excluded,
         minimum_samples=detection.minimum_samples,
-        false_alarms_per_week=detection.false_alarms_per_week,
+        false_alarms_per_week=budget,
     )
     lost = _lost_series(known, fitted)
     kept = known if known is not None and lost else fitted

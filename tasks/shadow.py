@@ -1,11 +1,12 @@
 """Limits in shadow: they only record what they would have alerted; limits in force are recorded on beside them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from quell.incidents.errors import NotFound, QuellError
+from quell.incidents.errors import NotFound, QuellError, Unavailable
 from quell.incidents.signal import Signal
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_threshold
 from quell.incidents.timeline import event_of
@@ -20,11 +21,13 @@ from tasks.lease import hold
 from tasks.maintenance import planned_periods
 from tasks.resources import Resources, resources
 from tasks.runs import log
+from tasks.sensitivity import score_matrix, subject_signal
 from tasks.study import hold_of
 from tasks.study_report import limits_in_words
 
 BY = "quell"
 WATCHED = (ThresholdState.PROPOSED, ThresholdState.SHADOW, ThresholdState.ACTIVE)
+SCORED_EVERY = timedelta(hours=6)
 MOST_ROWS = 45_000  # asked at once; a longer absence is caught up with in several watches
 
 
@@ -36,10 +39,10 @@ def watch_of(tx: Transaction, threshold: str) -> WatchRecord | None:
 
 def shadow_threshold(res: Resources, threshold_id: str, by: str, why: str) -> ThresholdVersion:
     """Let a proposal record what it would alert. Nothing reaches Prometheus, so that this needs no approval."""
-    with hold(res, f"threshold {threshold_id}"), res.store.writing() as tx:
-        version = tx.thresholds.get(threshold_id)
-        if version is None:
-            raise NotFound(f"threshold {threshold_id} is not in the store")
+    with res.store.reading() as tx:
+        version = _get(tx, threshold_id)
+    with hold(res, f"threshold {version.signal}"), res.store.writing() as tx:
+        version = _get(tx, threshold_id)
         if version.state is ThresholdState.SHADOW:
             return version
         now = res.clock()
@@ -48,6 +51,13 @@ def shadow_threshold(res: Resources, threshold_id: str, by: str, why: str) -> Th
         tx.timeline.append(event_of(step))
         _keep(tx, threshold_id, WatchRecord(since=now, until=now), now)
         return moved
+
+
+def _get(tx: Transaction, threshold_id: str) -> ThresholdVersion:
+    version = tx.thresholds.get(threshold_id)
+    if version is None:
+        raise NotFound(f"threshold {threshold_id} is not in the store")
+    return version
 
 
 def watch_all(res: Resources) -> list[tuple[ThresholdVersion, WatchRecord]]:
@@ -59,12 +69,12 @@ def watch_all(res: Resources) -> list[tuple[ThresholdVersion, WatchRecord]]:
         found = tx.thresholds.find({"state": WATCHED})
     watched: list[tuple[ThresholdVersion, WatchRecord]] = []
     for version in found:
-        signal = res.config.signals.get(version.signal)
+        signal = res.config.signals.get(subject_signal(version))
         if signal is None:
             continue
-        if version.state is ThresholdState.PROPOSED:
-            version = shadow_threshold(res, version.id, BY, "it only records until a person decides")
         try:
+            if version.state is ThresholdState.PROPOSED:
+                version = shadow_threshold(res, version.id, BY, "it only records until a person decides")
             watched.append((version, watch_threshold(res, version, signal)))
         except QuellError as error:
             log().warning("threshold %s could not be watched: %s", version.id, error)
@@ -76,17 +86,32 @@ def watch_threshold(res: Resources, version: ThresholdVersion, signal: Signal) -
     now, step = res.clock(), signal.step
     with res.store.reading() as tx:
         record = watch_of(tx, version.id) or WatchRecord(since=now, until=now)
-    steps = Budget(alarms_per_week=1.0, hold=hold_of(signal)).steps(step.total_seconds())
-    start = record.until - steps * step
-    end = min(now, start + MOST_ROWS * step)
-    if end - record.until >= step:
-        matrix = res.metrics.range(signal.query, start=start, end=end, step=step)
+    if version.score is not None:
+        record = _extend_by_score(res, version, version.score, signal, record)
+    elif now - record.until >= step:
+        steps = Budget(alarms_per_week=1.0, hold=hold_of(signal)).steps(step.total_seconds())
+        start = record.until - steps * step
+        matrix = res.metrics.range(signal.query, start=start, end=min(now, start + MOST_ROWS * step), step=step)
         matrix = mask_periods(matrix, planned_periods(res, signal, matrix.labels, now))
         limits = Limits(lower=version.lower, upper=version.upper)
         record = extend_watch(record, matrix, limits, steps=steps, troubles=past_troubles(res, signal, now))
     with res.store.writing() as tx:
         _keep(tx, version.id, record, now)
     return record
+
+
+def _extend_by_score(
+    res: Resources, version: ThresholdVersion, limit: float, signal: Signal, record: WatchRecord
+) -> WatchRecord:
+    """A row's score depends on all before it: the whole history is scored again, and so not every hour."""
+    now = res.clock()
+    if now - record.until < SCORED_EVERY:
+        return record
+    matrix = score_matrix(res, signal)
+    if matrix is None:
+        raise Unavailable(f"signal {signal.name} has no history to score for {version.id}")
+    limits = Limits(upper=float(np.nextafter(limit, 0.0)))  # a score that reaches the limit alerts
+    return extend_watch(record, matrix, limits, steps=1, troubles=past_troubles(res, signal, now))
 
 
 def _keep(tx: Transaction, threshold: str, record: WatchRecord, now: datetime) -> None:
@@ -98,13 +123,19 @@ def watch_markdown(res: Resources, watched: list[tuple[ThresholdVersion, WatchRe
     rows = [
         (
             version.id, version.state, version.signal,
-            limits_in_words(res.config.signals[version.signal], version.upper, version.lower),
+            _limit_in_words(res, version),
             compare_in_words(version.predicted, record), record.false,
         )
         for version, record in watched
     ]  # fmt: skip
     header = ("version", "state", "signal", "limit", "predicted and seen", "of these false")
     return f"# Limits that are watched\n\n{table(header, rows)}\n"
+
+
+def _limit_in_words(res: Resources, version: ThresholdVersion) -> str:
+    if version.score is not None:
+        return f"score {version.score:.3f}"
+    return limits_in_words(res.config.signals[version.signal], version.upper, version.lower)
 
 
 @task(name="watch-limits", cache_policy=NO_CACHE)

@@ -42,9 +42,9 @@ def recompute_of(res: Resources, incident: str | None = None) -> list[Study]:
 
 def propose_studied(res: Resources, studies: Iterable[Study], incident: str | None) -> None:
     """A proposal for each study that found limits other than those in force."""
-    with hold(res, "thresholds"):
-        for study in studies:
-            if study.proposal.upper or study.proposal.lower:
+    for study in studies:
+        if study.proposal.upper or study.proposal.lower:
+            with hold(res, f"threshold {study.signal.name}"):  # one at a time: promtool takes its time
                 _propose(res, study, incident)
 
 
@@ -70,17 +70,18 @@ def promote_threshold(res: Resources, threshold_id: str, by: str) -> ThresholdVe
         if version.state is ThresholdState.ACTIVE:
             return version
         _check_approved(res, version)
-        _note(res, version, "threshold promoting", by, f"put {_file(version)} in force; undo: the rule before it")
-        rule_folder(res).put(_file(version), version.rule)
+        _note(res, version, "threshold promoting", by, f"put {_file(version)} in force; undo: the one before it")
+        _put(res, version, version.rule)
         with res.store.writing() as tx:
             now = res.clock()
             for old in tx.thresholds.find({"signal": version.signal, "state": ThresholdState.ACTIVE}):
                 _move(tx, old, ThresholdState.SUPERSEDED, now, by, f"{version.id} takes its place")
                 version = replace(version, replaces=old.id)
             seen = compare_in_words(version.predicted, watch_of(tx, version.id))
-            why = f"approved, loaded by Prometheus and confirmed; {seen}"
+            done = "the next fit uses it" if version.score is not None else "loaded by Prometheus and confirmed"
+            why = f"approved, {done}; {seen}"
             version = _move(tx, version, ThresholdState.ACTIVE, now, by, why)
-        rule_folder(res).forget(_proposed_file(version))
+        _forget(res, version)
         return version
 
 
@@ -92,14 +93,14 @@ def revert_threshold(res: Resources, threshold_id: str, by: str, why: str) -> Th
         if version.state is ThresholdState.REVERTED:
             return version
         if version.state in WAITING:
-            rule_folder(res).forget(_proposed_file(version))
+            _forget(res, version)
             with res.store.writing() as tx:
                 return _move(tx, version, ThresholdState.REVERTED, res.clock(), by, why)
         with res.store.reading() as tx:
             before = tx.thresholds.get(version.replaces) if version.replaces else None
         back = before if before and before.state is ThresholdState.SUPERSEDED else None
         _note(res, version, "threshold reverting", by, f"{back.id if back else 'no limit'} comes back: {why}")
-        rule_folder(res).put(_file(version), back.rule if back else None)
+        _put(res, version, back.rule if back else None)
         with res.store.writing() as tx:
             now = res.clock()
             reverted = _move(tx, version, ThresholdState.REVERTED, now, by, why)
@@ -192,6 +193,16 @@ def _keep_proof(res: Resources, version: ThresholdVersion, proof: Proof) -> None
     with res.store.writing() as tx:
         evidence = {**version.evidence, "rule tests": proof.said}
         tx.thresholds.put(replace(version, evidence=evidence, rule_tests=proof.tests))
+
+
+def _put(res: Resources, version: ThresholdVersion, rule: str | None) -> None:
+    if version.score is None:
+        rule_folder(res).put(_file(version), rule)
+
+
+def _forget(res: Resources, version: ThresholdVersion) -> None:
+    if version.score is None:
+        rule_folder(res).forget(_proposed_file(version))
 
 
 def _check_approved(res: Resources, version: ThresholdVersion) -> None:

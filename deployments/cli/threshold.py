@@ -26,7 +26,8 @@ def list_thresholds(
         found = tx.thresholds.find(where, order="updated_at", descending=True)
         rows = [
             (
-                v.id, state(v.state), v.signal, _limit(v.lower), _limit(v.upper), moment(v.updated_at),
+                v.id, state(v.state), v.signal, _limit(v.lower),
+                _limit(v.upper if v.score is None else v.score), moment(v.updated_at),
                 compare_in_words(v.predicted, watch_of(tx, v.id)),
                 "; ".join(f"{name}: {value}" for name, value in v.evidence.items()),
             )
@@ -66,6 +67,16 @@ def recompute(
         for s in studies
     ]
     out().print(table("", ("signal", "limit from history", "backtest", "predicted"), rows))
+
+
+@app.command()
+def learn(config: ConfigOption = DEFAULT_FOLDER) -> None:
+    """Learn limits on the detector's score from incidents and labels, and propose what differs."""
+    from tasks.sensitivity import learn_of, said_of
+
+    with opened(config) as res:
+        learned, proposed = learn_of(res)
+    out().print(said_of(learned, proposed), markup=False)
 
 
 @app.command()

@@ -99,7 +99,7 @@ def _view(
     watch = from_body(document.body) if document else None
     signal = deps.config.signals.get(version.signal)
     unit = signal.unit if signal else ""
-    sides = (("above", version.upper), ("below", version.lower))
+    sides = (("above", version.upper if version.score is None else version.score), ("below", version.lower))
     return ThresholdView(
         version=version,
         limit=" or ".join(f"{side} {format_value(value, unit)}" for side, value in sides if value is not None)

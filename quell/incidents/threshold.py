@@ -40,6 +40,7 @@ class ThresholdVersion:
     incident: str | None = None
     replaces: str | None = None
     evidence: Mapping[str, str] = field(default_factory=dict[str, str])
+    score: float | None = None  # a limit on the detector's score instead; then there is no rule for Prometheus
     rule: str = ""  # the Prometheus rule group as YAML
     predicted: Mapping[str, float] = field(default_factory=dict[str, float])  # alerts per week, low, high, is_told
     rule_tests: str = ""  # for promtool, on the limits alone

@@ -28,10 +28,11 @@ class LabelledScores:
     step: timedelta
     score: FloatArray
     is_trouble: BoolArray
+    series: int = 1  # whose greatest score it is: a budget is for each of them
 
     @property
     def weeks(self) -> float:
-        return len(self.score) * (self.step / timedelta(weeks=1))
+        return len(self.score) * self.series * (self.step / timedelta(weeks=1))
 
     def part(self, start: int, end: int) -> "LabelledScores":
         return replace(self, score=self.score[start:end], is_trouble=self.is_trouble[start:end])

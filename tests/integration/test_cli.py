@@ -314,6 +314,29 @@ def test_a_proposal_is_declined(folder: Path, store: SqlStore, proposal: Thresho
     assert version is not None and version.state is ThresholdState.REVERTED
 
 
+def test_a_proposal_is_put_into_shadow(folder: Path, store: SqlStore, proposal: ThresholdVersion) -> None:
+    result = quell(folder, "threshold", "shadow", "thr-1", "--by", "alice")
+    assert result.exit_code == 0 and "THR-1 only records" in result.stdout, result.output
+    with store.reading() as tx:
+        version = tx.thresholds.get("THR-1")
+    assert version is not None and version.state is ThresholdState.SHADOW and version.changed_by == "alice"
+    assert "not watched yet" in quell(folder, "threshold", "list").stdout
+    fails(quell(folder, "threshold", "shadow", "THR-9"), "threshold THR-9 is not in the store")
+
+
+def test_limits_are_recomputed_by_hand_and_nothing_is_proposed_without_history(folder: Path, store: SqlStore) -> None:
+    result = quell(folder, "threshold", "recompute", "--signal", "shop-error-ratio")
+    assert result.exit_code == 0 and "no prediction: 0 alerts" in result.stdout, result.output
+    fails(quell(folder, "threshold", "recompute", "--signal", "shop"), "signal shop is not in signals.yaml")
+    with store.reading() as tx:
+        assert tx.thresholds.find() == []
+
+
+def test_learning_without_incidents_says_what_is_missing(folder: Path, store: SqlStore) -> None:
+    result = quell(folder, "threshold", "learn")
+    assert result.exit_code == 0 and "hold 0 incidents, learning needs 5" in result.stdout, result.output
+
+
 class Door(BaseHTTPRequestHandler):
     """A gateway that remembers what it got and answers as it is told."""
 
