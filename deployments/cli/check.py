@@ -193,7 +193,7 @@ def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
 
 
 def check_repositories(config: "Config") -> Iterator[Finding]:
-    """Whether each service's repository, branch and files exist; its validator and all guards accept what is in force."""
+    """Whether each service's repository, branch and files exist; validator and guards accept what is in force."""
     for service in config.catalog.services.values():
         if service.repository is not None:
             yield _check_repository(service, service.repository, config.folder / "guards")

@@ -131,7 +131,7 @@ def _said(key: KeyChange) -> str:
 
 def _concerns(reference: Reference, change: BadChange, line: int) -> bool:
     """Whether what dangles in the bad file dangles on this line."""
-    return any(value.line == line for value in dangling(reference, change.bad, _Held(change)))
+    return any(value.line_in(change.bad) == line for value in dangling(reference, change.bad, _Held(change)))
 
 
 @dataclass(frozen=True, slots=True)
