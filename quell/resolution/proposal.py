@@ -11,6 +11,7 @@ from quell.resolution.evidence import BadChange, Candidates
 from quell.resolution.guard import PROPOSED, CertificateRule, Guard, Proof
 from quell.resolution.key_change import ABSENT, KeyChange
 from quell.resolution.key_proposal import key_candidates
+from quell.resolution.line_change import bare
 from quell.resolution.line_proposal import line_candidates
 from quell.resolution.place_search import find_references
 from quell.resolution.proving import Ground, Outcome, first_proved
@@ -107,7 +108,7 @@ def _from_keys(change: BadChange, references: Sequence[Reference]) -> Iterator[C
 
 def _from_lines(change: BadChange, references: Sequence[Reference]) -> Iterator[Candidates]:
     for subject, line, rules in line_candidates(change):
-        at = [n for n, text in enumerate(change.bad.text.splitlines(), 1) if line.new and _bare(text) == line.new]
+        at = [n for n, text in enumerate(change.bad.text.splitlines(), 1) if line.new and bare(text) == line.new]
         guards = [
             _reference_guard(change, subject, r, f"left {line.new!r}")
             for r in references
@@ -117,10 +118,6 @@ def _from_lines(change: BadChange, references: Sequence[Reference]) -> Iterator[
             words = f"{rule.words}; commit {change.commit[:12]}: {line}"
             guards += [_guard(change, subject, words, glob, text=rule.assertions) for glob in change.globs]
         yield Candidates(subject=str(line), guards=tuple(guards))
-
-
-def _bare(line: str) -> str:
-    return " ".join(re.sub(r"\s#.*$", "", line).split())
 
 
 def _said(key: KeyChange) -> str:
