@@ -5,6 +5,7 @@ proved and accepted. Then git itself runs the pre-commit hook of deployments/pip
 kind of mistake with another value (both must be stopped), and a change that is meant (it must get through).
 """
 
+import json
 import os
 import shutil
 import statistics
@@ -22,7 +23,6 @@ from quell.adapters.guard_folder import GuardFolder
 
 _HOOK = Path(__file__).resolve().parents[1] / "deployments" / "pipelines" / "pre-commit.sh"
 _FILES = 1000
-_GUARDS = 20
 _RUNS = 5
 
 
@@ -111,17 +111,60 @@ def try_all(folder: Path) -> list[Trial]:
     return trials
 
 
-def write_many(root: Path, *, files: int = _FILES, guards: int = _GUARDS) -> None:
-    """A repository of which every file is covered by every one of the guards; 30 values to a file."""
-    keys = "".join(f"key_{n}: {n * 10}  # what it means for people\n" for n in range(18))
-    upstreams = "".join(f"  - {{name: upstream-{n}, port: {7400 + n}}}\n" for n in range(5))
+def write_many(root: Path, *, files: int = _FILES) -> None:
+    """A repository of settings (70 % YAML, 15 % JSON, 5 % TOML, 10 % HAProxy), about 30 values to a file.
+
+    All YAML, JSON and TOML files are covered by 14 schemas and a reference to an inventory of them all, the others by
+    four guards of text and a reference.
+    """
+    kinds = ["yaml"] * 70 + ["json"] * 15 + ["toml"] * 5 + ["cfg"] * 10
     for n in range(files):
-        text = f"service: checkout\ninstance: checkout-{n}\n{keys}upstreams:\n{upstreams}"
-        write(root, {f"services/checkout-{n}.yaml": text})
-    for n in range(guards):
-        schema = f"{{type: object, properties: {{key_{n % 18}: {{type: number, maximum: {500 + n}}}}}}}"
-        head = f"name: guard-{n}\nincident: INC-{n}\nfiles: services/*.yaml\nmessage: keep it below\n"
-        write(root, {f"guards/guard-{n}.yaml": f"{head}schema: {schema}\n"})
+        kind = kinds[n % len(kinds)]
+        write(root, {f"services/checkout-{n}.{kind}": _many_text(kind, n)})
+    ports = "".join(f"  checkout-{n}: {{port: {10000 + n}}}\n" for n in range(files))
+    write(root, {"inventory.yaml": f"instances:\n{ports}"})
+    for n, checks in enumerate(_many_checks()):
+        files_glob = "services/*.cfg" if "text:" in checks or "pattern: '^" in checks else "services/*[nl]"
+        head = f"name: guard-{n}\nincident: INC-{n}\nfiles: '{files_glob}'\nmessage: keep to it\n"
+        write(root, {f"guards/guard-{n}.yaml": f"{head}{checks}\n"})
+
+
+def _many_text(kind: str, n: int) -> str:
+    values = {f"key_{key}": key * 10 for key in range(18)}
+    upstreams = [{"name": f"upstream-{u}", "weight": 100 + u} for u in range(5)]
+    if kind == "json":
+        return json.dumps({"instance": f"checkout-{n}", "port": 10000 + n, **values, "upstreams": upstreams}, indent=2)
+    if kind == "yaml":
+        keys = "".join(f"{key}: {value}  # what it means for people\n" for key, value in values.items())
+        listed = "".join(f"  - {{name: {u['name']}, weight: {u['weight']}}}\n" for u in upstreams)
+        return f"instance: checkout-{n}\nport: {10000 + n}\n{keys}upstreams:\n{listed}"
+    if kind == "toml":
+        keys = "".join(f"{key} = {value}\n" for key, value in values.items())
+        tables = "".join(f'\n[[upstreams]]\nname = "{u["name"]}"\nweight = {u["weight"]}\n' for u in upstreams)
+        return f'instance = "checkout-{n}"\nport = {10000 + n}\n{keys}{tables}'
+    servers = "".join(f"  server s-{s} 127.0.0.1:{10000 + n} check weight 100\n" for s in range(20))
+    return f"defaults\n  timeout server 15s\n  retries 2\n\nbackend be_{n}\n  option httpchk GET /health\n{servers}"
+
+
+def _many_checks() -> list[str]:
+    """One string of checks for each guard."""
+    schemas = [
+        f"schema: {{type: object, properties: {{key_{n}: {{type: number, maximum: {500 + n}}}}}}}" for n in range(14)
+    ]
+    inventory = "exist_in: {files: inventory.yaml, path: instances.*.port}"
+    texts = [
+        r"each: '^\s*server\s', must: '\bcheck\b'",
+        r"section: '^backend\s', require: '^\s*option\s+httpchk\b'",
+        r"each: 'timeout server (\S+)', unit: time, minimum: 5s",
+        r"forbid: '^\s*retries\s+\d\d'",
+    ]
+    asserted = [f"text: [{{{text}}}]" for text in texts]
+    return [
+        *schemas,
+        *asserted,
+        f"references: [{{path: port, {inventory}}}]",
+        rf"references: [{{pattern: '^\s*server\s.*?:(\d+)', {inventory}}}]",
+    ]
 
 
 def time_gate(root: Path, *, runs: int = _RUNS) -> dict[str, float]:
@@ -165,7 +208,7 @@ def measure() -> dict[str, Any]:
         "alike_stopped": sum(trial.alike.is_stopped for trial in trials),
         "meant_let_through": sum(not trial.fine.is_stopped for trial in trials),
         "of": len(trials),
-        "gate": {"files": _FILES, "guards": _GUARDS, "limit_seconds": 1.0, **gate},
+        "gate": {"files": _FILES, "guards": len(_many_checks()), "limit_seconds": 1.0, **gate},
     }
 
 
@@ -185,7 +228,7 @@ def show(figures: dict[str, Any]) -> None:
     for name, one in figures["misconfigurations"].items():
         print(f"{name}: {one['said']}")
     gate = figures["gate"]
-    columns = ("files", "guards on each", "median s", "slowest s", "median CPU s", "limit s")
+    columns = ("files", "guards", "median s", "slowest s", "median CPU s", "limit s")
     keys = ("files", "guards", "median_seconds", "slowest_seconds", "median_cpu_seconds", "limit_seconds")
     print()
     print_table("`quell guard .`, process start included", columns, [[gate[key] for key in keys]])

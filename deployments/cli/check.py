@@ -75,7 +75,6 @@ def check_live(config: "Config") -> Iterator[Finding]:
         ("dask", check_dask),
         ("haproxy", check_haproxy),
         ("repository", check_repositories),
-        ("guards", check_guards),
         ("secrets", check_secrets),
     )
     for part, look in parts:
@@ -194,30 +193,13 @@ def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
 
 
 def check_repositories(config: "Config") -> Iterator[Finding]:
-    """Whether each service's repository, branch and files exist, and its validator accepts what is in force."""
+    """Whether each service's repository, branch and files exist; validator and guards accept what is in force."""
     for service in config.catalog.services.values():
         if service.repository is not None:
-            yield _check_repository(service, service.repository)
+            yield _check_repository(service, service.repository, config.folder / "guards")
 
 
-def check_guards(config: "Config") -> Iterator[Finding]:
-    """Whether each repository's guards can be read, and what is deployed now keeps to them and to the common ones."""
-    from deployments.cli.guard import guard
-
-    common = config.folder / "guards"
-    for service in config.catalog.services.values():
-        repository = service.repository
-        if repository is None:
-            continue
-        root = Path(repository.path)
-        files = [root / file for file in repository.files.values()]
-        folders = [folder for folder in (root / repository.guards, common) if folder.is_dir()]
-        broken = [line for folder in folders for line in guard(files, guards=folder, root=root)]
-        text = "; ".join(broken) or f"{len(files)} files keep to the guards of {len(folders)} folders"
-        yield Finding(part="guards", subject=service.name, is_ok=not broken, text=text)
-
-
-def _check_repository(service: "Service", repository: "ConfigRepository") -> Finding:
+def _check_repository(service: "Service", repository: "ConfigRepository", common: Path) -> Finding:
     from quell.adapters.git import GitRepository
     from quell.incidents.errors import QuellError
 
@@ -233,10 +215,20 @@ def _check_repository(service: "Service", repository: "ConfigRepository") -> Fin
         missing = [file for file in repository.files.values() if git.content(head, file) is None]
         if missing:
             return finding(False, f"{', '.join(missing)} not in {path} on branch {repository.branch}")
-        refused = _validate(repository)
+        refused = _validate(repository) or "; ".join(_broken_guards(repository, common))
     except QuellError as error:
         return finding(False, str(error))
     return finding(not refused, refused or f"{len(repository.files)} files at {head[:12]}")
+
+
+def _broken_guards(repository: "ConfigRepository", common: Path) -> list[str]:
+    """Where the files in force break the repository's own guards, or the common ones of the configuration."""
+    from deployments.cli.guard import guard
+
+    root = Path(repository.path)
+    files = [root / file for file in repository.files.values()]
+    folders = [folder for folder in (root / repository.guards, common) if folder.is_dir()]
+    return [line for folder in folders for line in guard(files, guards=folder, root=root)]
 
 
 def _validate(repository: "ConfigRepository") -> str:

@@ -12,6 +12,7 @@ from deployments.cli import guard_folder
 if TYPE_CHECKING:
     from quell.adapters.documents import FolderFiles
     from quell.resolution.guard import Guard
+    from quell.resolution.reference import Known
 
 GUARDS = "guards"
 CHECK = "check"
@@ -60,6 +61,22 @@ def guard(files: Sequence[Path], *, guards: Path | None = None, root: Path | Non
     return lines
 
 
+def check_files(files: Sequence[Path], *, guards: Path | None = None, root: Path | None = None) -> int:
+    """Print what `guard` finds; the exit code."""
+    findings = guard(files, guards=guards, root=root)
+    for line in findings:
+        typer.echo(line, err=True)
+    if findings:
+        return 1
+    count = len(_expand(files))
+    typer.echo(f"{count} file{'s' if count != 1 else ''} kept to all guards")
+    return 0
+
+
+def is_command(word: str) -> bool:
+    return any(word == command.name for command in app.registered_commands)
+
+
 def _expand(files: Sequence[Path]) -> list[Path]:
     from quell.adapters.documents import walk_names
 
@@ -75,11 +92,13 @@ def _check(folder: Path, paths: Sequence[Path], root: Path | None) -> list[str]:
     from quell.adapters.guards import load_guards
     from quell.incidents.errors import InvalidInput
     from quell.resolution.gate import neighbours
+    from quell.resolution.reference import Known
 
     if not folder.is_dir():
         raise InvalidInput(f"{paths[0]}:1: {folder} is no folder of guards; correct --guards")
     rules = load_guards(folder)
     files = FolderFiles(root=(root or folder.resolve().parent).resolve())
+    known: Known = {}
     lines: list[str] = []
     names: list[str] = []
     for path in paths:
@@ -89,13 +108,13 @@ def _check(folder: Path, paths: Sequence[Path], root: Path | None) -> list[str]:
             where = "to which the guards' globs are relative; say with --root what they are relative to"
             lines.append(f"{path}:1: it is not below {files.root}, {where}")
     for name in names:
-        lines += _findings(rules, files, name)
+        lines += _findings(rules, files, name, known)
     for document in neighbours(rules, names, files):
-        lines += _findings([rule for rule in rules if rule.references], files, document.name)
+        lines += _findings([rule for rule in rules if rule.references], files, document.name, known)
     return lines
 
 
-def _findings(rules: "Sequence[Guard]", files: "FolderFiles", name: str) -> list[str]:
+def _findings(rules: "Sequence[Guard]", files: "FolderFiles", name: str, known: "Known") -> list[str]:
     from datetime import UTC, datetime
 
     from quell.incidents.errors import InvalidInput
@@ -104,7 +123,7 @@ def _findings(rules: "Sequence[Guard]", files: "FolderFiles", name: str) -> list
     try:
         if not any(rule.covers(name) for rule in rules):
             return [] if (files.root / name).exists() else [f"{name}:1: it cannot be read: there is no such file"]
-        return [str(one) for one in check_document(rules, files.read(name), files, datetime.now(UTC))]
+        return [str(one) for one in check_document(rules, files.read(name), files, datetime.now(UTC), known)]
     except InvalidInput as error:
         return [str(error)]
 
@@ -125,13 +144,9 @@ def command(
     ] = None,
 ) -> None:
     """Check configuration files against the guards that past incidents left. Exit 0: all kept; 1: something is not."""
-    findings = guard(files, guards=guards, root=root)
-    for line in findings:
-        typer.echo(line, err=True)
-    if findings:
-        raise typer.Exit(1)
-    count = len(_expand(files))
-    typer.echo(f"{count} file{'s' if count != 1 else ''} kept to all guards")
+    code = check_files(files, guards=guards, root=root)
+    if code:
+        raise typer.Exit(code)
 
 
 guard_folder.add_to(app)

@@ -69,7 +69,8 @@ class GuardFolder:
         (self.root / file).write_text(write_guard(accepted))
         self.git.git("add", "--", file)
         message = f"guards: {by} accepts {name}\n\n{guard.message}\n\nIncident: {guard.incident}\n"
-        self.git.git("commit", "--quiet", "--only", "--file=-", "--", file, stdin=message)
+        if self.git.git("status", "--porcelain", "--", file).strip():  # else it was accepted by the same person before
+            self.git.git("commit", "--quiet", "--only", "--file=-", "--", file, stdin=message)
         return accepted, outcome, self.git.git("rev-parse", "HEAD").strip()
 
     def is_edited(self, guard: Guard) -> bool:

@@ -7,11 +7,15 @@ from datetime import datetime, timedelta
 from quell.resolution.assertion import broken_lines
 from quell.resolution.document import Document, Files
 from quell.resolution.guard import CertificateRule, Finding, Guard, check_content
-from quell.resolution.reference import dangling
+from quell.resolution.reference import Known, dangling
 
 
-def check_document(guards: Sequence[Guard], document: Document, files: Files, now: datetime) -> tuple[Finding, ...]:
+def check_document(
+    guards: Sequence[Guard], document: Document, files: Files, now: datetime, known: Known | None = None
+) -> tuple[Finding, ...]:
     """What the guards that cover the document say against it, in the order of its lines.
+
+    `known` is shared by the documents of one run.
 
     A document that no guard covers is not parsed: it may be of any kind. Raises InvalidInput for one that is covered
     and cannot be parsed.
@@ -24,7 +28,7 @@ def check_document(guards: Sequence[Guard], document: Document, files: Files, no
             findings += [replace(one, line=document.line_of(one.path, part)) for one in found]
     for guard in covering:
         findings += _check_text(guard, document)
-        findings += _check_references(guard, document, files)
+        findings += _check_references(guard, document, files, known)
         if guard.certificate:
             findings += _check_certificates(guard, guard.certificate, document, now)
     return tuple(sorted(findings, key=lambda f: (f.line, f.guard.name)))
@@ -45,11 +49,12 @@ def _check_text(guard: Guard, document: Document) -> Iterator[Finding]:
             yield Finding(file=document.name, path=(), problem=problem, guard=guard, line=line)
 
 
-def _check_references(guard: Guard, document: Document, files: Files) -> Iterator[Finding]:
+def _check_references(guard: Guard, document: Document, files: Files, known: Known | None) -> Iterator[Finding]:
     for reference in guard.references:
-        for value in dangling(reference, document, files):
+        for value in dangling(reference, document, files, known):
             problem = f"{value.text} is not among the values of {reference.target} in {reference.files}"
-            yield Finding(file=document.name, path=value.path, problem=problem, guard=guard, line=value.line)
+            line = value.line_in(document)
+            yield Finding(file=document.name, path=value.path, problem=problem, guard=guard, line=line)
 
 
 def _check_certificates(guard: Guard, rule: CertificateRule, document: Document, now: datetime) -> Iterator[Finding]:

@@ -57,10 +57,26 @@ def _candidates(change: BadChange, part: int, key: KeyChange) -> Iterator[Ruled]
         alike = own if path == key.path else [*own, *_known(change.own, part, path)]
         for rule, words in _rules(key, alike, known):
             yield Ruled(schema=nest(path, rule), words=f"{_dotted(path)} {words}")
-    if key.good is ABSENT:
+    if isinstance(key.path[-1], int):
+        yield from _about_length(change, part, key)
+    elif key.good is ABSENT:
         unwanted: dict[str, Any] = {"not": {"required": [key.path[-1]]}}
         yield Ruled(schema=nest(key.path[:-1], unwanted), words=f"{key.dotted} must not be there")
+    if key.good is ABSENT:
         yield Ruled(schema=nest(key.path, {"not": {"const": key.bad}}), words=f"{key.dotted} must not be {key.bad!r}")
+
+
+def _about_length(change: BadChange, part: int, key: KeyChange) -> Iterator[Ruled]:
+    """A list that became shorter or longer."""
+    parent = key.path[:-1]
+    good = _at(change.good.contents()[part], parent)
+    if type(good) is not list:
+        return
+    count = len(cast(list[object], good))
+    side, words = ("maxItems", "at most") if key.good is ABSENT else ("minItems", "at least")
+    if ABSENT in (key.good, key.bad):
+        rule: dict[str, Any] = {"type": "array", side: count}
+        yield Ruled(schema=nest(parent, rule), words=f"{_dotted(parent) or 'the file'} must have {words} {count} items")
 
 
 def _rules(key: KeyChange, own: Sequence[object], known: Sequence[object]) -> Iterator[tuple[dict[str, Any], str]]:
@@ -81,7 +97,9 @@ def _rules(key: KeyChange, own: Sequence[object], known: Sequence[object]) -> It
     elif isinstance(good, int | float) and not isinstance(bad, int | float):
         yield {"type": "number"}, "must be a number"
     names = tuple(dict.fromkeys([good, *(value for value in own if value != bad)]))
-    if len(known) > 1 and len(names) <= _MOST_NAMES:  # one file alone does not say which other names are fine
+    if (
+        max(len(known), len(own)) > 1 and len(names) <= _MOST_NAMES
+    ):  # one file alone does not say which other names are fine
         said = " or ".join(map(repr, names))
         yield {"enum": list(names)}, f"must be {said}; add a new value to enum when it is meant"
     yield {"not": {"const": bad}}, f"must not be {bad!r}"

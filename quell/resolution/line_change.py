@@ -1,12 +1,13 @@
 """A line change: what a commit did to the lines of a text file, each with the section it stands in."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from quell.resolution.assertion import plain_lines, sections_of
 
-_DELIMITERS = ":/,()=@\"'"
+_DELIMITERS = ":/,()=@;\"'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ def changed_lines(good: str, bad: str) -> tuple[LineChange, ...]:
     for kind, a, b, c, d in matcher.get_opcodes():
         if kind != "equal":
             changes += _pair(before[a:b], after[c:d])
+    changes = [change for change in changes if change.old or change.new]  # a lone semicolon or brace says nothing
     moved = {(c.head, c.old) for c in changes if not c.new} & {(c.head, c.new) for c in changes if not c.old}
     return tuple(c for c in changes if (c.head, c.old or c.new) not in moved or (c.old and c.new))
 
@@ -94,10 +96,16 @@ def _placed(text: str) -> list[tuple[str, str]]:
     head_of = {number: section.head for section in sections_of(lines) for number, _ in section.lines}
     if is_map(text):
         head_of = {}
-    return [
-        (head if (head := head_of.get(number, "")) and head != line else "", " ".join(line.split()))
-        for number, line in lines
-    ]
+    return [(head if (head := head_of.get(number, "")) and head != line else "", bare(line)) for number, line in lines]
+
+
+def bare(line: str) -> str:
+    """The words of a line, without indentation, comment and the semicolon at its end.
+
+    >>> bare("   listen  443 ssl; # tls")
+    'listen 443 ssl'
+    """
+    return " ".join(re.sub(r"\s#.*$", "", line).split()).rstrip(";").rstrip()
 
 
 def _pair(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -> list[LineChange]:
@@ -118,8 +126,10 @@ def _pair(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -
 def _likeness(old: str, new: str) -> float:
     """0 for lines that begin with different words."""
     a, b = old.split(), new.split()
-    if a[0] != b[0]:
+    if a[0].partition("=")[0] != b[0].partition("=")[0]:  # KEY=value is one word
         return 0.0
+    if len(a) == len(b) == 1:
+        return 0.5
     return SequenceMatcher(a=a, b=b, autojunk=False).ratio()
 
 

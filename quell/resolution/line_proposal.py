@@ -11,7 +11,7 @@ from quell.resolution.evidence import BadChange
 from quell.resolution.line_change import LineChange, ValueChange, changed_lines, is_map, missing_words, value_changes
 from quell.resolution.quantity import UNITS, guess_unit, read_quantity
 
-_END = r"(?!\S)"
+_END = r"(?![^\s;])"  # the end of a word; nginx ends statements with a semicolon
 _MOST_NAMES = 12  # a value that history knows more names for is no choice among a few
 
 
@@ -56,13 +56,15 @@ def section_patterns(head: str) -> tuple[str, ...]:
     """Which sections a rule may hold for, from all of that kind to this one.
 
     >>> section_patterns("backend be_checkout")
-    ('^backend\\\\b', '^backend\\\\s+be_', '^backend\\\\s+be_checkout(?!\\\\S)')
+    ('^backend\\\\b', '^backend\\\\s+be_', '^backend\\\\s+be_checkout(?![^\\\\s;])')
     """
     if not head:
         return ("",)
     words = head.split()
     kind = f"^{re.escape(words[0])}"
     if len(words) == 1:
+        return (f"{kind}{_END}",)
+    if not words[1][0].isalnum():  # `http {`
         return (f"{kind}{_END}",)
     stem = re.match(r"[A-Za-z]+[_-]", words[1])
     some = (rf"{kind}\s+{re.escape(stem[0])}",) if stem else ()
@@ -91,16 +93,26 @@ def _about_value(change: BadChange, line: LineChange, value: ValueChange) -> Ite
 
 def _value_patterns(text: str, value: ValueChange) -> Iterator[tuple[str, str]]:
     """(pattern with the value's group, its name), from every line of the kind to this very line."""
-    group = rf"{re.escape(value.lead)}(?P<value>[^\s{re.escape(value.tail[:1])}]+){re.escape(value.tail[:1])}"
+    tail = re.escape(value.tail[:1])
+    group = rf"{re.escape(value.lead)}(?P<value>[^\s;{tail}]+){tail}"
     if is_map(text):
         yield rf"^\S+\s+{group}", "every value"
     words = [re.escape(word) for word in value.before]
     if len(words) > 1:
         first, last = words[0], words[-1]
         gap = r"\s+" if len(words) == 2 else r"\s.*\s"
-        yield rf"^\s*{first}{gap}{last}\s+{group}", " ".join((value.before[0], value.before[-1]))
+        yield rf"^\s*{first}{gap}{last}\s+{group}", _named(value.before[0], value.before[-1])
     start = "".join(rf"{word}\s+" for word in words)
-    yield rf"^\s*{start}{group}", " ".join(value.before)
+    yield rf"^\s*{start}{group}", _named(*value.before) or _named(value.lead)
+
+
+def _named(*words: str) -> str:
+    """What people call the value.
+
+    >>> _named("pool", "="), _named("TIMEOUT_MS=")
+    ('pool', 'TIMEOUT_MS')
+    """
+    return " ".join(filter(None, (word.strip("=:") for word in words)))
 
 
 def _bounded(
@@ -178,8 +190,12 @@ def _required(line: LineChange) -> Iterator[Asserted]:
     is_word = len(line.words) > 1 and re.fullmatch(r"[A-Za-z][\w-]*", line.words[1])
     start = r"\s+".join(re.escape(word) for word in line.words[: 2 if is_word else 1])
     shown = " ".join(line.words[: 2 if is_word else 1])
+    end = _END
+    key, equals, _ = line.old.split()[0].partition("=")
+    if equals:  # KEY=value: the key must be there, whatever its value
+        start, end, shown = re.escape(key), "=", key
     for section in section_patterns(line.head):
-        made = Assertion(section=section, require=rf"^\s*{start}{_END}")
+        made = Assertion(section=section, require=rf"^\s*{start}{end}")
         yield Asserted(assertions=(made,), words=f"{shown} must be there{_said(line.head, section)}")
 
 

@@ -9,10 +9,11 @@ from quell.resolution.assertion import plain_lines
 from quell.resolution.document import Document
 from quell.resolution.evidence import BadChange
 from quell.resolution.line_change import is_map
-from quell.resolution.reference import Place, Reference, values_at
+from quell.resolution.reference import Place, Reference, text_of, values_at
 
 _SHORTEST = 3  # shorter values agree by chance
 _MOST = 4  # references worth trying
+_FEW = 50  # of more keys that are alike, each alone is no place
 Values = frozenset[str]
 
 
@@ -37,50 +38,42 @@ def find_references(change: BadChange) -> tuple[Reference, ...]:
     return tuple(reference for _, reference in sorted(found, key=lambda pair: pair[0])[:_MOST])
 
 
-def is_about(reference: Reference, change: BadChange, line: int) -> bool:
-    """Whether the reference's place has a value on this line of the bad file."""
-    return any(value.line == line for value in values_at(reference.place, change.bad))
-
-
 def places_of(document: Document) -> Mapping[Place, Values]:
     """Every place of the document that could hold names, with the names there; empty where it cannot be parsed."""
+    found: dict[Place, set[str]] = {}
     try:
-        places = set(_key_places(document)) if _is_structured(document) else set(_line_places(document))
-        read = {place: frozenset(value.text for value in values_at(place, document)) for place in places}
+        if _is_structured(document):
+            for content in document.contents():
+                for place, text in _keyed_values(content, ()):
+                    found.setdefault(place, set()).add(text)
+        else:
+            for place in _line_places(document):
+                found[place] = {value.text for value in values_at(place, document)}
     except InvalidInput:
         return {}
-    return {place: values for place, values in read.items() if values}
+    return {place: frozenset(values) for place, values in found.items() if values}
 
 
 def _is_structured(document: Document) -> bool:
     return document.name.lower().endswith((".yaml", ".yml", ".json", ".toml"))
 
 
-def _key_places(document: Document) -> Iterator[Place]:
-    for content in document.contents():
-        for path in _paths(content, ()):
-            yield Place(path=".".join(path))
-            if path[-1] != "*":
-                continue
-            yield Place(keys=".".join(path[:-1]))
-
-
-def _paths(content: object, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The path of every leaf; items of lists, and keys of mappings whose values are alike, become `*`."""
+def _keyed_values(content: object, above: tuple[str, ...]) -> Iterator[tuple[Place, str]]:
+    """Every leaf with the place of it; items of lists, and keys of mappings whose values are alike, are also `*`."""
     if isinstance(content, list):
         for item in cast(list[object], content):
-            yield from _paths(item, (*above, "*"))
+            yield from _keyed_values(item, (*above, "*"))
     elif isinstance(content, dict):
         mapping = cast(dict[object, object], content)
-        if above and _are_alike(list(mapping.values())):
-            yield (*above, "*")
-            for value in mapping.values():
-                yield from _paths(value, (*above, "*"))
+        is_list_of_names = bool(above) and _are_alike(list(mapping.values()))
         for key, value in mapping.items():
-            if "." not in str(key):
-                yield from _paths(value, (*above, str(key)))
+            if is_list_of_names:
+                yield Place(keys=".".join(above)), str(key)
+                yield from _keyed_values(value, (*above, "*"))
+            if "." not in str(key) and (not is_list_of_names or len(mapping) <= _FEW):
+                yield from _keyed_values(value, (*above, str(key)))
     elif above:
-        yield above
+        yield Place(path=".".join(above)), text_of(content)
 
 
 def _are_alike(values: Sequence[object]) -> bool:

@@ -11,6 +11,7 @@ from quell.resolution.evidence import BadChange, Candidates
 from quell.resolution.guard import PROPOSED, CertificateRule, Guard, Proof
 from quell.resolution.key_change import ABSENT, KeyChange
 from quell.resolution.key_proposal import key_candidates
+from quell.resolution.line_change import bare
 from quell.resolution.line_proposal import line_candidates
 from quell.resolution.place_search import find_references
 from quell.resolution.proving import Ground, Outcome, first_proved
@@ -107,7 +108,7 @@ def _from_keys(change: BadChange, references: Sequence[Reference]) -> Iterator[C
 
 def _from_lines(change: BadChange, references: Sequence[Reference]) -> Iterator[Candidates]:
     for subject, line, rules in line_candidates(change):
-        at = [n for n, text in enumerate(change.bad.text.splitlines(), 1) if line.new and _bare(text) == line.new]
+        at = [n for n, text in enumerate(change.bad.text.splitlines(), 1) if line.new and bare(text) == line.new]
         guards = [
             _reference_guard(change, subject, r, f"left {line.new!r}")
             for r in references
@@ -119,10 +120,6 @@ def _from_lines(change: BadChange, references: Sequence[Reference]) -> Iterator[
         yield Candidates(subject=str(line), guards=tuple(guards))
 
 
-def _bare(line: str) -> str:
-    return " ".join(re.sub(r"\s#.*$", "", line).split())
-
-
 def _said(key: KeyChange) -> str:
     if key.bad is ABSENT:
         return "removed it"
@@ -131,7 +128,7 @@ def _said(key: KeyChange) -> str:
 
 def _concerns(reference: Reference, change: BadChange, line: int) -> bool:
     """Whether what dangles in the bad file dangles on this line."""
-    return any(value.line == line for value in dangling(reference, change.bad, _Held(change)))
+    return any(value.line_in(change.bad) == line for value in dangling(reference, change.bad, _Held(change)))
 
 
 @dataclass(frozen=True, slots=True)

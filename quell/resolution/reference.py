@@ -73,9 +73,15 @@ def _places(reference: Reference) -> tuple[Place, Place]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
+    """`line` is 0 where only the path is known: finding a line is dear, and few values need one."""
+
     text: str
-    line: int
+    line: int = 0
     path: KeyPath = ()
+    part: int = 0
+
+    def line_in(self, document: Document) -> int:
+        return self.line or document.line_of(self.path, self.part)
 
 
 def values_at(place: Place, document: Document) -> Iterator[Value]:
@@ -94,14 +100,21 @@ def values_at(place: Place, document: Document) -> Iterator[Value]:
                 names = [((*path, str(key)), key) for key in _keys(value)]
             for at, name in names:
                 if not isinstance(name, dict | list):
-                    yield Value(text=_text(name), line=document.line_of(at, part), path=at)
+                    yield Value(text=text_of(name), path=at, part=part)
 
 
-def dangling(reference: Reference, document: Document, files: Files) -> Iterator[Value]:
+Known = dict[Reference, frozenset[str]]
+"""What exists at a reference's target, so that many documents ask for it once."""
+
+
+def dangling(reference: Reference, document: Document, files: Files, known: Known | None = None) -> Iterator[Value]:
     """The document's values that exist nowhere in the files they must exist in."""
-    known = {value.text for other in files.matching(reference.files) for value in values_at(reference.target, other)}
+    known = {} if known is None else known
+    if reference not in known:
+        others = files.matching(reference.files)
+        known[reference] = frozenset(v.text for other in others for v in values_at(reference.target, other))
     for value in values_at(reference.place, document):
-        if value.text not in known:
+        if value.text not in known[reference]:
             yield value
 
 
@@ -129,9 +142,9 @@ def _keys(value: object) -> Sequence[object]:
     return list(cast(dict[object, object], value)) if isinstance(value, dict) else ()
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """
-    >>> _text(True), _text(7422), _text("be_shop")
+    >>> text_of(True), text_of(7422), text_of("be_shop")
     ('true', '7422', 'be_shop')
     """
     return str(value).lower() if isinstance(value, bool) else str(value)

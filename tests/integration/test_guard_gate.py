@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 from benchmarks.guards import Trial, environment, git, teach, try_all
 from benchmarks.misconfigurations import MISCONFIGURATIONS, read, write, write_repository
 from deployments.cli.main import app
+from deployments.cli.record import opened
 from quell.adapters.documents import HeldFiles, TextDocument
 from quell.adapters.guards import load_guards
 from quell.resolution.gate import check_document
+from tasks.guards import GuardRecord, guard_records, put_guard
 
 pytestmark = pytest.mark.integration
 
@@ -137,11 +139,12 @@ def test_the_gate_needs_only_what_the_snippets_install(shop: Path) -> None:
     teach(shop, CASES["expired certificate"])
     script = (
         "import sys\n"
-        "from deployments.cli.main import app\n"
-        "try:\n    app(['guard', '.'])\n"
+        "from deployments.cli.start import run\n"
+        "sys.argv[1:] = ['guard', '.']\n"
+        "try:\n    run()\n"
         "except SystemExit as end:\n    assert not end.code, end\n"
         "roots = {name.partition('.')[0] for name in sys.modules}\n"
-        "print(sorted(roots & {'prefect', 'sqlalchemy', 'numpy', 'pandas', 'scipy', 'numba', 'httpx', 'fastapi'}))\n"
+        "print(sorted(roots & {'prefect', 'sqlalchemy', 'numpy', 'pandas', 'scipy', 'pydantic', 'httpx', 'fastapi'}))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=shop, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -178,6 +181,39 @@ def test_a_person_edits_and_accepts_a_proposal_and_both_proofs_are_shown_again(s
     assert "fails on" in run(app, ["guard", "prove", *here]).output
     (shop / "services/checkout-3.yaml").write_text("payment_timeout_ms: 9\n")
     assert run(app, ["guard", "prove", guard.name, *here]).exit_code == 1
+
+
+def test_an_acceptance_stands_on_the_incidents_timeline_and_names_a_known_person(shop: Path, tmp_path: Path) -> None:
+    config = Path(shutil.copytree(TREE / "deployments" / "config.example", tmp_path / "config"))
+    settings = config / "quell.toml"
+    settings.write_text(settings.read_text().replace(".quell/sandbox", str(tmp_path)))
+    teach(shop, CASES["retry storm"])
+    (guard,) = load_guards(shop / "guards")
+    record = GuardRecord(
+        name=guard.name,
+        incident="INC-10",
+        fix="FIX-3",
+        service="checkout",
+        repository=str(shop),
+        file=guard.source,
+        state="proposed",
+        bad=guard.proof.bad,
+        said="it is refused",
+        passed=("gateway/client.toml",),
+        proposed_at=datetime(2026, 11, 23, tzinfo=UTC),
+    )
+    with opened(config) as res, res.store.writing() as tx:
+        put_guard(tx, record, record.proposed_at)
+    accept = ["guard", "accept", guard.name, "--repository", str(shop), "--config", str(config)]
+    refused = run(app, [*accept, "--by", "nobody"])
+    assert refused.exit_code == 1 and "nobody is not in people.yaml" in refused.output
+    accepted = run(app, [*accept, "--by", "alice"])
+    assert accepted.exit_code == 0 and "on the timeline of INC-10" in accepted.output
+    with opened(config) as res, res.store.reading() as tx:
+        (kept,) = guard_records(tx, "INC-10")
+        (entry,) = tx.timeline.of("INC-10")
+    assert (kept.state, kept.accepted_by) == ("accepted", "alice")
+    assert (entry.kind, entry.by, entry.subject) == ("guard accepted", "alice", "FIX-3")
 
 
 def test_a_guard_that_nobody_has_accepted_yet_is_in_force_and_says_so(shop: Path) -> None:

@@ -35,6 +35,7 @@ from quell.incidents.timeline import verify_chain
 from quell.resolution.canary import CanaryVerdict
 from quell.response.playbook import Playbook, RecoveryRule
 from tasks.automation import set_automation
+from tasks.guards import guard_records, guards_waiting, note_acceptance
 from tasks.resolution import (
     apply_fix_of,
     close_of,
@@ -345,6 +346,37 @@ def test_the_guard_in_the_fix_fails_on_the_bad_file_and_passes_on_the_good_ones(
     (finding,) = check_file(guards, world.folder, world.folder / "services/checkout-3.yaml")
     assert str(finding).startswith("services/checkout-3.yaml:1: payment_timeout_ms: 5 is less than the minimum of 63")
     assert "INC-1" in str(finding)
+
+
+def test_both_proofs_are_stored_and_the_guard_waits_for_a_person(res: Resources, world: World, incident: str) -> None:
+    fix = apply_fix_of(res, prepared(res, incident))
+    with res.store.reading() as tx:
+        (record,) = guard_records(tx, incident)
+        assert guards_waiting(tx, incident) == ("checkout-payment-timeout-ms",)
+    assert record.bad == f"{fix.bad_commit}:{FILE}" and record.said.startswith(f"{FILE}:1: payment_timeout_ms: 5")
+    assert record.passed == tuple(f"services/checkout-{n}.yaml" for n in (1, 2, 3))
+    assert (record.state, record.fix, record.file) == ("proposed", fix.id, fix.guard)
+
+    accepted = note_acceptance(res, record.name, "dana", is_edited=True, commit="c0ffee")
+    assert accepted and accepted.accepted_at == world.now
+    with res.store.reading() as tx:
+        assert guards_waiting(tx, incident) == ()
+        last = list(tx.timeline.of(incident))[-1]
+    assert (last.kind, last.by) == ("guard accepted", "dana") and "after editing" in last.text
+    assert note_acceptance(res, "written-by-people", "dana", is_edited=False, commit="c0ffee") is None
+
+
+def test_a_fix_that_would_break_a_guard_of_an_older_incident_is_not_made(
+    res: Resources, world: World, incident: str
+) -> None:
+    """The common guards of the configuration folder count too; here it is the repository's own."""
+    guard = "name: old\nincident: INC-0\nfiles: services/*.yaml\nmessage: never more than 700\n"
+    schema = "schema: {properties: {payment_timeout_ms: {maximum: 700}}}\n"
+    save(world.folder, {"guards/old.yaml": guard + schema}, "an older guard")
+    assert prepare_fix_of(res, incident) is None
+    with res.store.reading() as tx:
+        texts = [entry.text for entry in tx.timeline.of(incident)]
+    assert any("the mended file breaks a guard" in text and "INC-0" in text for text in texts)
 
 
 def test_a_bad_canary_leaves_git_and_production_as_before_and_the_incident_to_a_person(

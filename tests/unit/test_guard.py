@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer import Typer
 from typer.testing import CliRunner
@@ -93,6 +93,7 @@ SCALARS = st.one_of(st.integers(-100, 100), st.booleans(), st.text(max_size=5), 
 TREES = st.dictionaries(st.sampled_from("abcd"), st.one_of(SCALARS, st.dictionaries(st.sampled_from("xy"), SCALARS)))
 
 
+@settings(deadline=None)  # a whole proposal, on a machine that may be busy
 @given(TREES, TREES)
 def test_whatever_changed_the_good_file_passes_every_proposal(good: dict[str, Any], bad: dict[str, Any]) -> None:
     guards = propose_for(good, bad)

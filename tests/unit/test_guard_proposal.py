@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import assume, given
+import yaml
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from quell.adapters.documents import HeldFiles, TextDocument
@@ -237,8 +238,8 @@ def test_several_changes_of_one_commit_get_a_guard_each() -> None:
     bad = replaced(replaced(CFG, "timeout server 15s", "timeout server 10ms"), "retries 2", "retries 90")
     guards, _ = ask("haproxy.cfg", CFG, bad)
     assert sorted(g.text[0].each for g in guards) == [
-        r"^\s*retries\s+(?P<value>[^\s]+)",
-        r"^\s*timeout\s+server\s+(?P<value>[^\s]+)",
+        r"^\s*retries\s+(?P<value>[^\s;]+)",
+        r"^\s*timeout\s+server\s+(?P<value>[^\s;]+)",
     ]
 
 
@@ -252,6 +253,7 @@ WORDS = st.sampled_from(["timeout", "server", "retries", "option", "check", "be_
 TEXTS = st.lists(st.lists(WORDS, min_size=1, max_size=4).map(" ".join), min_size=1, max_size=8).map("\n".join)
 
 
+@settings(deadline=None)  # a whole proposal, on a machine that may be busy
 @given(TEXTS, TEXTS, TEXTS)
 def test_whatever_happened_to_a_text_what_is_proposed_is_proved_and_can_be_written(
     good: str, bad: str, before: str
@@ -273,3 +275,53 @@ def test_a_bound_refuses_the_bad_value_and_nothing_that_was_fine(good: float, ba
         assert bad < bound.value <= min(fine)
     else:
         assert max(fine) <= bound.value < bad
+
+
+LEAVES = st.one_of(st.integers(0, 99), st.booleans(), st.none(), st.sampled_from(["be_a", "be_b", "512Mi", "5s"]))
+TREES = st.recursive(
+    LEAVES, lambda t: st.one_of(st.lists(t, max_size=3), st.dictionaries(st.sampled_from("abc"), t, max_size=3))
+)
+
+
+@settings(deadline=None)  # a whole proposal, on a machine that may be busy
+@given(st.dictionaries(st.sampled_from("xyz"), TREES), st.dictionaries(st.sampled_from("xyz"), TREES))
+def test_whatever_happened_to_a_tree_what_is_proposed_is_proved_and_can_be_read_back(
+    good: dict[str, object], bad: dict[str, object]
+) -> None:
+    before, after = yaml.safe_dump(good), yaml.safe_dump(bad)
+    guards, _ = ask("x.yaml", before, after)
+    assert not stops(guards, "x.yaml", before)
+    assert [read_guard(write_guard(guard), source=guard.source) for guard in guards] == list(guards)
+
+
+NGINX = """http {
+  server {
+    listen 443 ssl;
+    proxy_read_timeout 60s;
+  }
+}
+"""
+ENV = "TIMEOUT_MS=800\nPOOL=20\nDB_PORT=5432\nFLAG=false\n"
+INI = "[db]\npool = 20\n\n[web]\nworkers = 4\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "good", "bad", "alike", "fine"),
+    [
+        ("nginx.conf", NGINX, "60s;", "600ms;", "1s;", "50s;"),
+        ("nginx.conf", NGINX, "443 ssl;", "443;", "8443;", "443 ssl http2;"),
+        ("app.env", ENV, "=800", "=8", "=12", "=600"),
+        ("app.env", ENV, "POOL=20", "POOL=1", "POOL=2", "POOL=15"),
+        ("app.env", ENV, "=5432", "=5433", "=6432", "=5432"),
+        ("app.env", ENV, "=false", "=true", "=yes", "=false"),
+        ("app.env", ENV, "POOL=20\n", "", "", "POOL=18\n"),
+        ("app.ini", INI, "pool = 20", "pool = 1", "pool = 2", "pool = 15"),
+        ("hosts.yaml", "hosts: [a1.ex, b1.ex]\n", "b1.ex", "c1.ex", "d1.ex", "a1.ex"),
+        ("hosts.yaml", "hosts: [a1.ex, b1.ex]\n", ", b1.ex", "", "", ", c1.ex"),
+    ],
+)
+def test_other_formats_are_understood_as_well(name: str, text: str, good: str, bad: str, alike: str, fine: str) -> None:
+    guards, missing = ask(name, text, replaced(text, good, bad))
+    assert len(guards) == 1 and not missing
+    assert stops(guards, name, replaced(text, good, alike))
+    assert not stops(guards, name, replaced(text, good, fine))
