@@ -137,6 +137,12 @@ def test_noise_counts_alerts_by_what_became_of_them() -> None:
     assert [one.id for one in found["muted"].behind] == ["a7", "a8"]
 
 
+def test_of_no_alerts_at_all_there_is_no_count_and_of_some_a_zero_is_one() -> None:
+    none = figures(noise_section(facts(incidents=(incident(1),))))
+    assert none["alerts"].value is None and none["muted"].value is None
+    assert (none["dismissed"].value, none["dismissed"].n) == (0.0, 1)
+
+
 def test_noisy_rules_keep_their_cure_and_their_incidents() -> None:
     rule = NoisyRule(name="DiskFull", service="db", alerts=(alert(1), alert(2, incident="INC-2")), cure="delete it")
     (row,) = noisy_rules_section([rule]).rows

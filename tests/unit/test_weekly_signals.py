@@ -88,9 +88,11 @@ def test_an_anomaly_inside_the_limit_that_was_real_is_a_miss() -> None:
 
 
 def test_muted_alerts_say_nothing_and_without_anything_judged_nothing_is_claimed() -> None:
-    given = Evidence(incidents=(incident(1, S.OPEN),), alerts=(alert(1, outcome=AlertOutcome.MUTED),))
-    section = signals_section(given)
+    section = signals_section(Evidence(incidents=(incident(1, S.OPEN),), alerts=(alert(1),)))
     assert section.rows == () and "n = 0" in section.empty
+    muted = Evidence(incidents=(incident(1),), alerts=(alert(1, outcome=AlertOutcome.MUTED),))
+    found = figures(signals_section(muted))
+    assert found["all.precision"].value is None and found["all.recall"].value == 0.0
 
 
 def version(state: ThresholdState = ThresholdState.ACTIVE, **predicted: float) -> ThresholdVersion:
