@@ -59,6 +59,18 @@ def test_what_only_other_sources_saw_was_missed_by_the_signals_and_not_by_all() 
     assert found["all.recall"].value == 1.0
 
 
+def test_of_all_detection_an_incident_counts_once_however_many_told_of_it() -> None:
+    given = Evidence(
+        incidents=(incident(1), incident(2, S.DISMISSED)),
+        alerts=(
+            *(alert(1), alert(2, signal="latency"), alert(3, name="HighErrors", source="alertmanager", signal="")),
+            alert(4, incident="INC-2"),
+        ),
+    )
+    found = figures(signals_section(given))["all.precision"]
+    assert (found.value, found.n) == (0.5, 2)
+
+
 def test_a_label_says_more_than_what_became_of_the_incident() -> None:
     given = Evidence(
         incidents=(incident(1), incident(2), incident(3)),

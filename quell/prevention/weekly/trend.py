@@ -9,11 +9,10 @@ from quell.prevention.weekly.facts import Facts, behind_incident
 from quell.prevention.weekly.figure import Figure, count_of
 from quell.prevention.weekly.section import Row, Section
 from quell.prevention.weekly.times import times_section
-from quell.prevention.weekly.words import span_in_words
+from quell.prevention.weekly.words import TICKS, span_in_words, tick_in_words
 
 NAMES = ("mttd", "mtta", "mttc", "mttr")
 _LEFT, _RIGHT, _TOP, _BASE, _WIDTH = 62, 66, 14, 196, 760
-_GRID = (1, 10, 60, 600, 3600, 21_600, 86_400, 604_800)
 
 
 def trend_section(weeks: Sequence[Facts]) -> Section:
@@ -57,12 +56,12 @@ def trend_chart(section: Section) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_BASE + 24}" width="{_WIDTH}"'
         f' height="{_BASE + 24}" role="img" aria-label="Mean times of the last {len(section.rows)} weeks">'
     ]
-    for seconds in _GRID:
+    for seconds in TICKS:
         if low <= seconds <= high:
             y = _y(seconds, low, high)
             parts.append(f'<line class="qc-grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text class="qc-text" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">')
-            parts.append(f"{span_in_words(seconds)}</text>")
+            parts.append(f"{tick_in_words(seconds)}</text>")
     for place, row in enumerate(section.rows):
         x = _x(place, len(section.rows))
         parts.append(f'<text class="qc-text" x="{x:.1f}" y="{_BASE + 18}" text-anchor="middle">{row.name[5:]}</text>')
