@@ -79,9 +79,9 @@ def build_app(res: Resources) -> FastAPI:
             series_for=partial(series_for, res),
             label=partial(label, res),
             series_of=partial(series_of, res),
+            weekly=partial(report_on, res),
             sign_in=partial(sign_in, res),
             act=partial(act, res),
-            weekly=partial(report_on, res),
         )
     )
 

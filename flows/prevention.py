@@ -28,15 +28,6 @@ def review_incident(incident: str) -> State[str]:
     return ended(f"the post-mortem of {incident} is written")
 
 
-@flow(name="recompute-thresholds", flow_run_name=_recompute_name)
-def recompute_thresholds(incident: str | None = None) -> State[str]:
-    """Recomputes alert limits from history without incidents, replays old and new limits over it, and proposes what
-    differs as Prometheus rule files. Nothing changes in Prometheus before a person approves a proposal.
-    """
-    waiting = recompute(incident)
-    return ended(f"waiting for a decision: {', '.join(waiting) or 'nothing'}")
-
-
 @flow(name="weekly-report", flow_run_name=_weekly_name)
 def weekly_report(week: str | None = None) -> State[str]:
     """Reports on one ISO week (`2026-W47`), by default the last that is over: MTTD, MTTA, MTTC and MTTR with their
@@ -46,3 +37,12 @@ def weekly_report(week: str | None = None) -> State[str]:
     Every number in the artifact `weekly-report` links to its incidents and flow runs; what was not measured says so.
     """
     return ended(publish_weekly(week))
+
+
+@flow(name="recompute-thresholds", flow_run_name=_recompute_name)
+def recompute_thresholds(incident: str | None = None) -> State[str]:
+    """Recomputes alert limits from history without incidents, replays old and new limits over it, and proposes what
+    differs as Prometheus rule files. Nothing changes in Prometheus before a person approves a proposal.
+    """
+    waiting = recompute(incident)
+    return ended(f"waiting for a decision: {', '.join(waiting) or 'nothing'}")

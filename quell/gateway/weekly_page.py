@@ -72,8 +72,9 @@ class _Reports:
             kept = self._kept.get(week)
             if kept is None or not _is_fresh(kept[0], self._clock):
                 kept = (self._clock(), self._make(week))
-                self._kept[week] = kept
-                self._kept.move_to_end(week)
+                for name in {week, kept[1].week.name}:  # the one without a name has one, too
+                    self._kept[name] = kept
+                    self._kept.move_to_end(name)
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             return kept[1]

@@ -47,8 +47,8 @@ def test_every_deployment_of_the_design_is_registered(running_quell: Any) -> Non
         "release",
         "resolve",
         "review-incident",
-        "recompute-thresholds",
         "weekly-report",
+        "recompute-thresholds",
         "reconcile",
     }
     assert all("/" not in d["entrypoint"] and ":" not in d["entrypoint"] for d in found.values())

@@ -44,7 +44,7 @@ def test_a_week_begins_on_monday_in_utc_whatever_the_zone_of_the_moment() -> Non
     assert week_of(sunday_night).name == "2026-W48"
     assert week_of(datetime(2027, 1, 3, 23, 59, tzinfo=UTC)).name == "2026-W53"
     assert parse_week("2026-w47") == parse_week("2026W47")
-    for wrong in ("2026-W54", "2025-W53", "47", "2026-47", ""):
+    for wrong in ("2026-W54", "2025-W53", "2026-W00", "0001-W01", "9999-W52", "٢٠٢٦-W01", "47", "2026-47", ""):
         with pytest.raises(InvalidInput, match="as in 2026-W47"):
             parse_week(wrong)
 
