@@ -82,9 +82,9 @@ def build_app(res: Resources) -> FastAPI:
             users_signal=partial(users_signal, res),
             label=partial(label, res),
             series_of=partial(series_of, res),
+            weekly=partial(report_on, res),
             sign_in=partial(sign_in, res),
             act=partial(act, res),
-            weekly=partial(report_on, res),
             review=partial(act_on_review, res),
         )
     )

@@ -112,7 +112,7 @@ def _try_levers(res: Resources, book: Playbook) -> tuple[list[Ailment], list[str
     missing = sorted({step.actuator for step in book.steps} - res.actuators.keys())
     if missing:
         return [Ailment(kind=AilmentKind.COMMAND, text=f"actuator {', '.join(missing)} is not configured any more")], []
-    works, refused, away = 0, dict[str, str](), dict[str, str]()
+    works, refused = 0, dict[str, str]()
     for target, steps in _trials(res, book):
         try:
             for step in steps:
@@ -120,10 +120,8 @@ def _try_levers(res: Resources, book: Playbook) -> tuple[list[Ailment], list[str
             works += 1
         except InvalidInput as error:
             refused[target] = str(error)
-        except QuellError as error:
-            away[target] = str(error)
-    if away:
-        return [], [f"{len(away)} targets could not be asked: {next(iter(away.values()))}"]
+        except QuellError as error:  # one that does not answer would keep us waiting for every target
+            return [], [f"{target} could not be asked: {error}"]
     if refused and not works:
         told = f"none of its {len(refused)} targets exists any more: {next(iter(refused.values()))}"
         return [Ailment(kind=AilmentKind.TARGET, text=told)], []

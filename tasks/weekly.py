@@ -36,6 +36,7 @@ from tasks.run_health import keep_run_health, run_health
 from tasks.safeguards import COST
 
 FOUR_WEEKS = timedelta(weeks=4)
+TREND_WEEKS = 8
 _MOST_REVIEWS = 500
 _HEARD = frozenset({AlertOutcome.OPENED, AlertOutcome.JOINED, AlertOutcome.WAITING})
 
@@ -67,7 +68,8 @@ def weekly_report(res: Resources, week: Week, *, live: bool = False) -> WeeklyRe
         background = Background(
             noisy=_noisy(tx, alerts, week.end - FOUR_WEEKS),
             limits=limit_changes(tx, week, now, alerts),
-            evidence=_evidence(res, tx, week, incidents, alerts),
+            evidence=_evidence(res, tx, week, [i for i in incidents if i.opened_at >= week.end - FOUR_WEEKS], alerts),
+            weeks=_weeks(week, now, incidents),
             mitigations=tuple(mitigations),
             wrongly_refused=refused,
             cares=cares,
@@ -88,9 +90,9 @@ def report_on(res: Resources, week: str) -> WeeklyReport:
 
 
 def _incidents(tx: Transaction, week: Week) -> list[Incident]:
-    found = tx.incidents.find(
-        after=("opened_at", week.end - FOUR_WEEKS), before=("opened_at", week.last), order="opened_at"
-    )
+    """Those of all weeks that the trend shows."""
+    since = week.end - timedelta(weeks=TREND_WEEKS)
+    found = tx.incidents.find(after=("opened_at", since), before=("opened_at", week.last), order="opened_at")
     return [incident for incident in found if incident.state is not IncidentState.MERGED]
 
 
@@ -118,6 +120,15 @@ def _facts(
         fixed=frozenset(fix.incident for fix in fixes),
         wrongly_refused={m.id: refused[m.id] for m in planned if m.id in refused},
         catalog=res.config.catalog,
+    )
+
+
+def _weeks(week: Week, now: datetime, incidents: Iterable[Incident]) -> tuple[Facts, ...]:
+    """The incidents of the last weeks, the oldest first."""
+    weeks = [Week(week.start - timedelta(weeks=back)) for back in reversed(range(TREND_WEEKS))]
+    known = list(incidents)
+    return tuple(
+        Facts(week=one, now=now, incidents=tuple(i for i in known if one.contains(i.opened_at))) for one in weeks
     )
 
 
@@ -161,11 +172,16 @@ def _evidence(
 
 
 def _overdue(tx: Transaction, now: datetime) -> tuple[Overdue, ...]:
-    """Of incidents that were reviewed or closed within the quarter, the newest of them."""
-    states = (IncidentState.REVIEWED, IncidentState.CLOSED)
-    after = ("updated_at", now - QUARTER)
-    found = tx.incidents.find({"state": states}, after=after, order="updated_at", descending=True, limit=_MOST_REVIEWS)
-    return find_overdue(find_all(tx.reviews, "id", (incident.id for incident in found)), now.date())
+    """Of post-mortems that wait for signatures, the oldest first, and of incidents closed within the quarter."""
+    unsigned = tx.incidents.find({"state": IncidentState.REVIEWED}, order="updated_at", limit=_MOST_REVIEWS)
+    closed = tx.incidents.find(
+        {"state": IncidentState.CLOSED},
+        after=("updated_at", now - QUARTER),
+        order="updated_at",
+        descending=True,
+        limit=_MOST_REVIEWS,
+    )
+    return find_overdue(find_all(tx.reviews, "id", (i.id for i in (*unsigned, *closed))), now.date())
 
 
 def _record_since(tx: Transaction) -> datetime | None:

@@ -144,7 +144,7 @@ class GatewayDeps:
     users_signal: Callable[[Plan], ChartData | None] = no_users_signal
     label: LabelAnomaly = takes_no_labels
     series_of: Callable[[Anomaly], ChartData | None] = no_series_of
+    weekly: Callable[[str], WeeklyReport] = reports_no_week  # by name; empty: the last week that is over
     sign_in: SignIn = takes_no_sign_in
     act: Act = takes_no_acts
-    weekly: Callable[[str], WeeklyReport] = reports_no_week  # by name; empty: the last week that is over
     review: WorkOnReview = takes_no_review_acts

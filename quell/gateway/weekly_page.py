@@ -1,6 +1,7 @@
 """The weekly report: its page, what is behind each number, and the files to take away."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
@@ -20,6 +21,7 @@ from quell.prevention.weekly.export import export_rows
 from quell.prevention.weekly.figure import Behind, BehindKind, Figure
 from quell.prevention.weekly.section import Section, WeeklyReport
 from quell.prevention.weekly.strip import strip_chart
+from quell.prevention.weekly.trend import trend_chart
 
 SHOWN = 500  # records behind one number
 KEPT = 8  # weeks
@@ -70,8 +72,9 @@ class _Reports:
             kept = self._kept.get(week)
             if kept is None or not _is_fresh(kept[0], self._clock):
                 kept = (self._clock(), self._make(week))
-                self._kept[week] = kept
-                self._kept.move_to_end(week)
+                for name in {week, kept[1].week.name}:  # the one without a name has one, too
+                    self._kept[name] = kept
+                    self._kept.move_to_end(name)
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             return kept[1]
@@ -93,8 +96,7 @@ class _Pages:
             report = self._reports.get(week)
         except QuellError as error:
             return self._problem(request, error)
-        strip = strip_chart(next((s.figures for s in report.sections if s.key == "times"), ()))
-        return self._show(request, "weekly.html", report=report, strip=Markup(strip))
+        return self._show(request, "weekly.html", report=report, charts=_charts(report))
 
     def behind(self, request: Request, week: str, key: str) -> Response:
         try:
@@ -130,6 +132,12 @@ class _Pages:
     def _problem(self, request: Request, error: QuellError) -> Response:
         visitor = self._door.visitor(request)
         return self._renderer.show(request, visitor, "problem.html", error=str(error), status=status_of(error))
+
+
+def _charts(report: WeeklyReport) -> Mapping[str, Markup]:
+    """By section; what stands in them is escaped where they are drawn."""
+    sections = {section.key: section for section in report.sections}
+    return {"times": Markup(strip_chart(sections["times"].figures)), "trend": Markup(trend_chart(sections["trend"]))}
 
 
 def _found(report: WeeklyReport, key: str) -> tuple[Section, Figure]:

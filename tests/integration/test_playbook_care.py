@@ -2,21 +2,25 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from deployments.sandbox.trial_proxy import TrialProxy
+from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.incidents.errors import InvalidInput, Unavailable
 from quell.incidents.matcher import parse_matchers
 from quell.incidents.mitigation import Step
 from quell.incidents.series import SeriesMatrix
+from quell.incidents.service import Catalog
 from quell.prevention.care import AilmentKind, Care
 from tasks.drills import record_drill
 from tasks.playbook_care import care_for, note_playbooks
 from tasks.resources import Resources
 from tests.integration.test_autonomy import Desk
-from tests.shop_levers import Levers, UsersSignal
+from tests.shop_levers import Levers, UsersSignal, shop_config
 
 pytestmark = pytest.mark.integration
 BOOK = "isolate-bad-instance"
@@ -76,7 +80,7 @@ def test_a_target_that_is_gone_while_others_work_is_a_gap() -> None:
 
 def test_what_cannot_be_asked_is_not_taken_for_gone() -> None:
     found = care(shop(SomeGone({"*"}, Unavailable("the socket does not answer"))))
-    assert found.ailments == () and "could not be asked: the socket does not answer" in found.gaps[0]
+    assert found.ailments == () and found.gaps[0].endswith("could not be asked: the socket does not answer")
     away = Signal()
     away.is_away = True
     assert "could not be asked" in care(shop(signal=away)).gaps[0]
@@ -109,3 +113,28 @@ def test_a_new_playbook_has_a_quarters_time_and_a_drill_renews_it() -> None:
     with later.store.reading() as tx:
         (entry,) = [entry for entry in tx.timeline.entries() if entry.kind == "playbook drilled"]
     assert (entry.by, entry.text) == ("alice", f"{BOOK}: drained checkout-2")
+
+
+def test_a_real_haproxy_is_asked_for_every_target_of_the_shipped_playbooks(tmp_path: Path) -> None:
+    """All servers there: nothing is wrong. A backend that was renamed: the playbooks that need it are reported."""
+    with TrialProxy(tmp_path) as proxy:
+        lever = HAProxyActuator(
+            socket=proxy.socket, maps=proxy.maps, state_file=proxy.state_file, timeout=timedelta(seconds=5)
+        )
+        config = shop_config()
+        checkout = config.catalog.services["checkout"]
+        renamed = tuple(replace(i, server=f"be_old/{i.name}") for i in checkout.instances)
+        books = {name: config.playbooks[name] for name in (BOOK, "throttle-noisy-client")}
+        found: list[dict[str, Care]] = []
+        for instances in (checkout.instances, renamed):
+            catalog = Catalog(services={"checkout": replace(checkout, instances=instances)})
+            given = replace(config, catalog=catalog, playbooks=books)
+            res = replace(shop(), config=given, actuators={"haproxy": lever})
+            found.append({care.playbook: care for care in care_for(res, live=True)})
+        before = proxy.get()
+    well, ill = found
+    assert [(care.ailments, care.gaps) for care in well.values()] == [((), ()), ((), ())]
+    assert [a.kind for a in ill[BOOK].ailments] == [AilmentKind.TARGET]
+    assert "be_old/checkout-" in ill[BOOK].ailments[0].text
+    assert ill["throttle-noisy-client"].ailments == ()
+    assert before[0] == 200

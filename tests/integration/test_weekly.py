@@ -2,13 +2,16 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prefect import flow
 from prefect.artifacts import Artifact
@@ -16,13 +19,18 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from pyarrow import parquet
+from typer.testing import CliRunner, Result
 
 import quell.adapters.store.records as sql_records
 import tasks.weekly
+from deployments.cli.main import app
+from deployments.gateway import build_app, serving
 from flows.prevention import weekly_report as weekly_flow
 from quell.adapters.store.memory import MemoryStore
 from quell.adapters.store.sql import SqlStore
 from quell.adapters.weekly_file import write_csv, write_parquet
+from quell.gateway.app import create_app
+from quell.gateway.deps import GatewayDeps
 from quell.incidents.errors import InvalidInput
 from quell.ports import Store
 from quell.prevention.weekly.export import COLUMNS, export_rows
@@ -32,7 +40,7 @@ from quell.prevention.weekly.week import week_of
 from tasks.resources import Resources
 from tasks.run_health import ask_prefect, keep_run_health, run_health
 from tasks.weekly import chosen_week, report_on, weekly_report
-from tests.shop_levers import Levers, UsersSignal, shop_config
+from tests.shop_levers import EXAMPLE, Levers, UsersSignal, shop_config
 from tests.weekly_records import MONDAY, NOW, WEEK, alert, incident
 from tests.weekly_shop import fill
 
@@ -158,6 +166,61 @@ def test_a_name_that_a_spreadsheet_would_run_is_only_text() -> None:
     assert not any(cell.startswith("=") for row in csv.reader(text.splitlines()) for cell in row)
 
 
+def test_the_command_prints_the_week_and_writes_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("QUELL_CONFIG", "PREFECT_API_URL", "PREFECT_UI_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1/api")  # commands set these; monkeypatch puts them back
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = Path(shutil.copytree(EXAMPLE, tmp_path / "config"))
+    toml = folder / "quell.toml"
+    toml.write_text(toml.read_text().replace(".quell/sandbox", str(tmp_path)))
+    store = SqlStore(f"sqlite:///{tmp_path}/quell.db")
+    fill(store)
+    store.close()
+
+    def quell(*words: str) -> Result:
+        return CliRunner().invoke(app, ["weekly", "--week", "2026-W47", *words, "--config", str(folder)])
+
+    shown = quell()
+    assert shown.exit_code == 0, shown.output
+    said = " ".join(shown.stdout.split())
+    assert "MTTR, onset to resolution │ 53 min 10 s, 2 not there yet" in said
+    assert "Not known: the Prefect server does not answer" in said
+    files = {kind: tmp_path / f"week.{kind}" for kind in ("csv", "parquet", "md")}
+    assert quell("--csv", str(files["csv"]), "--parquet", str(files["parquet"])).exit_code == 0
+    assert quell("--markdown", str(files["md"])).exit_code == 0
+    assert files["md"].read_text().startswith("# Week 2026-W47")
+    assert len(files["csv"].read_text().splitlines()) == parquet.read_table(files["parquet"]).num_rows + 1
+    assert CliRunner().invoke(app, ["weekly", "--week", "47", "--config", str(folder)]).exit_code == 1
+
+
+def test_the_report_and_its_files_are_only_for_those_who_may_read() -> None:
+    store = MemoryStore()
+    fill(store)
+    res = shop(store)
+    res = replace(res, config=replace(res.config, pages="signed-in"))
+    with serving(build_app(res)) as url:
+        for path in ("/weekly", "/weekly/2026-W47", "/weekly/2026-W47.csv", "/weekly/2026-W47/times/mttr"):
+            answer = httpx.get(url + path, headers={"Accept": "text/html"})
+            assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in"), path
+
+
+def test_the_page_computes_a_report_once_for_many_readers() -> None:
+    store = MemoryStore()
+    fill(store)
+    res, made = shop(store), list[str]()
+
+    def counting(week: str) -> WeeklyReport:
+        made.append(week)
+        return report_on(res, week)
+
+    deps = GatewayDeps(
+        store=store, config=res.config, clock=res.clock, decide=None, run_url=str, weekly=counting  # type: ignore[arg-type]
+    )  # fmt: skip
+    with serving(create_app(deps)) as url, ThreadPoolExecutor(8) as readers:
+        answers = list(readers.map(lambda _: httpx.get(f"{url}/weekly/2026-W47", timeout=30).status_code, range(8)))
+    assert answers == [200] * 8 and made == ["2026-W47"]
+
+
 @flow(name="made-up-flow")
 def made_up(number: int) -> int:
     if number == 2:
@@ -216,7 +279,7 @@ def test_the_flow_leaves_the_report_as_an_artifact_with_links(
     with temporary_settings({PREFECT_API_URL: str(client.api_url)}):
         state = weekly_flow(return_state=True)
         artifact = Artifact.get("weekly-report")
-    assert state.is_completed() and state.message.startswith("2026-W47: 12 sections")
+    assert state.is_completed() and state.message.startswith("2026-W47: 13 sections")
     assert artifact is not None
     text = artifact.data if isinstance(artifact.data, str) else json.dumps(artifact.data)
     url = shop_config().gateway_url

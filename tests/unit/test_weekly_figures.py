@@ -1,5 +1,6 @@
 """The weekly report's sections against figures computed by hand."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -23,7 +24,9 @@ from quell.prevention.weekly.noise import NoisyRule, noise_section, noisy_rules_
 from quell.prevention.weekly.overdue import find_overdue, overdue_section
 from quell.prevention.weekly.runs import FlowHealth, RunHealth, runs_section
 from quell.prevention.weekly.section import Section, beside
+from quell.prevention.weekly.strip import MOST_DOTS, strip_chart
 from quell.prevention.weekly.times import times_section
+from quell.prevention.weekly.trend import trend_chart, trend_section
 from quell.prevention.weekly.week import parse_week, week_of
 from quell.prevention.weekly.words import before_in_words, figure_in_words
 from tests.weekly_records import MONDAY, NOW, RUN, alert, facts, incident, minutes, mitigation
@@ -41,7 +44,7 @@ def test_a_week_begins_on_monday_in_utc_whatever_the_zone_of_the_moment() -> Non
     assert week_of(sunday_night).name == "2026-W48"
     assert week_of(datetime(2027, 1, 3, 23, 59, tzinfo=UTC)).name == "2026-W53"
     assert parse_week("2026-w47") == parse_week("2026W47")
-    for wrong in ("2026-W54", "2025-W53", "47", "2026-47", ""):
+    for wrong in ("2026-W54", "2025-W53", "2026-W00", "0001-W01", "9999-W52", "٢٠٢٦-W01", "47", "2026-47", ""):
         with pytest.raises(InvalidInput, match="as in 2026-W47"):
             parse_week(wrong)
 
@@ -81,6 +84,32 @@ def test_each_figure_stands_beside_the_week_before() -> None:
     assert before_in_words(mttr) == "▼ 50 % from 20 min 0 s (n = 2)"
     nothing = figures(beside(now, times_section(facts(incidents=(incident(2, S.OPEN),)))))["mttr"]
     assert before_in_words(nothing) == "no data (n = 0)"
+
+
+def test_the_trend_has_a_row_for_each_week_and_breaks_where_there_were_none() -> None:
+    weeks = [facts(week=parse_week(f"2026-W{n}")) for n in (44, 45, 46, 47)]
+    weeks[0] = replace(weeks[0], incidents=(incident(1, resolve=10), incident(2, resolve=30)))
+    weeks[2] = replace(weeks[2], incidents=(incident(3, resolve=40),))
+    weeks[3] = replace(weeks[3], incidents=(incident(4, resolve=20),))
+    section = trend_section(weeks)
+    found = figures(section)
+    assert [found[f"2026-w{n}.mttr"].value for n in (44, 46, 47)] == [1200, 2400, 1200]
+    assert "2026-w45.mttr" not in found and found["2026-w45.incidents"].value is None
+    chart = trend_chart(section)
+    path = re.search(r'qt-mttr" d="([^"]+)"', chart)
+    assert path is not None and (path[1].count("M"), path[1].count("L")) == (2, 1)
+    assert trend_chart(trend_section(weeks[:2])) == "", "one week is no trend"
+
+
+def test_every_time_is_a_dot_that_leads_to_its_incident_and_many_are_thinned() -> None:
+    few = times_section(facts(incidents=(incident(1, resolve=10), incident(2, resolve=90))))
+    drawn = strip_chart(few.figures)
+    assert drawn.count('href="/incidents/INC-1"') == 2  # detected and resolved
+    assert "MTTR of INC-2: 1 h 30 min" in drawn
+    many = times_section(facts(incidents=tuple(incident(n, resolve=n) for n in range(1, 1001))))
+    assert strip_chart(many.figures).count("MTTR of") == MOST_DOTS
+    assert "MTTR of INC-1:" in strip_chart(many.figures) and "MTTR of INC-1000:" in strip_chart(many.figures)
+    assert strip_chart(()) == ""
 
 
 def test_a_cause_is_the_accused_change_and_else_what_the_suspect_is() -> None:
@@ -135,6 +164,12 @@ def test_noise_counts_alerts_by_what_became_of_them() -> None:
     assert found["duplicates"].value == 0.1
     assert found["dismissed"].value == 0.25
     assert [one.id for one in found["muted"].behind] == ["a7", "a8"]
+
+
+def test_of_no_alerts_at_all_there_is_no_count_and_of_some_a_zero_is_one() -> None:
+    none = figures(noise_section(facts(incidents=(incident(1),))))
+    assert none["alerts"].value is None and none["muted"].value is None
+    assert (none["dismissed"].value, none["dismissed"].n) == (0.0, 1)
 
 
 def test_noisy_rules_keep_their_cure_and_their_incidents() -> None:

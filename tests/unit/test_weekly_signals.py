@@ -59,6 +59,18 @@ def test_what_only_other_sources_saw_was_missed_by_the_signals_and_not_by_all() 
     assert found["all.recall"].value == 1.0
 
 
+def test_of_all_detection_an_incident_counts_once_however_many_told_of_it() -> None:
+    given = Evidence(
+        incidents=(incident(1), incident(2, S.DISMISSED)),
+        alerts=(
+            *(alert(1), alert(2, signal="latency"), alert(3, name="HighErrors", source="alertmanager", signal="")),
+            alert(4, incident="INC-2"),
+        ),
+    )
+    found = figures(signals_section(given))["all.precision"]
+    assert (found.value, found.n) == (0.5, 2)
+
+
 def test_a_label_says_more_than_what_became_of_the_incident() -> None:
     given = Evidence(
         incidents=(incident(1), incident(2), incident(3)),
@@ -88,9 +100,11 @@ def test_an_anomaly_inside_the_limit_that_was_real_is_a_miss() -> None:
 
 
 def test_muted_alerts_say_nothing_and_without_anything_judged_nothing_is_claimed() -> None:
-    given = Evidence(incidents=(incident(1, S.OPEN),), alerts=(alert(1, outcome=AlertOutcome.MUTED),))
-    section = signals_section(given)
+    section = signals_section(Evidence(incidents=(incident(1, S.OPEN),), alerts=(alert(1),)))
     assert section.rows == () and "n = 0" in section.empty
+    muted = Evidence(incidents=(incident(1),), alerts=(alert(1, outcome=AlertOutcome.MUTED),))
+    found = figures(signals_section(muted))
+    assert found["all.precision"].value is None and found["all.recall"].value == 0.0
 
 
 def version(state: ThresholdState = ThresholdState.ACTIVE, **predicted: float) -> ThresholdVersion:

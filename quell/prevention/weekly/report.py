@@ -18,6 +18,7 @@ from quell.prevention.weekly.runs import RunHealth, runs_section
 from quell.prevention.weekly.section import WeeklyReport, beside
 from quell.prevention.weekly.signals import Evidence, signals_section
 from quell.prevention.weekly.times import times_section
+from quell.prevention.weekly.trend import trend_section
 from quell.prevention.weekly.upkeep import upkeep_section
 from quell.prevention.weekly.week import Week
 
@@ -26,8 +27,9 @@ NOT_OVER = "The week is not over: the report says how it stands now."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Background:
-    """What is looked at beyond the week: four weeks for signals and rules, a quarter for playbooks."""
+    """What is looked at beyond the week: eight for the trend, four for signals and rules, a quarter for playbooks."""
 
+    weeks: tuple[Facts, ...] = ()  # the incidents of the last weeks, the oldest first
     noisy: tuple[NoisyRule, ...] = ()
     limits: tuple[LimitChange, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)
@@ -50,6 +52,7 @@ def make_report(facts: Facts, before: Facts, background: Background) -> WeeklyRe
     times, causes, noise, isolations, approvals = compared
     sections = (
         times,
+        trend_section(given.weeks),
         causes,
         noise,
         noisy_rules_section(given.noisy),

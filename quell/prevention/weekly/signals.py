@@ -180,14 +180,16 @@ def signals_section(given: Evidence) -> Section:
 
 
 def _overall(judged: Judged) -> Row:
-    said = [one for some in judged.said.values() for one in some]
-    found = {one.id: one for one in said if one.value == 1.0}
+    """Each incident and anomaly once, however many told of it; it was real where one of them was right."""
+    every = sorted((one for some in judged.said.values() for one in some), key=lambda one: one.value or 0.0)
+    said = {one.id: one for one in every}
+    found = {id: one for id, one in said.items() if one.value == 1.0}
     missed = {one.id: one for one in judged.unseen if one.id not in found}
     return Row(
         name=ALL,
         cells=(
             "signals and rules",
-            rate_of("signals/all.precision", "precision of all detection", said),
+            rate_of("signals/all.precision", "precision of all detection", said.values()),
             rate_of("signals/all.recall", "recall of all detection", [*found.values(), *missed.values()]),
         ),
     )

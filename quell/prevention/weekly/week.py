@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from quell.incidents.errors import InvalidInput
 
-_NAME = re.compile(r"(\d{4})-?W(\d{1,2})", re.IGNORECASE)
+_NAME = re.compile(r"([12]\d{3})-?W(\d{1,2})", re.IGNORECASE | re.ASCII)  # years in which weeks can be added
 _INSTANT = timedelta(microseconds=1)  # as fine as the store keeps times
 
 

@@ -43,6 +43,21 @@ def span_in_words(seconds: float) -> str:
     return f"{whole // 86_400} d {round(whole % 86_400 / 3600)} h"
 
 
+# Where axes of times have their lines, in seconds.
+TICKS = (1, 10, 60, 600, 3600, 21_600, 86_400, 604_800, 2_592_000, 31_536_000)
+
+
+def tick_in_words(seconds: int) -> str:
+    """
+    >>> [tick_in_words(seconds) for seconds in TICKS[:7]]
+    ['1 s', '10 s', '1 min', '10 min', '1 h', '6 h', '1 d']
+    """
+    size, unit = next(
+        (size, unit) for size, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds >= size
+    )
+    return f"{seconds // size} {unit}"
+
+
 def figure_in_words(figure: Figure) -> str:
     """The value, and how much is still to come."""
     words = value_in_words(figure.value, figure.unit)
