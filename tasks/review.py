@@ -55,7 +55,8 @@ def write_review_of(res: Resources, incident_id: str) -> Review:
         drafted = _draft(res, gather_facts(tx, res, incident, picture))
         review = keep_review(tx, rewrite(earlier, drafted))
         _let_incident_follow(tx, incident, review, res.clock())
-        return ask_teams(tx, review, res.clock())
+        # one that is written while the trouble goes on is a draft: nobody can sign it yet
+        return review if incident.is_active else ask_teams(tx, review, res.clock())
 
 
 def _let_incident_follow(tx: Transaction, incident: Incident, review: Review, now: datetime) -> None:

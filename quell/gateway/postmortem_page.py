@@ -25,6 +25,7 @@ from quell.prevention.reminder import Duty, duties_of
 from quell.prevention.review_act import ReviewDetails
 from quell.prevention.sign_off import guards_of, may_sign, missing_to_close
 
+_ENTRIES_READ = 1000  # the last ones of the timeline
 _TRACKERS = {"github": "GitHub", "gitlab": "GitLab", "webhook": "the tracker"}
 _ANCHORS = {"edit": "section-", "take-draft": "section-", "assign": "section-", "comment": "section-"}
 
@@ -125,6 +126,10 @@ def postmortem_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     def markdown(request: Request, incident_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         return page.markdown(request, incident_id)
 
+    @router.get("/incidents/{incident_id}/postmortem/history")
+    def history(request: Request, incident_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return page.history(request, incident_id)
+
     @router.post("/incidents/{incident_id}/postmortem")
     def work(request: Request, incident_id: str, form: Annotated[ReviewForm, Form()]) -> Response:  # pyright: ignore[reportUnusedFunction]
         return page.work(request, incident_id, form)
@@ -175,6 +180,17 @@ class PostmortemPage:
             return self._renderer.show(request, visitor, "problem.html", error=error, status=404)
         headers = {**SAFE_HEADERS, "Content-Disposition": f'attachment; filename="{review.id}.md"'}
         return Response(review.markdown, media_type="text/markdown; charset=utf-8", headers=headers)
+
+    def history(self, request: Request, id: str) -> Response:
+        """What people did to it, the latest first, with the difference that each edit made."""
+        visitor = self._door.visitor(request)
+        try:
+            with self._deps.store.reading() as tx:
+                entries = tx.timeline.of(find_incident(tx, id).id, limit=_ENTRIES_READ)
+        except NotFound as error:
+            return self._renderer.show(request, visitor, "problem.html", error=str(error), status=404)
+        told = [entry for entry in reversed(entries) if entry.kind.startswith("review ")]
+        return self._renderer.show(request, visitor, "postmortem_history.html", id=id, entries=told)
 
     def work(self, request: Request, id: str, form: ReviewForm) -> Response:
         person, is_signed_in = self._door.actor(request, form.person)

@@ -88,6 +88,10 @@ def test_a_section_is_edited_and_the_timeline_says_so(site: Site, context: Brows
     assert lessons.locator("strong", has_text="no lower bound").count() == 1
     assert "<b>not bold</b>" in lessons.inner_text() and "edited by alice" in lessons.inner_text()
     assert site.room.entries("review edited")[-1][1] == "alice"
+    page.locator("#history-all > summary").click()
+    page.locator("#history").get_by_text("section What we learned edited, version 2").wait_for()
+    page.locator("#history").get_by_text("Difference").click()
+    assert "+The timeout had **no lower bound**." in page.locator("#history pre").inner_text()
     keep(page, "postmortem-edited")
 
 
