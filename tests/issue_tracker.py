@@ -51,7 +51,7 @@ class IssueTracker:
         if project not in self.issues:
             return 404, {"message": "Not Found"}
         if method == "GET":
-            return 200, self._page(project, query, since=query["since"])
+            return 200, self._page(project, query, since=query.get("since", ""))
         if not body.get("title"):
             return 422, {"message": "Validation Failed"}
         number = len(self.issues[project]) + 1
@@ -66,13 +66,13 @@ class IssueTracker:
         if "/" in raw or project not in self.issues:
             return 404, {"message": "404 Project Not Found"}
         if method == "GET":
-            return 200, self._page(project, query, since=query["created_after"])
+            return 200, self._page(project, query, since=query.get("created_after", ""))
         number = len(self.issues[project]) + 1
         url = f"https://gitlab.example/{project}/-/issues/{number}"
         return 201, self._make(project, {**body, "iid": number, "web_url": url})
 
     def _hook(self, headers: dict[str, str], body: Any) -> Any:
-        key = headers["idempotency-key"]
+        key = headers.get("idempotency-key", "")
         self.keys.setdefault(key, f"https://tickets.example/{len(self.keys) + 1}")
         return 200, {"url": self.keys[key]}
 

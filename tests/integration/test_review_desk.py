@@ -160,6 +160,19 @@ def test_without_a_guard_signatures_do_not_close_until_somebody_waives_it_with_a
     assert f"Closed without a guard, as alice decided on 2026-11-23: {why}" in room.review.markdown
 
 
+def test_a_guard_that_is_missing_is_overdue_with_the_last_signature(every_store: Store, tmp_path: Path) -> None:
+    """Or an incident that everybody has signed would stay open and nobody would hear of it."""
+    room = Room(every_store, tmp_path).open(fix=None)
+    room.sign("alice", "shop")
+    room.sign("bob", "platform")
+    room.now += timedelta(days=5)
+    with room.store.reading() as tx:
+        assert [(d.what, d.who, d.days) for d in list_overdue(tx, room.now.date())] == [("guard", "platform", 2)]
+    room.act("alice", "waive-guard", text="the provider's outage cannot be caught by a check of ours")
+    with room.store.reading() as tx:
+        assert list_overdue(tx, room.now.date()) == ()
+
+
 def test_a_waiver_alone_closes_nothing(every_store: Store, tmp_path: Path) -> None:
     room = Room(every_store, tmp_path).open(fix=None)
     room.act("alice", "waive-guard", text="the provider's outage cannot be caught by a check of ours")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from deployments.cli.check import check_tracker
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Tracker
+from quell.config.config import Config, Connections, Tracker
 from quell.incidents.errors import Conflict, InvalidInput
 from quell.incidents.review import Export
 from quell.ports import Store
@@ -182,6 +183,25 @@ def test_a_refusal_is_said_kept_and_tried_again_with_growing_pauses(
     room.tracker = tracker(server)
     room.now += timedelta(minutes=3)
     assert any("is exported" in line for line in review_round(room.res))
+
+
+def test_quell_check_live_looks_whether_address_project_and_token_are_right(server: IssueTracker) -> None:
+    config = Config(folder=Path(), connections=Connections(store="", prometheus=""))
+    right = tracker(server, projects={"platform": "platform/backlog"})
+    assert [(f.subject, f.is_ok) for f in check_tracker(replace(config, tracker=right))] == [
+        ("platform/backlog", True), ("shop/ops", True),
+    ]  # fmt: skip
+    assert list(check_tracker(config)) == [] and server.posts() == []
+    with pytest.raises(InvalidInput, match="github answers 404 to GET /repos/shop/gone/issues"):
+        list(check_tracker(replace(config, tracker=tracker(server, project="shop/gone"))))
+
+
+def test_an_answer_that_is_no_list_makes_no_issue(room: Room, server: IssueTracker) -> None:
+    """A login page with status 200 must not pass for "there is no such issue yet"."""
+    room.tracker = Tracker(kind="github", url=f"{server.url}/hooks", project="x/y", token="env:TRACKER_TOKEN")
+    server.keys = {}
+    assert "answers with no list of issues" in room.act("alice", "export", subject=A1)
+    assert server.posts() == []
 
 
 def test_without_a_tracker_the_item_stays_on_the_page(room: Room) -> None:
