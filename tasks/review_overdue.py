@@ -7,6 +7,7 @@ from quell.incidents.incident import IncidentState
 from quell.ports import Transaction
 from quell.prevention.reminder import Duty, duties_of, guard_duty, overdue_of
 from quell.prevention.sign_off import guards_of
+from tasks.resources import Resources
 from tasks.review_record import fixes_of, open_reviews
 
 
@@ -18,6 +19,11 @@ def list_overdue(tx: Transaction, today: date) -> tuple[Duty, ...]:
 def list_duties(tx: Transaction, today: date) -> tuple[Duty, ...]:
     """Everything that reviews wait for, the earliest date first."""
     return tuple(sorted(_duties(tx, today), key=lambda duty: (duty.due, duty.incident)))
+
+
+def read_duties(res: Resources) -> tuple[Duty, ...]:
+    with res.store.reading() as tx:
+        return list_duties(tx, res.clock().date())
 
 
 def _duties(tx: Transaction, today: date) -> Iterator[Duty]:

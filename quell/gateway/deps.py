@@ -11,6 +11,7 @@ from quell.incidents.errors import Unavailable
 from quell.incidents.incident import Incident
 from quell.incidents.series import FloatArray
 from quell.ports import Clock, Store
+from quell.prevention.reminder import Duty
 from quell.prevention.review_act import NO_REVIEW_DETAILS, ReviewDetails
 from quell.response.rights import ActDetails
 
@@ -109,6 +110,10 @@ def takes_no_acts(
     raise Unavailable("this gateway was started without a way to act: use `quell incident` and `quell release`")
 
 
+def no_duties() -> tuple[Duty, ...]:
+    return ()
+
+
 def takes_no_review_acts(
     *,
     action: str,  # noqa: ARG001
@@ -136,3 +141,4 @@ class GatewayDeps:
     sign_in: SignIn = takes_no_sign_in
     act: Act = takes_no_acts
     review: WorkOnReview = takes_no_review_acts
+    duties: Callable[[], tuple[Duty, ...]] = no_duties  # what all reviews wait for, the earliest date first

@@ -118,6 +118,10 @@ def postmortem_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     router = APIRouter(include_in_schema=False, dependencies=[Depends(door.reader)])
     page = PostmortemPage(deps, door)
 
+    @router.get("/reviews")
+    def duties(request: Request, who: str = "") -> Response:  # pyright: ignore[reportUnusedFunction]
+        return page.duties(request, who)
+
     @router.get("/incidents/{incident_id}/postmortem")
     def show(request: Request, incident_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         return page.show(request, incident_id)
@@ -169,6 +173,21 @@ class PostmortemPage:
             people=sorted(self._deps.config.people),
             tracker=_TRACKERS[tracker.kind] if (tracker := self._deps.config.tracker) else "",
             today=now.date(),
+        )
+
+    def duties(self, request: Request, who: str) -> Response:
+        """What all post-mortems wait for; `who` is a team or a person."""
+        visitor, found = self._door.visitor(request), self._deps.duties()
+        with self._deps.store.reading() as tx:
+            version = tx.timeline.written()
+        return self._renderer.show(
+            request,
+            visitor,
+            "reviews.html",
+            duties=[duty for duty in found if not who or duty.who == who],
+            who=who,
+            everybody=sorted({duty.who for duty in found} | ({who} if who else set())),
+            version=version,
         )
 
     def markdown(self, request: Request, id: str) -> Response:

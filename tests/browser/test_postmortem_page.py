@@ -247,6 +247,20 @@ def test_without_passwords_people_prove_themselves_with_a_code(
     assert room.review.comments[0].by == "carol"
 
 
+def test_what_is_due_is_listed_for_everybody_or_for_one(site: Site, context: BrowserContext) -> None:
+    page = sign_in(context, site, "alice")
+    site.room.now += timedelta(minutes=1)
+    page.get_by_role("link", name="Reviews").click()
+    duties = page.locator("#duties li")
+    assert duties.count() == 4 and "sign-off of platform" in duties.first.inner_text()
+    keep(page, "reviews")
+    page.get_by_label("Whose").select_option("shop")
+    page.get_by_role("button", name="Show").click()
+    assert duties.count() == 1
+    duties.get_by_role("link", name="INC-1").click()
+    page.wait_for_url("**/incidents/INC-1/postmortem#sign-offs")
+
+
 def test_the_markdown_is_the_same_document(site: Site, context: BrowserContext) -> None:
     page = sign_in(context, site, "alice")
     with page.expect_download() as download:
