@@ -107,11 +107,14 @@ def test_an_issue_whose_answer_never_came_is_found_and_not_made_again(
     assert len(server.issues["shop/ops"]) == 1 and len(server.posts()) == 1
 
 
-def test_a_process_killed_after_the_post_leaves_one_issue(store_url: str, tmp_path: Path, server: IssueTracker) -> None:
-    """kill -9 while the tracker's answer is on its way: the issue exists, and nobody was told of it."""
+@pytest.mark.parametrize("moment", ["GET, then silent", "POST, then silent", "made, then silent"])
+def test_a_process_killed_at_any_moment_of_an_export_leaves_one_issue(
+    store_url: str, tmp_path: Path, server: IssueTracker, moment: str
+) -> None:
+    """kill -9 while it looks, before the tracker has made the issue, and after: when nobody was told that it exists."""
     store = SqlStore(store_url)
     room = Room(store, tmp_path, tracker=tracker(server)).open()
-    server.now, server.answers = room.now, ["made, then silent"]
+    server.now, server.answers = room.now, [moment]
     command = [sys.executable, "-m", "tests.export_process", store_url, server.url]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ, "TRACKER_TOKEN": TOKEN})
     assert server.made.wait(60)
