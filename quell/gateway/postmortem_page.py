@@ -178,8 +178,6 @@ class PostmortemPage:
     def duties(self, request: Request, who: str) -> Response:
         """What all post-mortems wait for; `who` is a team or a person."""
         visitor, found = self._door.visitor(request), self._deps.duties()
-        with self._deps.store.reading() as tx:
-            version = tx.timeline.written()
         return self._renderer.show(
             request,
             visitor,
@@ -187,7 +185,6 @@ class PostmortemPage:
             duties=[duty for duty in found if not who or duty.who == who],
             who=who,
             everybody=sorted({duty.who for duty in found} | ({who} if who else set())),
-            version=version,
         )
 
     def markdown(self, request: Request, id: str) -> Response:
