@@ -21,6 +21,7 @@ from tasks.approval import decide
 from tasks.main_signal import series_for
 from tasks.resources import Resources, resources
 from tasks.review_desk import act_on_review
+from tasks.review_overdue import read_duties
 from tasks.runs import run_url
 from tasks.sign_in import sign_in
 from tasks.users_chart import users_signal
@@ -86,6 +87,7 @@ def build_app(res: Resources) -> FastAPI:
             sign_in=partial(sign_in, res),
             act=partial(act, res),
             review=partial(act_on_review, res),
+            duties=partial(read_duties, res),
         )
     )
 

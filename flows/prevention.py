@@ -31,8 +31,8 @@ def _weekly_name() -> str:
 @flow(name="review-incident", flow_run_name="review {incident}")
 def review_incident(incident: str) -> State[str]:
     """Writes the post-mortem of a resolved incident from its record: what users saw, the times, the timeline, what
-    helped and what did not, the change behind it, the guards it left, action items and the teams that sign it off.
-    Run it again to rewrite it; signatures and finished items are kept.
+    helped and what did not, the change behind it, the guards it left, action items, and asks the teams to sign it.
+    Run it again to rewrite it; what people wrote, signed and finished is kept.
     """
     write_review(incident)
     return ended(f"the post-mortem of {incident} is written")

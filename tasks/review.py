@@ -43,19 +43,22 @@ def write_review_of(res: Resources, incident_id: str) -> Review:
 
     What people did to an earlier version stays, also what they do while this one is being written.
     """
+    begun_at = res.clock()  # what changes while it is being written is taken up by the next round
     with res.store.reading() as tx:
         incident = get_incident(tx, incident_id)
         entries = tuple(tx.timeline.of(incident_id))
-    picture = draw_signal(res, incident, entries)  # asks the metrics: outside of any transaction
-    with res.store.writing() as tx:
-        incident = get_incident(tx, incident_id)
-        earlier = tx.reviews.get(incident_id)
+    picture = draw_signal(res, incident, entries)
+    with res.store.reading() as tx:
+        facts = gather_facts(tx, res, incident, entries, picture)
+    drafted = _draft(res, facts, begun_at)
+    with res.store.writing() as tx:  # nobody else writes meanwhile: only what must be one is in here
+        incident, earlier = get_incident(tx, incident_id), tx.reviews.get(incident_id)
         if incident.state is IncidentState.CLOSED and earlier is not None:
             return earlier  # signed and closed: it is not rewritten behind anybody's back
-        drafted = _draft(res, gather_facts(tx, res, incident, picture))
         review = keep_review(tx, rewrite(earlier, drafted))
         _let_incident_follow(tx, incident, review, res.clock())
-        return ask_teams(tx, review, res.clock())
+        # one that is written while the trouble goes on is a draft: nobody can sign it yet
+        return review if incident.is_active else ask_teams(tx, review, res.clock())
 
 
 def _let_incident_follow(tx: Transaction, incident: Incident, review: Review, now: datetime) -> None:
@@ -68,7 +71,7 @@ def _let_incident_follow(tx: Transaction, incident: Incident, review: Review, no
     tx.timeline.append(event_of(step))
 
 
-def _draft(res: Resources, facts: Facts) -> Review:
+def _draft(res: Resources, facts: Facts, at: datetime) -> Review:
     incident = facts.incident
     assignees = plan_assignees(incident, facts.fixes, res.config.catalog)
     sections = tuple(replace(section, assignee=assignees.get(section.id, "")) for section in draft_sections(facts))
@@ -76,7 +79,7 @@ def _draft(res: Resources, facts: Facts) -> Review:
         id=incident.id,
         title=f"{incident.id}: {incident.title}",
         markdown="",
-        written_at=res.clock(),
+        written_at=at,
         sign_offs=facts.sign_offs,
         action_items=facts.action_items,
         sections=sections,
@@ -85,10 +88,11 @@ def _draft(res: Resources, facts: Facts) -> Review:
     return replace(drafted, markdown=compose(drafted))
 
 
-def gather_facts(tx: Transaction, res: Resources, incident: Incident, picture: Picture) -> Facts:
+def gather_facts(
+    tx: Transaction, res: Resources, incident: Incident, entries: tuple[TimelineEntry, ...], picture: Picture
+) -> Facts:
     """Everything that the record holds about the incident."""
     where = {"incident": incident.id}
-    entries = tuple(tx.timeline.of(incident.id))
     mitigations, fixes = tuple(tx.mitigations.find(where)), tuple(tx.fixes.find(where))
     changes = tuple(change for id in incident.changes if (change := tx.changes.get(id)) is not None)
     alerts = tx.alerts.find(where, order="starts_at", limit=_ALERTS_READ)

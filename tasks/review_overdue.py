@@ -1,18 +1,37 @@
 """What is overdue in all reviews: for the weekly report, the pages and the command line."""
 
+from collections.abc import Iterator
 from datetime import date
 
+from quell.incidents.incident import IncidentState
 from quell.ports import Transaction
-from quell.prevention.reminder import Duty, duties_of, overdue_of
-from tasks.review_record import open_reviews
+from quell.prevention.reminder import Duty, duties_of, guard_duty, overdue_of
+from quell.prevention.sign_off import guards_of
+from tasks.resources import Resources
+from tasks.review_record import fixes_of, open_reviews
 
 
 def list_overdue(tx: Transaction, today: date) -> tuple[Duty, ...]:
-    """Sign-offs and action items past their date, the longest first; `days` is by how much."""
-    return overdue_of(open_reviews(tx), today)
+    """Sign-offs, action items and missing guards past their date, the longest first; `days` is by how much."""
+    return overdue_of(_duties(tx, today))
 
 
 def list_duties(tx: Transaction, today: date) -> tuple[Duty, ...]:
     """Everything that reviews wait for, the earliest date first."""
-    found = [duty for review in open_reviews(tx) for duty in duties_of(review, today)]
-    return tuple(sorted(found, key=lambda duty: (duty.due, duty.incident)))
+    return tuple(sorted(_duties(tx, today), key=lambda duty: (duty.due, duty.incident)))
+
+
+def read_duties(res: Resources) -> tuple[Duty, ...]:
+    with res.store.reading() as tx:
+        return list_duties(tx, res.clock().date())
+
+
+def _duties(tx: Transaction, today: date) -> Iterator[Duty]:
+    for review in open_reviews(tx):
+        yield from duties_of(review, today)
+    for incident in tx.incidents.find({"state": IncidentState.REVIEWED}):
+        review = tx.reviews.get(incident.id)
+        if review is not None and not guards_of(fixes_of(tx, incident.id)):
+            duty = guard_duty(review, today)
+            if duty is not None:
+                yield duty

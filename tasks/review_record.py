@@ -83,9 +83,11 @@ def addressee(res: Resources, owner: str) -> Mapping[str, str]:
 
 
 def open_reviews(tx: Transaction) -> list[Review]:
-    """Reviews with something left to sign or to do, also where their incident is closed; in order of the incidents."""
+    """Reviews with something left to sign or to do, also of closed incidents. Of one whose trouble is back nobody is
+    asked anything."""
     ids = [str(document.body["incident"]) for document in tx.documents.find({"kind": OPEN_REVIEW})]
-    return [review for id in ids if (review := tx.reviews.get(id)) is not None]
+    over = [id for id in ids if (incident := tx.incidents.get(id)) is not None and not incident.is_active]
+    return [review for id in over if (review := tx.reviews.get(id)) is not None]
 
 
 def fixes_of(tx: Transaction, incident_id: str) -> list[Fix]:

@@ -18,8 +18,8 @@ TOKEN = "t0ken-4711"
 
 @dataclass
 class IssueTracker:
-    """`answers` are given one after the other instead of the real one; "made, then silent" makes the issue, says so in
-    `made` and answers only when `released`."""
+    """`answers` are given one after the other instead of the real one. "made, then silent" makes the issue, says so in
+    `made` and answers only when `released`; "GET, then silent" and "POST, then silent" do nothing with what came."""
 
     url: str = ""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -36,6 +36,9 @@ class IssueTracker:
     def answer(self, method: str, target: str, headers: dict[str, str], body: Any) -> tuple[int, Any]:
         self.got.append((method, target, headers, body))
         path, query = urlsplit(target).path, {k: v[0] for k, v in parse_qs(urlsplit(target).query).items()}
+        if self.answers and self.answers[0] == f"{method}, then silent":  # it came, and nothing was done about it
+            self._be_silent()
+            return 503, {"message": "later"}
         if method == "POST" and self.answers and isinstance(self.answers[0], int):
             return int(self.answers.pop(0)), {"message": "no"}
         if path.startswith("/repos/"):
@@ -51,7 +54,7 @@ class IssueTracker:
         if project not in self.issues:
             return 404, {"message": "Not Found"}
         if method == "GET":
-            return 200, self._page(project, query, since=query["since"])
+            return 200, self._page(project, query, since=query.get("since", ""))
         if not body.get("title"):
             return 422, {"message": "Validation Failed"}
         number = len(self.issues[project]) + 1
@@ -66,13 +69,13 @@ class IssueTracker:
         if "/" in raw or project not in self.issues:
             return 404, {"message": "404 Project Not Found"}
         if method == "GET":
-            return 200, self._page(project, query, since=query["created_after"])
+            return 200, self._page(project, query, since=query.get("created_after", ""))
         number = len(self.issues[project]) + 1
         url = f"https://gitlab.example/{project}/-/issues/{number}"
         return 201, self._make(project, {**body, "iid": number, "web_url": url})
 
     def _hook(self, headers: dict[str, str], body: Any) -> Any:
-        key = headers["idempotency-key"]
+        key = headers.get("idempotency-key", "")
         self.keys.setdefault(key, f"https://tickets.example/{len(self.keys) + 1}")
         return 200, {"url": self.keys[key]}
 
@@ -80,10 +83,13 @@ class IssueTracker:
         made = {**issue, "created_at": f"{self.now:%Y-%m-%dT%H:%M:%SZ}"}
         self.issues[project].append(made)
         if self.answers and self.answers[0] == "made, then silent":
-            self.answers.pop(0)
-            self.made.set()
-            self.released.wait(30)
+            self._be_silent()
         return made
+
+    def _be_silent(self) -> None:
+        self.answers.pop(0)
+        self.made.set()
+        self.released.wait(30)
 
     def _page(self, project: str, query: dict[str, str], *, since: str) -> list[dict[str, Any]]:
         found = [issue for issue in reversed(self.issues[project]) if issue["created_at"] >= since]

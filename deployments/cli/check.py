@@ -76,6 +76,7 @@ def check_live(config: "Config") -> Iterator[Finding]:
         ("haproxy", check_haproxy),
         ("repository", check_repositories),
         ("secrets", check_secrets),
+        ("tracker", check_tracker),
     )
     for part, look in parts:
         yield from _guarded(part, look, config)
@@ -282,6 +283,17 @@ def check_secrets(config: "Config") -> Iterator[Finding]:
             yield Finding(part="secrets", subject=subject, is_ok=True, text="readable")
         except InvalidInput as error:
             yield Finding(part="secrets", subject=subject, is_ok=False, text=str(error))
+
+
+def check_tracker(config: "Config") -> Iterator[Finding]:
+    """Whether the token may list the issues of every project; nothing is made, so a webhook cannot be tried."""
+    from quell.adapters.tracker import look_at
+
+    tracker = config.tracker
+    for project in sorted({tracker.project, *tracker.projects.values()}) if tracker else ():
+        if tracker and tracker.kind != "webhook":
+            look_at(tracker, project)
+            yield Finding(part="tracker", subject=project, is_ok=True, text=f"{tracker.kind} lists its issues")
 
 
 def _report(findings: list[Finding]) -> None:

@@ -48,13 +48,16 @@ def export_issue(tracker: Tracker, issue: Issue) -> str:
     Raises Unavailable (try later) or InvalidInput (the tracker refuses; its words say why).
     """
     with _client(tracker) as client:
-        match tracker.kind:
-            case "webhook":
-                return _post_webhook(client, tracker, issue)
-            case "github":
-                return _find(client, tracker, issue, _GITHUB) or _make(client, tracker, issue, _GITHUB)
-            case "gitlab":
-                return _find(client, tracker, issue, _GITLAB) or _make(client, tracker, issue, _GITLAB)
+        if tracker.kind == "webhook":
+            return _post_webhook(client, tracker, issue)
+        shape = _SHAPES[tracker.kind]
+        return _find(client, tracker, issue, shape) or _make(client, tracker, issue, shape)
+
+
+def look_at(tracker: Tracker, project: str) -> None:
+    """Ask for one issue of the project, to see whether address, project and token are right. Raises as above."""
+    with _client(tracker) as client:
+        _send(client, tracker, "GET", _path(tracker, project), params={"per_page": "1", "page": "1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,9 @@ class _Shape:
 
 _GITHUB = _Shape(body="body", url="html_url", listing={"state": "all", "sort": "created", "direction": "desc"})
 _GITLAB = _Shape(body="description", url="web_url", listing={"scope": "all", "order_by": "created_at", "sort": "desc"})
+
+
+_SHAPES = {"github": _GITHUB, "gitlab": _GITLAB}
 
 
 def _find(client: httpx.Client, tracker: Tracker, issue: Issue, shape: _Shape) -> str:
@@ -84,8 +90,10 @@ def _issues(client: httpx.Client, tracker: Tracker, issue: Issue, shape: _Shape)
     name = "since" if tracker.kind == "github" else "created_after"
     for page in range(1, _MOST_PAGES + 1):
         asked = {**shape.listing, name: f"{since:%Y-%m-%dT%H:%M:%SZ}", "per_page": str(_PAGE), "page": str(page)}
-        answer = _send(client, tracker, "GET", _path(tracker, issue), params=asked)
-        found = cast(list[Mapping[str, Any]], answer if isinstance(answer, list) else [])
+        answer = _send(client, tracker, "GET", _path(tracker, issue.project), params=asked)
+        if not isinstance(answer, list):
+            raise Unavailable(f"{tracker.kind} answers with no list of issues: is {tracker.url} its API?")
+        found = cast(list[Mapping[str, Any]], answer)
         yield from found
         if len(found) < _PAGE or _made_at(found[-1]) < since:
             return
@@ -96,7 +104,10 @@ def _issues(client: httpx.Client, tracker: Tracker, issue: Issue, shape: _Shape)
 
 
 def _made_at(found: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(str(found["created_at"]))
+    try:
+        return datetime.fromisoformat(str(found["created_at"]))
+    except (KeyError, ValueError) as error:
+        raise Unavailable("an issue of the tracker's list does not say when it was made") from error
 
 
 def _make(client: httpx.Client, tracker: Tracker, issue: Issue, shape: _Shape) -> str:
@@ -105,7 +116,7 @@ def _make(client: httpx.Client, tracker: Tracker, issue: Issue, shape: _Shape) -
         content["labels"] = list(tracker.labels)
     else:
         content |= {"labels": ",".join(tracker.labels), "due_date": issue.due.isoformat()}
-    answer = _send(client, tracker, "POST", _path(tracker, issue), json=content)
+    answer = _send(client, tracker, "POST", _path(tracker, issue.project), json=content)
     return _address(cast(Mapping[str, Any], answer).get(shape.url) if isinstance(answer, dict) else "")
 
 
@@ -139,10 +150,10 @@ def _client(tracker: Tracker) -> httpx.Client:
     )
 
 
-def _path(tracker: Tracker, issue: Issue) -> str:
+def _path(tracker: Tracker, project: str) -> str:
     if tracker.kind == "github":
-        return f"/repos/{quote(issue.project, safe='/')}/issues"
-    return f"/projects/{quote(issue.project, safe='')}/issues"
+        return f"/repos/{quote(project, safe='/')}/issues"
+    return f"/projects/{quote(project, safe='')}/issues"
 
 
 def _send(client: httpx.Client, tracker: Tracker, method: str, path: str, **asked: Any) -> object:
@@ -151,6 +162,8 @@ def _send(client: httpx.Client, tracker: Tracker, method: str, path: str, **aske
         answer = client.request(method, path, **asked)
     except httpx.TimeoutException as error:
         raise Unavailable(f"{tracker.kind} did not answer within {tracker.timeout.total_seconds():g} s") from error
+    except httpx.InvalidURL as error:  # its text may repeat the address, which may be a secret
+        raise InvalidInput(f"{tracker.kind}: what stands at url is no address") from error
     except httpx.HTTPError as error:
         raise Unavailable(f"{tracker.kind} cannot be reached: {type(error).__name__}: {error}") from error
     if answer.is_success:

@@ -12,6 +12,7 @@ from quell.incidents.incident import Incident
 from quell.incidents.mitigation import Plan
 from quell.incidents.series import FloatArray
 from quell.ports import Clock, Store
+from quell.prevention.reminder import Duty
 from quell.prevention.review_act import NO_REVIEW_DETAILS, ReviewDetails
 from quell.prevention.weekly.section import WeeklyReport
 from quell.response.rights import ActDetails
@@ -119,6 +120,10 @@ def takes_no_acts(
     raise Unavailable("this gateway was started without a way to act: use `quell incident` and `quell release`")
 
 
+def no_duties() -> tuple[Duty, ...]:
+    return ()
+
+
 def takes_no_review_acts(
     *,
     action: str,  # noqa: ARG001
@@ -148,3 +153,4 @@ class GatewayDeps:
     sign_in: SignIn = takes_no_sign_in
     act: Act = takes_no_acts
     review: WorkOnReview = takes_no_review_acts
+    duties: Callable[[], tuple[Duty, ...]] = no_duties  # what all reviews wait for, the earliest date first

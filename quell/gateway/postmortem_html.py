@@ -1,6 +1,7 @@
 """A post-mortem's markdown as HTML that is safe to show, and without what a browser cannot draw."""
 
 import re
+from functools import lru_cache
 from html import escape
 
 from markdown_it import MarkdownIt
@@ -28,6 +29,7 @@ def postmortem_html(markdown: str) -> str:
     return _html(_SHOWN_BY_THE_PAGE.sub("", _TITLE.sub("", markdown)))
 
 
+@lru_cache(maxsize=256)  # everybody who watches the page asks for the same
 def section_html(section: Section) -> str:
     """Safe HTML of one section. Only the record's own sections bring pictures and folded parts: no person writes them.
 

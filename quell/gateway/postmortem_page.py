@@ -25,6 +25,7 @@ from quell.prevention.reminder import Duty, duties_of
 from quell.prevention.review_act import ReviewDetails
 from quell.prevention.sign_off import guards_of, may_sign, missing_to_close
 
+_ENTRIES_READ = 1000  # the last ones of the timeline
 _TRACKERS = {"github": "GitHub", "gitlab": "GitLab", "webhook": "the tracker"}
 _ANCHORS = {"edit": "section-", "take-draft": "section-", "assign": "section-", "comment": "section-"}
 
@@ -117,6 +118,10 @@ def postmortem_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     router = APIRouter(include_in_schema=False, dependencies=[Depends(door.reader)])
     page = PostmortemPage(deps, door)
 
+    @router.get("/reviews")
+    def duties(request: Request, who: str = "") -> Response:  # pyright: ignore[reportUnusedFunction]
+        return page.duties(request, who)
+
     @router.get("/incidents/{incident_id}/postmortem")
     def show(request: Request, incident_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         return page.show(request, incident_id)
@@ -124,6 +129,10 @@ def postmortem_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     @router.get("/incidents/{incident_id}/postmortem.md")
     def markdown(request: Request, incident_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         return page.markdown(request, incident_id)
+
+    @router.get("/incidents/{incident_id}/postmortem/history")
+    def history(request: Request, incident_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return page.history(request, incident_id)
 
     @router.post("/incidents/{incident_id}/postmortem")
     def work(request: Request, incident_id: str, form: Annotated[ReviewForm, Form()]) -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -166,6 +175,18 @@ class PostmortemPage:
             today=now.date(),
         )
 
+    def duties(self, request: Request, who: str) -> Response:
+        """What all post-mortems wait for; `who` is a team or a person."""
+        visitor, found = self._door.visitor(request), self._deps.duties()
+        return self._renderer.show(
+            request,
+            visitor,
+            "reviews.html",
+            duties=[duty for duty in found if not who or duty.who == who],
+            who=who,
+            everybody=sorted({duty.who for duty in found} | ({who} if who else set())),
+        )
+
     def markdown(self, request: Request, id: str) -> Response:
         visitor = self._door.visitor(request)
         with self._deps.store.reading() as tx:
@@ -175,6 +196,17 @@ class PostmortemPage:
             return self._renderer.show(request, visitor, "problem.html", error=error, status=404)
         headers = {**SAFE_HEADERS, "Content-Disposition": f'attachment; filename="{review.id}.md"'}
         return Response(review.markdown, media_type="text/markdown; charset=utf-8", headers=headers)
+
+    def history(self, request: Request, id: str) -> Response:
+        """What people did to it, the latest first, with the difference that each edit made."""
+        visitor = self._door.visitor(request)
+        try:
+            with self._deps.store.reading() as tx:
+                entries = tx.timeline.of(find_incident(tx, id).id, limit=_ENTRIES_READ)
+        except NotFound as error:
+            return self._renderer.show(request, visitor, "problem.html", error=str(error), status=404)
+        told = [entry for entry in reversed(entries) if entry.kind.startswith("review ")]
+        return self._renderer.show(request, visitor, "postmortem_history.html", id=id, entries=told)
 
     def work(self, request: Request, id: str, form: ReviewForm) -> Response:
         person, is_signed_in = self._door.actor(request, form.person)

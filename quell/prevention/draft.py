@@ -113,7 +113,7 @@ def _facts_table(facts: Facts) -> str:
         ("MTTA (opened to acknowledged)", format_span(times.to_acknowledge)),
         ("MTTC (onset to contained)", format_span(times.to_contain)),
         ("MTTR (onset to resolved)", format_span(times.to_resolve)),
-        ("first suspect", f"{suspect.node}: {suspect.reason}" if suspect else "none"),
+        ("first suspect", f"{suspect.node}: {facts.cast.prose(suspect.reason)}" if suspect else "none"),
         ("reopened", _count(incident.reopened, "time")),
     ]
     return markdown_table(("what", "value"), rows)
@@ -164,13 +164,13 @@ def _detection(facts: Facts) -> str:
 
 
 def _mitigations(facts: Facts) -> str:
-    sentences = [*_helped(facts.mitigations), *_did_not_help(facts.mitigations)]
+    sentences = [facts.cast.prose(s) for s in (*_helped(facts.mitigations), *_did_not_help(facts.mitigations))]
     rows = [
         (
             m.id,
             m.playbook,
             m.target,
-            _outcome(m),
+            facts.cast.prose(_outcome(m)),
             facts.cast.actor(m.approved_by) if m.approved_by else _unapproved(m),
             format_span(m.ended_at - m.applied_at) if m.applied_at and m.ended_at else "-",
         )
@@ -213,7 +213,7 @@ def _changes(facts: Facts) -> str:
         parts.append(f"**{fix.id}** ({fix.state}) takes back `{fix.bad_commit[:12]}` in `{fix.file}`:")
         parts.append(f"````diff\n{fix.diff.rstrip()}\n````")
         if fix.canary_result:
-            parts.append(f"Canary: {fix.canary_result}.")
+            parts.append(f"Canary: {facts.cast.prose(fix.canary_result)}.")
     return "\n\n".join(parts)
 
 

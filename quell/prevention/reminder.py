@@ -9,7 +9,7 @@ from quell.incidents.review import Review
 BEFORE = timedelta(days=1)  # the first reminder, before the date
 AGAIN = timedelta(days=3)  # between two reminders of what is overdue
 _MORNING = time(8, tzinfo=UTC)
-SIGN_OFF, ACTION = "sign-off", "action item"
+SIGN_OFF, ACTION, GUARD = "sign-off", "action item", "guard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +17,8 @@ class Duty:
     """One thing that a review waits for. `who` is the team that signs, or the item's owner; `days` past its date."""
 
     incident: str
-    what: str  # SIGN_OFF or ACTION
-    subject: str  # the team, or the action item's id
+    what: str  # SIGN_OFF, ACTION or GUARD
+    subject: str  # the team, the action item's id, or the incident's
     who: str
     due: date
     days: int
@@ -31,8 +31,9 @@ class Duty:
     @property
     def in_words(self) -> str:
         late = f"overdue for {self.days} day{'' if self.days == 1 else 's'}" if self.is_overdue else f"due {self.due}"
-        what = f"the sign-off of {self.who}" if self.what == SIGN_OFF else f"{self.subject} ({self.text}; {self.who})"
-        return f"{what} is {late}"
+        if self.what == SIGN_OFF:
+            return f"the sign-off of {self.who} is {late}"
+        return f"{self.subject} ({self.text}; {self.who}) is {late}"
 
 
 def duties_of(review: Review, today: date) -> tuple[Duty, ...]:
@@ -57,9 +58,25 @@ def duties_of(review: Review, today: date) -> tuple[Duty, ...]:
     return tuple(sorted([*signs, *items], key=lambda duty: (duty.due, duty.what != SIGN_OFF, duty.subject)))
 
 
-def overdue_of(reviews: Iterable[Review], today: date) -> tuple[Duty, ...]:
+def guard_duty(review: Review, today: date) -> Duty | None:
+    """The guard that is still missing when everybody shall have signed; None where nobody has to sign."""
+    section, dates = review.section("guards"), [sign_off.due for sign_off in review.sign_offs]
+    if not dates or review.guard_waiver is not None:
+        return None
+    return Duty(
+        incident=review.id,
+        what=GUARD,
+        subject=review.id,
+        who=section.assignee if section else "",
+        text="write a guard, or waive it with a reason",
+        due=max(dates),
+        days=(today - max(dates)).days,
+    )
+
+
+def overdue_of(duties: Iterable[Duty]) -> tuple[Duty, ...]:
     """What is past its date, the longest first."""
-    found = [duty for review in reviews for duty in duties_of(review, today) if duty.is_overdue]
+    found = [duty for duty in duties if duty.is_overdue]
     return tuple(sorted(found, key=lambda duty: (-duty.days, duty.incident, duty.subject)))
 
 

@@ -54,8 +54,9 @@ def _merged(old: Section, new: Section) -> Section:
 
 def _merge_sign_offs(earlier: Sequence[SignOff], drafted: Sequence[SignOff]) -> tuple[SignOff, ...]:
     """A team that was asked stays asked, with its date; newly involved ones are added."""
-    known = {sign_off.team for sign_off in earlier}
-    return (*earlier, *(sign_off for sign_off in drafted if sign_off.team not in known))
+    known, planned = {sign_off.team for sign_off in earlier}, {sign_off.team: sign_off for sign_off in drafted}
+    kept = (s if s.asked_at or s.person else planned.get(s.team, s) for s in earlier)
+    return (*kept, *(sign_off for sign_off in drafted if sign_off.team not in known))
 
 
 def _merge_actions(earlier: Review, drafted: Sequence[ActionItem]) -> tuple[ActionItem, ...]:

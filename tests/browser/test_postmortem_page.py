@@ -15,6 +15,7 @@ from quell.adapters.password import hash_password
 from quell.adapters.store.memory import MemoryStore
 from quell.incidents.incident import IncidentState
 from quell.prevention.blameless import find_blame
+from tests.page_checks import CONTRAST, NAMELESS, REPEATED_IDS
 from tests.postmortem_room import SECRET, SECRET_VARIABLE, Room, people
 
 pytestmark = pytest.mark.browser
@@ -88,6 +89,10 @@ def test_a_section_is_edited_and_the_timeline_says_so(site: Site, context: Brows
     assert lessons.locator("strong", has_text="no lower bound").count() == 1
     assert "<b>not bold</b>" in lessons.inner_text() and "edited by alice" in lessons.inner_text()
     assert site.room.entries("review edited")[-1][1] == "alice"
+    page.locator("#history-all > summary").click()
+    page.locator("#history").get_by_text("section What we learned edited, version 2").wait_for()
+    page.locator("#history").get_by_text("Difference").click()
+    assert "+The timeout had **no lower bound**." in page.locator("#history pre").inner_text()
     keep(page, "postmortem-edited")
 
 
@@ -207,7 +212,7 @@ def test_print_is_the_document_alone_on_white_with_everything_unfolded(site: Sit
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_a_phone_and_every_control_has_a_name(site: Site, chromium: Browser, scheme: str) -> None:
-    phone = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
+    phone = chromium.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)  # type: ignore[arg-type]
     page = sign_in(phone, site, "alice")
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
@@ -215,12 +220,9 @@ def test_nothing_is_wider_than_a_phone_and_every_control_has_a_name(site: Site, 
     for summary in page.locator("main summary").all():
         if summary.is_visible():
             summary.click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    unnamed = page.evaluate(
-        "[...document.querySelectorAll('main input:not([type=hidden]), main textarea, main button')]"
-        ".filter(e => !(e.labels?.length || e.textContent.trim())).length"
-    )
-    assert unnamed == 0 and said == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(REPEATED_IDS) == [] and said == []
     keep(page, f"postmortem-phone-{scheme}")
     phone.close()
 
@@ -241,6 +243,20 @@ def test_without_passwords_people_prove_themselves_with_a_code(
         form.get_by_role("button", name="Comment").click()
         page.locator("#section-cause .comments").get_by_text("hello").wait_for()
     assert room.review.comments[0].by == "carol"
+
+
+def test_what_is_due_is_listed_for_everybody_or_for_one(site: Site, context: BrowserContext) -> None:
+    page = sign_in(context, site, "alice")
+    site.room.now += timedelta(minutes=1)
+    page.get_by_role("link", name="Reviews").click()
+    duties = page.locator("#duties li")
+    assert duties.count() == 4 and "sign-off of platform" in duties.first.inner_text()
+    keep(page, "reviews")
+    page.get_by_label("Whose").select_option("shop")
+    page.get_by_role("button", name="Show").click()
+    assert duties.count() == 1
+    duties.get_by_role("link", name="INC-1").click()
+    page.wait_for_url("**/incidents/INC-1/postmortem#sign-offs")
 
 
 def test_the_markdown_is_the_same_document(site: Site, context: BrowserContext) -> None:

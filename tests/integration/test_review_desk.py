@@ -9,12 +9,13 @@ import pytest
 
 from quell.incidents.errors import Conflict, InvalidInput, NotFound, Refused
 from quell.incidents.incident import IncidentState
+from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.ports import Store
 from quell.prevention.review_act import ReviewDetails
 from tasks.review import write_review_of
 from tasks.review_desk import act_on_review
 from tasks.review_overdue import list_duties, list_overdue
-from tests.postmortem_room import FIX, SECRET, SECRET_VARIABLE, Room
+from tests.postmortem_room import FIX, INCIDENT, SECRET, SECRET_VARIABLE, Room
 
 pytestmark = pytest.mark.integration
 
@@ -159,6 +160,19 @@ def test_without_a_guard_signatures_do_not_close_until_somebody_waives_it_with_a
     assert f"Closed without a guard, as alice decided on 2026-11-23: {why}" in room.review.markdown
 
 
+def test_a_guard_that_is_missing_is_overdue_with_the_last_signature(every_store: Store, tmp_path: Path) -> None:
+    """Or an incident that everybody has signed would stay open and nobody would hear of it."""
+    room = Room(every_store, tmp_path).open(fix=None)
+    room.sign("alice", "shop")
+    room.sign("bob", "platform")
+    room.now += timedelta(days=5)
+    with room.store.reading() as tx:
+        assert [(d.what, d.who, d.days) for d in list_overdue(tx, room.now.date())] == [("guard", "platform", 2)]
+    room.act("alice", "waive-guard", text="the provider's outage cannot be caught by a check of ours")
+    with room.store.reading() as tx:
+        assert list_overdue(tx, room.now.date()) == ()
+
+
 def test_a_waiver_alone_closes_nothing(every_store: Store, tmp_path: Path) -> None:
     room = Room(every_store, tmp_path).open(fix=None)
     room.act("alice", "waive-guard", text="the provider's outage cannot be caught by a check of ours")
@@ -219,6 +233,44 @@ def test_an_incident_that_came_back_is_signed_anew(room: Room) -> None:
         tx.incidents.put(replace(incident, state=IncidentState.RESOLVED, reopened=1))
     write_review_of(room.res, "INC-1")
     assert [s.person for s in room.review.sign_offs] == [None, None] and room.state is IncidentState.REVIEWED
+
+
+def test_a_draft_of_an_incident_that_goes_on_asks_nobody_to_sign(every_store: Store, tmp_path: Path) -> None:
+    """Whoever runs the flow early gets a draft; the dates count from the end."""
+    room = Room(every_store, tmp_path).open(state=IncidentState.CONTAINED, resolved_at=None)
+    assert room.state is IncidentState.CONTAINED and room.entries("review asked") == []
+    with pytest.raises(Conflict, match="INC-1 is contained: sign takes an incident that is reviewed"):
+        room.sign("alice", "shop")
+    room.now += timedelta(days=2)
+    with room.store.reading() as tx:
+        assert list_duties(tx, room.now.date()) == ()
+    with room.store.writing() as tx:
+        tx.incidents.put(INCIDENT)
+    write_review_of(room.res, "INC-1")
+    assert [str(s.due) for s in room.review.sign_offs] == ["2026-11-28", "2026-11-28"]
+    assert len(room.entries("review asked")) == 2
+
+
+def test_thresholds_that_were_recomputed_are_told(room: Room) -> None:
+    version = ThresholdVersion(
+        id="THR-3",
+        signal="storefront-errors",
+        state=ThresholdState.PROPOSED,
+        upper=0.05,
+        lower=None,
+        created_at=room.now,
+        updated_at=room.now,
+        incident="INC-1",
+        replaces="THR-1",
+        evidence={"new limit": "0.3 alerts a week, caught 60 s after the onset"},
+    )
+    with room.store.writing() as tx:
+        tx.thresholds.put(version)
+    write_review_of(room.res, "INC-1")
+    told = (
+        "| THR-3 | storefront-errors | proposed | - | 0.05 | THR-1 | 0.3 alerts a week, caught 60 s after the onset |"
+    )
+    assert told in room.text("thresholds")
 
 
 def test_action_items_are_added_changed_finished_and_opened_again(room: Room) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from deployments.cli.check import check_tracker
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Tracker
+from quell.config.config import Config, Connections, Tracker
 from quell.incidents.errors import Conflict, InvalidInput
 from quell.incidents.review import Export
 from quell.ports import Store
@@ -106,11 +107,14 @@ def test_an_issue_whose_answer_never_came_is_found_and_not_made_again(
     assert len(server.issues["shop/ops"]) == 1 and len(server.posts()) == 1
 
 
-def test_a_process_killed_after_the_post_leaves_one_issue(store_url: str, tmp_path: Path, server: IssueTracker) -> None:
-    """kill -9 while the tracker's answer is on its way: the issue exists, and nobody was told of it."""
+@pytest.mark.parametrize("moment", ["GET, then silent", "POST, then silent", "made, then silent"])
+def test_a_process_killed_at_any_moment_of_an_export_leaves_one_issue(
+    store_url: str, tmp_path: Path, server: IssueTracker, moment: str
+) -> None:
+    """kill -9 while it looks, before the tracker has made the issue, and after: when nobody was told that it exists."""
     store = SqlStore(store_url)
     room = Room(store, tmp_path, tracker=tracker(server)).open()
-    server.now, server.answers = room.now, ["made, then silent"]
+    server.now, server.answers = room.now, [moment]
     command = [sys.executable, "-m", "tests.export_process", store_url, server.url]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ, "TRACKER_TOKEN": TOKEN})
     assert server.made.wait(60)
@@ -182,6 +186,25 @@ def test_a_refusal_is_said_kept_and_tried_again_with_growing_pauses(
     room.tracker = tracker(server)
     room.now += timedelta(minutes=3)
     assert any("is exported" in line for line in review_round(room.res))
+
+
+def test_quell_check_live_looks_whether_address_project_and_token_are_right(server: IssueTracker) -> None:
+    config = Config(folder=Path(), connections=Connections(store="", prometheus=""))
+    right = tracker(server, projects={"platform": "platform/backlog"})
+    assert [(f.subject, f.is_ok) for f in check_tracker(replace(config, tracker=right))] == [
+        ("platform/backlog", True), ("shop/ops", True),
+    ]  # fmt: skip
+    assert list(check_tracker(config)) == [] and server.posts() == []
+    with pytest.raises(InvalidInput, match="github answers 404 to GET /repos/shop/gone/issues"):
+        list(check_tracker(replace(config, tracker=tracker(server, project="shop/gone"))))
+
+
+def test_an_answer_that_is_no_list_makes_no_issue(room: Room, server: IssueTracker) -> None:
+    """A login page with status 200 must not pass for "there is no such issue yet"."""
+    room.tracker = Tracker(kind="github", url=f"{server.url}/hooks", project="x/y", token="env:TRACKER_TOKEN")
+    server.keys = {}
+    assert "answers with no list of issues" in room.act("alice", "export", subject=A1)
+    assert server.posts() == []
 
 
 def test_without_a_tracker_the_item_stays_on_the_page(room: Room) -> None:

@@ -10,6 +10,7 @@ from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.suspect import Suspect
 from quell.incidents.timeline import Event, TimelineEntry, chain_entry
+from quell.prevention.blameless import find_blame
 from quell.prevention.draft import Facts
 from quell.prevention.postmortem import write_postmortem
 from quell.prevention.review_plan import plan_actions, plan_sign_offs
@@ -143,6 +144,7 @@ def test_markup_from_outside_stays_text() -> None:
 
 def test_nobody_is_blamed() -> None:
     text = write_postmortem(facts())
+    assert find_blame(text) == ()
     assert not re.search(r"\b(fault|blame|mistake|careless|should have)\b", text)
 
 
