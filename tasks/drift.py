@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from prefect import task
@@ -55,7 +56,7 @@ def look_for_drift(res: Resources) -> list[str]:
         return []
     places = list(_places(res))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return [said for said in pool.map(lambda place: _look(res, place), places) if said]
+        return [said for said in pool.map(partial(_look, res), places) if said]
 
 
 def difference(place: Place) -> str:
