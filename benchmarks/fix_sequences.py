@@ -225,8 +225,7 @@ class Sequences:
 
     def _is_locked(self) -> bool:
         folder = self._ground.repository / ".git"
-        found = [*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")]
-        return any(path.name != "quell.lock" for path in found)
+        return any((*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")))
 
     def _settle(self, one: Sequence) -> None:
         for seconds in PASSES:
@@ -281,9 +280,10 @@ class Sequences:
             yield f"left over: working trees {trees[1:]}"
         if (branches := git(folder, "branch", "--format=%(refname:short)").split()) != ["main"]:
             yield f"left over: branches {branches}"
-        if self._is_locked() or (folder / ".git/quell.lock").read_text():
+        note = folder / ".git/quell-turn"
+        if self._is_locked() or (note.exists() and note.read_text()):
             yield "left over: a lock of git"
-        if any((folder / ".git/quell-trees").iterdir()):
+        if any((folder / ".git").glob("quell-trees/*")):
             yield "left over: a folder of a working tree"
 
     def _proxy_faults(self, one: Sequence, holds: bool) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """One Quell at a time changes a repository, and first puts right what a dead one left there.
 
 A program that is killed in the middle of `git` leaves git's lock files, which stop everybody, and perhaps half of a
-merge in the working tree. So each change is noted in `quell.lock` before it begins, under a lock of the operating
+merge in the working tree. So each change is noted in `quell-turn` before it begins, under a lock of the operating
 system that the git process shares: it is free only when both are gone. Who finds a note there knows that the change
 was cut off, and mends it. Locks of people are left alone.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from quell.incidents.errors import Unavailable
 
-NOTE = "quell.lock"
+NOTE = "quell-turn"
 _POLL_SECONDS = 0.05
 _CLOCK_SLACK_SECONDS = 2.0  # file systems round times
 _OLD_SECONDS = 600.0  # where it cannot be seen who runs, a lock this old counts as left over
@@ -93,7 +93,7 @@ def _take(descriptor: int) -> bool:
 
 
 def _locks(common: Path) -> Iterator[Path]:
-    yield from (path for path in common.glob("*.lock") if path.name != NOTE)
+    yield from common.glob("*.lock")
     yield from (common / "refs").rglob("*.lock")
     yield from (common / "worktrees").glob("*/*.lock")
 
