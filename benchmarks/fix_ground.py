@@ -41,7 +41,7 @@ _STOP = """#!/bin/sh
 [ "$FIX_KILLS_STOP" = "$1" ] || exit 0
 [ -e "$FIX_KILLS_MARK" ] && exit 0
 case "$1" in prepared|committed) grep -q refs/heads/ || exit 0 ;; esac
-echo $$ > "$FIX_KILLS_MARK.new" && mv "$FIX_KILLS_MARK.new" "$FIX_KILLS_MARK"
+echo $$ "$1" > "$FIX_KILLS_MARK.new" && mv "$FIX_KILLS_MARK.new" "$FIX_KILLS_MARK"
 [ "$FIX_KILLS_MODE" = orphan ] && exec sleep 0.6
 exec sleep 60
 """

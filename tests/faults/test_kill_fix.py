@@ -90,7 +90,7 @@ def kill_git(ground: Ground, place: str, mode: str = "machine") -> str:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     if mode == "machine":
-        os.killpg(os.getpgid(int(ground.mark.read_text())), signal.SIGKILL)
+        os.killpg(os.getpgid(int(ground.mark.read_text().split()[0])), signal.SIGKILL)
     process.wait(WAIT)
     return git(ground.repository, "rev-parse", "quell/fix-1")
 
