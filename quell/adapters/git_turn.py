@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from quell.incidents.errors import Unavailable
+from quell.incidents.errors import InvalidInput, Unavailable
 
 NOTE = "quell-turn"
 _POLL_SECONDS = 0.05
@@ -28,9 +28,12 @@ _OLD_SECONDS = 600.0  # where it cannot be seen who runs, a lock this old counts
 def turn(common: Path, wait: timedelta) -> Generator[int]:
     """The right to change the repository whose git folder this is; the descriptor is for the process that changes it.
 
-    Raises Unavailable when another Quell keeps it for longer than `wait`.
+    Raises Unavailable when another Quell keeps it for longer than `wait`, InvalidInput where nothing may be written.
     """
-    descriptor = os.open(common / NOTE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(common / NOTE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InvalidInput(f"repository {common} cannot be changed: {error}") from error
     try:
         give_up = time.monotonic() + wait.total_seconds()
         while not _take(descriptor):
@@ -71,7 +74,7 @@ def clear_note(descriptor: int) -> None:
 
 
 def remove_left_locks(common: Path, since: float) -> None:
-    """Remove git's lock files that were made since then, unless a git process may still be using them."""
+    """Remove git's lock files that were made since then. Raises Unavailable while a git may still be using them."""
     found = {path: stat.st_ino for path in _locks(common) if (stat := _stat(path)) and _is_of(stat.st_mtime, since)}
     if not found:
         return
@@ -80,8 +83,9 @@ def remove_left_locks(common: Path, since: float) -> None:
         stat = _stat(path)
         if stat is None or stat.st_ino != inode:
             continue
-        if in_use is False or (in_use is None and time.time() - stat.st_mtime > _OLD_SECONDS):
-            path.unlink(missing_ok=True)
+        if in_use or (in_use is None and time.time() - stat.st_mtime < _OLD_SECONDS):
+            raise Unavailable(f"{path} may be left over, or be in use by the git that works there; try again")
+        path.unlink(missing_ok=True)
 
 
 def _take(descriptor: int) -> bool:

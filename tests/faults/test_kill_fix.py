@@ -26,7 +26,7 @@ from benchmarks.fix_ground import (
 from benchmarks.fix_sequences import KINDS, Sequence, Sequences, contain
 from benchmarks.fix_victim import QUICK, send_requests
 from quell.adapters.git import GitRepository
-from quell.incidents.errors import Conflict
+from quell.incidents.errors import Conflict, Unavailable
 from quell.incidents.fix import FixState
 from quell.incidents.incident import IncidentId, IncidentState
 from tasks.effect import undo_mitigation
@@ -125,6 +125,24 @@ def test_a_lock_that_a_person_holds_is_left_alone(bare: Ground) -> None:
     lock.touch()
     repository.mend()
     assert lock.exists()
+
+
+def test_a_lock_that_was_left_stays_while_another_git_works_there(bare: Ground) -> None:
+    """It may be a person's: `git commit -a` keeps one while the editor is open. What was noted is not forgotten."""
+    repository = prepared_branch(bare)
+    kill_git(bare, "smudge")
+    lock = bare.repository / ".git/index.lock"
+    command = ["git", "-c", "alias.edit=!sleep 60", "edit"]
+    editor = subprocess.Popen(command, cwd=bare.repository, start_new_session=True)
+    try:
+        with pytest.raises(Unavailable, match="in use by the git"):
+            repository.mend()
+        assert lock.exists()
+    finally:
+        os.killpg(editor.pid, signal.SIGKILL)
+        editor.wait(WAIT)
+    repository.mend()
+    assert not lock.exists() and git(bare.repository, "status", "--porcelain") == ""
 
 
 def test_a_git_that_outlives_its_quell_is_waited_for(bare: Ground) -> None:
