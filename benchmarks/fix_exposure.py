@@ -1,7 +1,8 @@
 """How far a bad fix gets: real requests through HAProxy, counted by a real Prometheus, while the canary is judged.
 
 The fix undoes the commit, but the instance fails for another reason. Users send requests all the time and note which
-instance answered what. Counted is from the moment at which the canary gets traffic until it gets none any more.
+instance answered what. Counted is from the moment at which the canary gets traffic until it gets none any more. The
+share is that of all canaries together; a single one is short, and one request more or less is a percent of it.
 """
 
 import socket
@@ -103,13 +104,14 @@ def expose(times: int, folder: Path) -> dict[str, Any]:
         metrics: Any = _Metrics(url, ground)
         res = replace(resources(ground), metrics=metrics)
         found = [_one(res, ground, users, number) for number in range(times)]
-    shares = [one["share"] for one in found]
+    shares = [one["exposed"] / one["requests"] for one in found]
     seconds = [one["reverted_s"] for one in found]
     return {
         "canaries": times,
         "reverted": sum(one["is_reverted"] for one in found),
-        "bad_fix_exposed_share": max(shares),
-        "bad_fix_exposed_share_median": statistics.median(shares),
+        "bad_fix_exposed_share": sum(one["exposed"] for one in found) / sum(one["requests"] for one in found),
+        "bad_fix_exposed_share_worst": max(shares),
+        "worst_above_a_tenth_requests": max(one["exposed"] - one["requests"] / 10 for one in found),
         "bad_fix_reverted_s": max(seconds),
         "bad_fix_reverted_s_median": statistics.median(seconds),
         "bad_answers_median": statistics.median(one["bad"] for one in found),
@@ -144,7 +146,8 @@ def _one(res: Resources, ground: Ground, users: Users, number: int) -> dict[str,
     ground.broken(one.instance).unlink()
     commit_and_deploy(ground, {file_of(one.instance): text}, "as at first")
     return {
-        "share": len(exposed) / max(len(during), 1),
+        "exposed": len(exposed),
+        "requests": max(len(during), 1),
         "bad": sum(answer.status >= 500 for answer in exposed),
         "reverted_s": ended - first,
         "is_reverted": fix.state is FixState.REVERTED,

@@ -40,7 +40,8 @@ _STOP = """#!/bin/sh
 # stands still in the middle of git where it is told to
 [ "$FIX_KILLS_STOP" = "$1" ] || exit 0
 [ -e "$FIX_KILLS_MARK" ] && exit 0
-echo $$ > "$FIX_KILLS_MARK.new" && mv "$FIX_KILLS_MARK.new" "$FIX_KILLS_MARK"
+case "$1" in prepared|committed) grep -q refs/heads/ || exit 0 ;; esac
+echo $$ "$1" > "$FIX_KILLS_MARK.new" && mv "$FIX_KILLS_MARK.new" "$FIX_KILLS_MARK"
 [ "$FIX_KILLS_MODE" = orphan ] && exec sleep 0.6
 exec sleep 60
 """
@@ -109,7 +110,7 @@ def make_repository(ground: Ground) -> None:
     stop.chmod(0o755)
     hook = folder / ".git/hooks/reference-transaction"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f'#!/bin/sh\nexec "{stop}" "$1" </dev/null\n')
+    hook.write_text(f'#!/bin/sh\nexec "{stop}" "$1"\n')
     hook.chmod(0o755)
     (folder / ".git/info").mkdir(exist_ok=True)
     (folder / ".git/info/attributes").write_text("*.yaml filter=stop\n")

@@ -6,7 +6,9 @@ N random sequences (default 50): a person commits a bad value, Quell fixes it, t
 verdict or is taken back; up to three processes are killed on the way, and a person commits to the same branch or
 releases the containment meanwhile. Killed is before, after and in the middle of commands, see benchmarks/fix_victim.py.
 Within the reconciliation passes of a minute everything must agree, see benchmarks/fix_sequences.py; "equal" counts the
-sequences in which nothing was found. Then N bad fixes (default 10) under real traffic: see benchmarks/fix_exposure.py.
+sequences in which nothing was found.
+
+Then N bad fixes (default 10) under real traffic: see benchmarks/fix_exposure.py.
 """
 
 import argparse

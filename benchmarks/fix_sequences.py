@@ -30,6 +30,7 @@ from benchmarks.fix_ground import (
 )
 from benchmarks.fix_victim import ANSWER_SECONDS, Order, do_work, victim
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+from quell.adapters.git import GitRepository
 from quell.incidents.change import Change, ChangeKind
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
@@ -45,6 +46,12 @@ from tasks.rollback import move_to
 PASSES = (25.0, 40.0, 55.0)  # seconds after the last death; `reconcile` runs every 15 s, leases last 20 s
 KINDS = ("promoted", "bad fix", "no verdict", "taken back")
 ACTS = ("nothing", "nothing", "other file", "other key", "same line", "releases")
+_PLACES = {
+    "smudge": "git, which writes files",
+    "prepared": "git, which moves a branch",
+    "committed": "git, which has moved a branch",
+    "reload": "reload",
+}
 _CASE_SECONDS = 900.0  # longer than reconciliation tries to take back a rest
 _MOST_KILLS = 3
 
@@ -181,7 +188,7 @@ class Sequences:
             while time.monotonic() < deadline:
                 if self._ground.mark.exists():
                     time.sleep(0.05)
-                    return "dies", "in the middle of a command"
+                    return "dies", f"in the middle of {_PLACES[self._ground.mark.read_text().split()[1]]}"
                 if not ours.poll(0.02):
                     continue
                 said, what = ours.recv()
@@ -199,7 +206,7 @@ class Sequences:
     def _kill_command(self) -> None:
         """The command in the middle of which the victim stood: as when the whole machine dies."""
         with suppress(OSError, ValueError):
-            os.killpg(os.getpgid(int(self._ground.mark.read_text())), signal.SIGKILL)
+            os.killpg(os.getpgid(int(self._ground.mark.read_text().split()[0])), signal.SIGKILL)
 
     def _act(self, one: Sequence) -> None:
         """What the person does, once; who finds the repository locked comes again later."""
@@ -225,8 +232,7 @@ class Sequences:
 
     def _is_locked(self) -> bool:
         folder = self._ground.repository / ".git"
-        found = [*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")]
-        return any(path.name != "quell.lock" for path in found)
+        return any((*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")))
 
     def _settle(self, one: Sequence) -> None:
         for seconds in PASSES:
@@ -281,9 +287,10 @@ class Sequences:
             yield f"left over: working trees {trees[1:]}"
         if (branches := git(folder, "branch", "--format=%(refname:short)").split()) != ["main"]:
             yield f"left over: branches {branches}"
-        if self._is_locked() or (folder / ".git/quell.lock").read_text():
+        note = folder / ".git/quell-turn"
+        if self._is_locked() or (note.exists() and note.read_text()):
             yield "left over: a lock of git"
-        if any((folder / ".git/quell-trees").iterdir()):
+        if any((folder / ".git").glob("quell-trees/*")):
             yield "left over: a folder of a working tree"
 
     def _proxy_faults(self, one: Sequence, holds: bool) -> Iterator[str]:
@@ -313,6 +320,9 @@ class Sequences:
             path.unlink()
         texts = {file_of(name): GOOD.format(name=name) for name in INSTANCES}
         git(self._ground.repository, "reset", "--hard", "--quiet")
+        for branch in git(self._ground.repository, "branch", "--format=%(refname:short)").split():
+            if branch != "main":
+                GitRepository(self._ground.repository).forget(branch)
         with suppress(subprocess.CalledProcessError):  # nothing to commit
             commit_and_deploy(self._ground, texts, "as at first")
         client = RuntimeClient(self._ground.socket, timedelta(seconds=5))

@@ -62,7 +62,7 @@ def _stand_still() -> None:
     """Where the test stops the reload, as it stops git: see fix_victim.py."""
     mark = Path(os.environ.get("FIX_KILLS_MARK", "/"))
     if os.environ.get("FIX_KILLS_STOP") == "reload" and not mark.exists():
-        mark.write_text(str(os.getpid()))
+        mark.write_text(f"{os.getpid()} reload")
         time.sleep(0.6 if os.environ.get("FIX_KILLS_MODE") == "orphan" else 60)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quell.adapters.commands import CommandResult
+from quell.incidents.errors import Unavailable
 
 Git = Callable[..., CommandResult]
 
@@ -14,7 +15,7 @@ Git = Callable[..., CommandResult]
 def take_back_half_merge(git: Git, root: Path, wanted: str, files: Sequence[str]) -> None:
     """Make files as HEAD has them, where they or their index entries are what the merge to `wanted` wrote.
 
-    Whatever else stands there is a person's work and stays. Nothing is done where HEAD has arrived.
+    Whatever else stands there is a person's work and stays. Nothing is done where HEAD has arrived. Raises Unavailable.
     """
     if git("merge-base", "--is-ancestor", wanted, "HEAD").is_ok:
         return
@@ -45,7 +46,13 @@ def _is_written_by_merge(git: Git, path: Path, file: str, before: str | None, wa
 
 def _restore(git: Git, path: Path, file: str, before: str | None) -> None:
     if before is not None:
-        git("checkout", "--quiet", "HEAD", "--", file)
+        _change(git, "checkout", "--quiet", "HEAD", "--", file)
         return
-    git("update-index", "--force-remove", "--", file)
+    _change(git, "update-index", "--force-remove", "--", file)
     path.unlink(missing_ok=True)
+
+
+def _change(git: Git, *arguments: str) -> None:
+    result = git(*arguments)
+    if not result.is_ok:  # somebody is faster, or a disk is full: whoever comes next tries again
+        raise Unavailable(f"half a merge could not be taken back: git {arguments[0]}: {result.said}")

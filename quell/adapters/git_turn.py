@@ -1,7 +1,7 @@
 """One Quell at a time changes a repository, and first puts right what a dead one left there.
 
 A program that is killed in the middle of `git` leaves git's lock files, which stop everybody, and perhaps half of a
-merge in the working tree. So each change is noted in `quell.lock` before it begins, under a lock of the operating
+merge in the working tree. So each change is noted in `quell-turn` before it begins, under a lock of the operating
 system that the git process shares: it is free only when both are gone. Who finds a note there knows that the change
 was cut off, and mends it. Locks of people are left alone.
 """
@@ -16,9 +16,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from quell.incidents.errors import Unavailable
+from quell.incidents.errors import InvalidInput, Unavailable
 
-NOTE = "quell.lock"
+NOTE = "quell-turn"
 _POLL_SECONDS = 0.05
 _CLOCK_SLACK_SECONDS = 2.0  # file systems round times
 _OLD_SECONDS = 600.0  # where it cannot be seen who runs, a lock this old counts as left over
@@ -28,9 +28,12 @@ _OLD_SECONDS = 600.0  # where it cannot be seen who runs, a lock this old counts
 def turn(common: Path, wait: timedelta) -> Generator[int]:
     """The right to change the repository whose git folder this is; the descriptor is for the process that changes it.
 
-    Raises Unavailable when another Quell keeps it for longer than `wait`.
+    Raises Unavailable when another Quell keeps it for longer than `wait`, InvalidInput where nothing may be written.
     """
-    descriptor = os.open(common / NOTE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(common / NOTE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InvalidInput(f"repository {common} cannot be changed: {error}") from error
     try:
         give_up = time.monotonic() + wait.total_seconds()
         while not _take(descriptor):
@@ -71,7 +74,7 @@ def clear_note(descriptor: int) -> None:
 
 
 def remove_left_locks(common: Path, since: float) -> None:
-    """Remove git's lock files that were made since then, unless a git process may still be using them."""
+    """Remove git's lock files that were made since then. Raises Unavailable while a git may still be using them."""
     found = {path: stat.st_ino for path in _locks(common) if (stat := _stat(path)) and _is_of(stat.st_mtime, since)}
     if not found:
         return
@@ -80,8 +83,9 @@ def remove_left_locks(common: Path, since: float) -> None:
         stat = _stat(path)
         if stat is None or stat.st_ino != inode:
             continue
-        if in_use is False or (in_use is None and time.time() - stat.st_mtime > _OLD_SECONDS):
-            path.unlink(missing_ok=True)
+        if in_use or (in_use is None and time.time() - stat.st_mtime < _OLD_SECONDS):
+            raise Unavailable(f"{path} may be left over, or be in use by the git that works there; try again")
+        path.unlink(missing_ok=True)
 
 
 def _take(descriptor: int) -> bool:
@@ -93,7 +97,7 @@ def _take(descriptor: int) -> bool:
 
 
 def _locks(common: Path) -> Iterator[Path]:
-    yield from (path for path in common.glob("*.lock") if path.name != NOTE)
+    yield from common.glob("*.lock")
     yield from (common / "refs").rglob("*.lock")
     yield from (common / "worktrees").glob("*/*.lock")
 
