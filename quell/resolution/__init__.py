@@ -1,8 +1,8 @@
 """What removes a cause for good: the commit to undo, the guard that would have caught it, and the canary's verdict.
 
-Reading order: `candidate` (which commit), `guard` (what a file must keep to), `proposal` (a guard from a diff); then the
-canary: `policy` (how much evidence), `rollout` (its weights, step by step), `look` (when to judge), `sample` (what a side
-served), `comparison` (how much worse, with its interval), of errors (`excess`), of all latencies and of saturation
-(`shift`), of p99 (`tail`), and `canary` (promote, revert, or ask a person). All pure: files, git and metrics come in as
-values.
+Reading order: `candidate` (which commit), `guard` (what a file must keep to), `proposal` (a guard from a diff); then
+the canary: `policy` (how much evidence), `rollout` (its weights, step by step), `look` (when to judge), `sample` (what
+a side served), `comparison` (how much worse, with its interval), of errors (`excess`), of all latencies and of
+saturation (`shift`), of p99 (`tail`), and `canary` (promote, revert, or ask a person). All pure: files, git and metrics
+come in as values.
 """
