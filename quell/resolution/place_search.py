@@ -6,14 +6,18 @@ from typing import cast
 
 from quell.incidents.errors import InvalidInput
 from quell.resolution.assertion import plain_lines
+from quell.resolution.bound import is_identity
 from quell.resolution.document import Document
 from quell.resolution.evidence import BadChange
 from quell.resolution.line_change import is_map
+from quell.resolution.quantity import UNITS, read_quantity
 from quell.resolution.reference import Place, Reference, text_of, values_at
 
 _SHORTEST = 3  # shorter values agree by chance
 _MOST = 4  # references worth trying
 _FEW = 50  # of more keys that are alike, each alone is no place
+_PORT = r":(\d+)(?!\S)"
+_WORDS = ("true", "false", "null", "yes", "none", "off")
 Values = frozenset[str]
 
 
@@ -23,17 +27,20 @@ def find_references(change: BadChange) -> tuple[Reference, ...]:
     A place where new names appeared is compared with every place of every file: all good names must exist there and
     a new one must not. Likelier is a place that is called alike, and one that holds little else.
     """
-    found: list[tuple[tuple[int, int, str], Reference]] = []
-    targets = [(document, places_of(document)) for document in (change.good, *change.others)]
+    found: list[tuple[tuple[int, int, int, str], Reference]] = []
+    peers = {peer.name for peer in change.peers}  # they say the same of themselves: that is no agreement
+    targets = [(d, places_of(d)) for d in (change.good, *change.others) if d.name not in peers]
     bad = places_of(change.bad)
     for place, good in places_of(change.good).items():
         new = bad.get(place, frozenset()) - good
-        if not new or not all(_is_name(value) for value in good | new):
+        if not new or not _holds_names(place, good):
             continue
         for document, places in targets:
             for target, known in places.items():
-                if good <= known and not new <= known and not (document is change.good and target == place):
-                    rank = (-_kinship(place, target), len(known - good), str(target))
+                if document is change.good and target == place:
+                    continue
+                if len(known) > 1 and good <= known and not new <= known:  # one name alone is no list of names
+                    rank = (-_kinship(place, target), len(known - good), str(target).count("*"), str(target))
                     found.append((rank, Reference(place=place, files=document.name, target=target)))
     return tuple(reference for _, reference in sorted(found, key=lambda pair: pair[0])[:_MOST])
 
@@ -65,7 +72,7 @@ def _keyed_values(content: object, above: tuple[str, ...]) -> Iterator[tuple[Pla
             yield from _keyed_values(item, (*above, "*"))
     elif isinstance(content, dict):
         mapping = cast(dict[object, object], content)
-        is_list_of_names = bool(above) and _are_alike(list(mapping.values()))
+        is_list_of_names = bool(above) and _are_alike(list(mapping.values()), least=1 if "*" in above else 2)
         for key, value in mapping.items():
             if is_list_of_names:
                 yield Place(keys=".".join(above)), str(key)
@@ -76,8 +83,9 @@ def _keyed_values(content: object, above: tuple[str, ...]) -> Iterator[tuple[Pla
         yield Place(path=".".join(above)), text_of(content)
 
 
-def _are_alike(values: Sequence[object]) -> bool:
-    return len({type(value) for value in values}) == 1 and len(values) > 1
+def _are_alike(values: Sequence[object], *, least: int) -> bool:
+    """Whether the keys above these values look like names of things: below other names one of them may stand alone."""
+    return len({type(value) for value in values}) == 1 and len(values) >= least
 
 
 def _line_places(document: Document) -> Iterator[Place]:
@@ -92,16 +100,20 @@ def _line_places(document: Document) -> Iterator[Place]:
             start = rf"^\s*{re.escape(keyword)}"
             yield Place(pattern=rf"{start}\s+(\S+)")
             yield Place(pattern=rf"{start}\s+\S+\s+(\S+)")
-            yield Place(pattern=rf"{start}\s.*?:(\d+)(?!\S)")
+            yield Place(pattern=rf"{start}\s.*?{_PORT}")
 
 
-def _is_name(value: str) -> bool:
-    """Whether two equal values are hardly chance.
+def _holds_names(place: Place, values: Values) -> bool:
+    """Whether the values only name something, and are long enough not to be equal to others by chance.
 
-    >>> _is_name("be_checkout"), _is_name("7422"), _is_name("true"), _is_name("5")
-    (True, True, False, False)
+    >>> _holds_names(Place(path="upstream"), frozenset({"be_pay"})), _holds_names(Place(path="t"), frozenset({"800"}))
+    (True, False)
+    >>> _holds_names(Place(path="a.port"), frozenset({"7422"})), _holds_names(Place(path="a.b"), frozenset({"true"}))
+    (True, False)
     """
-    return len(value) >= _SHORTEST and value not in ("true", "false", "null", "yes", "none", "off")
+    if all(any(read_quantity(value, unit) is not None for unit in UNITS) for value in values):
+        return is_identity(place.path) or place.pattern.endswith(_PORT)
+    return all(len(value) >= _SHORTEST and value not in _WORDS for value in values)
 
 
 def _kinship(place: Place, target: Place) -> int:

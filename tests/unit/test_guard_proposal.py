@@ -167,6 +167,25 @@ def test_a_port_must_be_served_somewhere_when_all_good_ones_are() -> None:
     assert not stops(guards, "haproxy.cfg", CFG + "  server pay-2 127.0.0.1:7432 check\n", grown)
 
 
+def test_a_timeout_that_happens_to_be_the_same_elsewhere_is_no_name() -> None:
+    """Twice 800 ms is no agreement: tied together, neither could ever be changed alone."""
+    guards, _ = ask("a.yaml", "timeout_ms: 800\n", "timeout_ms: 8\n", others={"b.yaml": "x: {timeout_ms: 800}\n"})
+    assert [g.references for g in guards] == [()] and not stops(guards, "a.yaml", "timeout_ms: 700\n")
+
+
+def test_a_name_that_one_other_file_happens_to_hold_as_well_is_no_list_of_names() -> None:
+    others = {"b.yaml": "db: {host: db-1.example}\n"}
+    guards, _ = ask("a.yaml", "host: db-1.example\n", "host: db-9.example\n", others=others)
+    assert [g.references for g in guards] == [()]
+
+
+def test_a_service_with_a_single_instance_is_found_in_the_inventory_too() -> None:
+    nested = "services:\n  shop:\n    at:\n      shop-1: {port: 7411}\n      shop-2: {port: 7412}\n"
+    others = {"inventory.yaml": nested + "  pay:\n    at:\n      pay-1: {port: 7431}\n"}
+    guards, _ = ask("haproxy.cfg", CFG, replaced(CFG, ":7412", ":9"), others=others)
+    assert [g.references[0].target.path for g in guards] == ["services.*.at.*.port"]
+
+
 def test_a_port_that_nothing_else_knows_is_pinned_not_bounded() -> None:
     """More or less of a port means nothing: 7511 is no better than 7512."""
     guards, _ = ask("haproxy.cfg", CFG, replaced(CFG, ":7412", ":7512"))
