@@ -108,6 +108,9 @@ def _facts(
 ) -> Facts:
     own = tuple(i for i in incidents if week.contains(i.opened_at))
     planned = tuple(m for m in mitigations if week.contains(m.created_at))
+    proposed = tx.thresholds.find(after=("updated_at", week.start))  # what was created later moved later
+    proposals = tuple(version for version in proposed if week.contains(version.created_at))
+    asked = [*(m.id for m in planned), *(version.id for version in proposals)]
     fixes = find_all(tx.fixes, "incident", (i.id for i in own), state=FixState.PROMOTED)
     return Facts(
         week=week,
@@ -115,7 +118,8 @@ def _facts(
         incidents=own,
         alerts=tuple(a for a in alerts if week.contains(a.starts_at)),
         mitigations=planned,
-        decisions=tuple(find_all(tx.decisions, "subject", (m.id for m in planned))),
+        proposals=proposals,
+        decisions=tuple(find_all(tx.decisions, "subject", asked)),
         changes=_changes(tx, own),
         fixed=frozenset(fix.incident for fix in fixes),
         wrongly_refused={m.id: refused[m.id] for m in planned if m.id in refused},

@@ -15,6 +15,7 @@ from quell.incidents.mitigation import MitigationState, Recovery
 from quell.incidents.outcome import FALSE_ISOLATION
 from quell.incidents.review import ActionItem, Review, SignOff
 from quell.incidents.service import Catalog, Instance, Service
+from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.prevention.weekly.approvals import approvals_section
 from quell.prevention.weekly.cause import cause_section
 from quell.prevention.weekly.figure import Figure
@@ -230,6 +231,25 @@ def test_approvals_and_their_delays() -> None:
     )
     assert {one.id for one in delay.behind} == {"MIT-1", "MIT-2"} and delay.behind[0].runs == (RUN,)
     assert "1 by page" in section.notes[0] and "1 by prefect" in section.notes[0]
+
+
+def test_limits_wait_for_an_answer_apart_from_mitigations() -> None:
+    """One was answered after two days, one waits, one gave way to a newer one."""
+    state = ThresholdState
+    proposals = tuple(
+        ThresholdVersion(
+            id=f"THR-{n}", signal="errors", state=one, upper=0.1, lower=None, created_at=MONDAY, updated_at=MONDAY
+        )
+        for n, one in enumerate((state.ACTIVE, state.SHADOW, state.REVERTED), start=1)
+    )
+    agreed = Decision(
+        id="d", subject="THR-1", plan_hash="h", person="bob", answer=Answer.APPROVE, channel="cli",
+        at=MONDAY + timedelta(days=2),
+    )  # fmt: skip
+    found = figures(approvals_section(facts(proposals=proposals, decisions=(agreed,))))
+    limits = found["limits"]
+    assert (limits.value, limits.n, limits.waiting) == (2 * 86_400, 1, 1)
+    assert found["asked"].value is None and found["delay"].value is None
 
 
 def test_what_works_is_told_by_playbook_and_kind_of_alert() -> None:

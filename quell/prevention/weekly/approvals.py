@@ -7,10 +7,12 @@ from datetime import datetime
 
 from quell.incidents.decision import Answer, Decision
 from quell.incidents.mitigation import Mitigation, MitigationState
+from quell.incidents.threshold import ThresholdState
 from quell.prevention.weekly.facts import Facts, runs_of
 from quell.prevention.weekly.figure import Behind, BehindKind, Unit, count_of, mean_of, share_of
 from quell.prevention.weekly.section import SPREAD, Section, spread_row
 
+_OPEN_LIMITS = (ThresholdState.PROPOSED, ThresholdState.SHADOW)
 APPROVED, REFUSED, EXPIRED, WAITING = "approved", "refused", "expired", "waiting"
 
 
@@ -65,9 +67,30 @@ def _question(mitigation: Mitigation, said: Sequence[Decision]) -> Question:
     )
 
 
+def limit_answers(facts: Facts) -> tuple[list[Behind], int]:
+    """How long each limit proposed in the week waited for its answer, and how many still wait.
+
+    One that gave way to a newer proposal was never answered, and asks nobody any more.
+    """
+    said = {decision.subject: decision.at for decision in sorted(facts.decisions, key=lambda d: d.at, reverse=True)}
+    answered = [
+        Behind(
+            kind=BehindKind.THRESHOLD,
+            id=version.id,
+            value=max((said[version.id] - version.created_at).total_seconds(), 0.0),
+            incident=version.incident,
+        )
+        for version in facts.proposals
+        if version.id in said
+    ]
+    waiting = sum(version.state in _OPEN_LIMITS and version.id not in said for version in facts.proposals)
+    return answered, waiting
+
+
 def approvals_section(facts: Facts) -> Section:
     asked = questions_of(facts.mitigations, facts.decisions)
     delays = [q.behind(q.delay_seconds) for q in asked]
+    limits, open_limits = limit_answers(facts)
     every = [q.behind() for q in asked]
     waiting = [q for q in asked if q.answer in (WAITING, EXPIRED)]
 
@@ -81,6 +104,7 @@ def approvals_section(facts: Facts) -> Section:
         share_of("approvals/refused", "refused", answered(REFUSED), n=len(asked)),
         share_of("approvals/expired", "nobody answered in time", answered(EXPIRED), n=len(asked)),
         share_of("approvals/waiting", "still waiting", answered(WAITING), n=len(asked)),
+        mean_of("approvals/limits", "from proposed limit to answer", Unit.SECONDS, limits, waiting=open_limits),
     )
     channels = Counter(q.channel for q in asked if q.channel)
     told = ", ".join(
@@ -90,8 +114,8 @@ def approvals_section(facts: Facts) -> Section:
         key="approvals",
         title="Approvals and their delays",
         columns=SPREAD,
-        rows=tuple(map(spread_row, figures)) if asked else (),
-        empty="No plan needed a person in this week.",
+        rows=tuple(map(spread_row, figures)) if asked or facts.proposals else (),
+        empty="No plan and no limit needed a person in this week.",
         notes=(f"Answered {told}.",) if told else (),
         is_spread=True,
     )

@@ -10,6 +10,7 @@ from quell.incidents.decision import Decision
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Mitigation
 from quell.incidents.service import Catalog
+from quell.incidents.threshold import ThresholdVersion
 from quell.prevention.weekly.figure import Behind, BehindKind
 from quell.prevention.weekly.week import Week
 
@@ -22,7 +23,8 @@ class Facts:
     incident is left out.
 
     `changes` are those that an incident's first suspect is accused of, `fixed` the incidents that a promoted fix ended,
-    `decisions` those on the mitigations, `wrongly_refused` requests by safeguard.
+    `proposals` limits proposed in the week, `decisions` those on the mitigations and limits, `wrongly_refused` requests
+    by safeguard.
     """
 
     week: Week
@@ -31,6 +33,7 @@ class Facts:
     alerts: tuple[Alert, ...] = ()
     mitigations: tuple[Mitigation, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    proposals: tuple[ThresholdVersion, ...] = ()
     changes: Mapping[str, Change] = field(default_factory=dict[str, Change])
     fixed: frozenset[str] = frozenset()
     wrongly_refused: Mapping[str, int] = field(default_factory=dict[str, int])
