@@ -31,7 +31,7 @@ def _put_together(
     waiver: GuardWaiver | None,
 ) -> str:
     parts = [
-        f"# {title}",
+        f"# {' '.join(title.split())}",
         *(f"## {section.title}\n\n{_text(section, waiver)}" for section in sections),
         "## Action items\n\n" + markdown_table(("id", "what", "owner", "due", "state"), [*_actions(actions)]),
         "## Sign-offs\n\n" + markdown_table(("team", "due", "signed by"), [*_sign_offs(sign_offs)]),

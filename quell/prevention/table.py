@@ -19,6 +19,10 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
 
 
 def cell(value: object) -> str:
-    """One value as the text of a cell."""
+    """One value as the text of a cell, or of a sentence. What others wrote loads no picture from elsewhere.
+
+    >>> cell("down![x](https://elsewhere.example/p.png)")
+    'down!\\\\[x](https://elsewhere.example/p.png)'
+    """
     text = " ".join(str(value).split())
-    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;").replace("![", "!\\[")

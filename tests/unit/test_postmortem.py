@@ -142,6 +142,12 @@ def test_markup_from_outside_stays_text() -> None:
     assert "<alone>" not in text and "&lt;alone&gt;" in text
 
 
+def test_what_users_wrote_loads_nothing_from_elsewhere() -> None:
+    """A report comes from anybody; Prefect's page would fetch a picture that stands in it."""
+    text = write_postmortem(facts(quotes=("down ![x](https://elsewhere.example/p.png) <img src=x>",)))
+    assert "Users wrote:" in text and "![x]" not in text and "<img" not in text
+
+
 def test_nobody_is_blamed() -> None:
     text = write_postmortem(facts())
     assert find_blame(text) == ()
