@@ -27,7 +27,7 @@ from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.response.autonomy import Autonomy
 from quell.response.playbook import ApprovalPolicy, FleetLimits, Limits, Playbook, RecoveryRule, StepTemplate
-from tasks.canary import RESPONSES
+from tasks.canary_counts import RESPONSES
 from tasks.resources import Resources
 
 BACKEND = "be_shop"

@@ -19,6 +19,7 @@ from quell.incidents.timeline import Event
 from quell.ports import Document, DrillGround, Transaction
 from quell.prevention.drill import Glance, Seen, differences, floor_crossed, score, strike_of, unsteady
 from tasks.effect import undo_mitigation
+from tasks.playbook_drills import record_drill
 from tasks.resources import Resources
 from tasks.unplanned import NOTHING_DONE
 
@@ -150,7 +151,11 @@ def run_drill(
         ground.clear(fault, watch.strike.target)
         _put_back(res, watch, by)
     watch.until(watch.is_resolved, allowed.resolve)
-    return _keep(res, _scored(res, watch, before, by, aborted))
+    drill = _keep(res, _scored(res, watch, before, by, aborted))
+    for playbook in dict.fromkeys(m.playbook for m in watch.mitigations() if m.applied_at is not None):
+        if playbook in res.config.playbooks:
+            record_drill(res, playbook, by=by, note=drill.sentence)
+    return drill
 
 
 def _put_back(res: Resources, watch: _Watch, by: str) -> None:

@@ -17,7 +17,7 @@ from quell.response.plan import make_plan
 from quell.response.playbook import Playbook
 from quell.response.target import ZONE, Target
 from tasks.doubts import MOST_PAST
-from tasks.drills import last_drills
+from tasks.playbook_drills import last_drills
 from tasks.playbooks import wrongly_refused
 from tasks.resources import Resources
 

@@ -58,7 +58,7 @@ def drilled(
 ) -> None:
     """Record that a playbook was exercised on purpose; it stands on the timeline, and in the weekly report."""
     with opened(config) as res:
-        from tasks.drills import record_drill
+        from tasks.playbook_drills import record_drill
 
         record_drill(res, name, by=by or whoami(), note=note)
     out().print(f"{name}: the drill is on record", markup=False)

@@ -16,8 +16,8 @@ from quell.incidents.mitigation import Step
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.service import Catalog
 from quell.prevention.care import AilmentKind, Care
-from tasks.drills import record_drill
 from tasks.playbook_care import care_for, note_playbooks
+from tasks.playbook_drills import record_drill
 from tasks.resources import Resources
 from tests.integration.test_autonomy import Desk
 from tests.shop_levers import Levers, UsersSignal, shop_config

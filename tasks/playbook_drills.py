@@ -8,7 +8,7 @@ from quell.ports import Document, Transaction
 from tasks.playbooks import get_playbook
 from tasks.resources import Resources
 
-DRILL = "drill"  # the kind of the documents
+_KIND = "playbook drill"
 _MOST = 1000
 
 
@@ -17,12 +17,12 @@ def record_drill(res: Resources, playbook: str, *, by: str, note: str) -> None:
     name, now = get_playbook(res, playbook).name, res.clock()
     body = {"playbook": name, "by": by, "note": note}
     with res.store.writing() as tx:
-        tx.documents.put(Document(id=f"{DRILL} {name} {now.isoformat()}", kind=DRILL, updated_at=now, body=body))
+        tx.documents.put(Document(id=f"{_KIND} {name} {now.isoformat()}", kind=_KIND, updated_at=now, body=body))
         event = Event(incident=None, at=now, kind="playbook drilled", by=by, text=f"{name}: {note}", subject=name)
         tx.timeline.append(event)
 
 
 def last_drills(tx: Transaction) -> Mapping[str, datetime]:
     """Playbook -> when it was drilled last."""
-    found = tx.documents.find({"kind": DRILL}, order="updated_at", descending=True, limit=_MOST)
+    found = tx.documents.find({"kind": _KIND}, order="updated_at", descending=True, limit=_MOST)
     return {str(document.body["playbook"]): document.updated_at for document in reversed(found)}
