@@ -313,6 +313,14 @@ def test_whatever_happened_to_a_tree_what_is_proposed_is_proved_and_can_be_read_
     assert [read_guard(write_guard(guard), source=guard.source) for guard in guards] == list(guards)
 
 
+def test_a_section_of_an_ini_file_has_limits_of_its_own() -> None:
+    """The pool of [web] may be 2; only that of [db] is too small with 1."""
+    good = "[db]\npool = 20\n\n[web]\npool = 2\n"
+    guards, _ = ask("app.ini", good, replaced(good, "pool = 20", "pool = 2"))
+    assert stops(guards, "app.ini", replaced(good, "pool = 20", "pool = 1"))
+    assert not stops(guards, "app.ini", replaced(good, "pool = 20", "pool = 15"))
+
+
 NGINX = """http {
   server {
     listen 443 ssl;
