@@ -167,9 +167,12 @@ def test_a_port_must_be_served_somewhere_when_all_good_ones_are() -> None:
     assert not stops(guards, "haproxy.cfg", CFG + "  server pay-2 127.0.0.1:7432 check\n", grown)
 
 
+TIMES = "x:\n  a: {timeout_ms: 800}\n  b: {timeout_ms: 900}\n"
+
+
 def test_a_timeout_that_happens_to_be_the_same_elsewhere_is_no_name() -> None:
     """Twice 800 ms is no agreement: tied together, neither could ever be changed alone."""
-    guards, _ = ask("a.yaml", "timeout_ms: 800\n", "timeout_ms: 8\n", others={"b.yaml": "x: {timeout_ms: 800}\n"})
+    guards, _ = ask("a.yaml", "timeout_ms: 800\n", "timeout_ms: 8\n", others={"b.yaml": TIMES})
     assert [g.references for g in guards] == [()] and not stops(guards, "a.yaml", "timeout_ms: 700\n")
 
 
