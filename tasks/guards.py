@@ -11,7 +11,7 @@ from quell.adapters.documents import FolderFiles
 from quell.adapters.git import GitRepository, WorkTree
 from quell.adapters.guards import load_guards, write_guard
 from quell.incidents.errors import InvalidInput, NotFound
-from quell.incidents.fix import Fix
+from quell.incidents.fix import Fix, FixState
 from quell.incidents.service import ConfigRepository
 from quell.incidents.timeline import Event
 from quell.ports import Document, Transaction
@@ -140,8 +140,14 @@ def guard_records(tx: Transaction, incident: str | None = None) -> tuple[GuardRe
 
 
 def guards_waiting(tx: Transaction, incident: str) -> tuple[str, ...]:
-    """The incident's guards that nobody has accepted yet; an incident is not closed while there are any."""
-    return tuple(record.name for record in guard_records(tx, incident) if record.state == PROPOSED)
+    """The incident's guards that nobody has accepted yet; an incident is not closed while there are any.
+
+    A fix that was taken back took its guards with it.
+    """
+    waiting = [record for record in guard_records(tx, incident) if record.state == PROPOSED]
+    fixes = {record.fix: tx.fixes.get(record.fix) for record in waiting}
+    gone = {id for id, fix in fixes.items() if fix is not None and fix.state is FixState.REVERTED}
+    return tuple(record.name for record in waiting if record.fix not in gone)
 
 
 def note_acceptance(res: Resources, name: str, by: str, *, is_edited: bool, commit: str) -> GuardRecord | None:

@@ -72,11 +72,10 @@ def run_command(
         except subprocess.TimeoutExpired as error:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-            limit = timeout.total_seconds()
-            raise Unavailable(f"command {' '.join(command)} ran longer than {limit:g} s and was killed") from error
-    return CommandResult(
-        command=tuple(command), code=process.returncode, stdout=out[-most_output:], stderr=err[-most_output:]
-    )
+            text = f"command {' '.join(command)} ran longer than {timeout.total_seconds():g} s and was killed"
+            raise Unavailable(text) from error
+    said = {"stdout": out[-most_output:], "stderr": err[-most_output:]}
+    return CommandResult(command=tuple(command), code=process.returncode, **said)
 
 
 def fill_in(command: Sequence[str], values: Mapping[str, str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from difflib import SequenceMatcher
 
 from quell.resolution.assertion import plain_lines, sections_of
 
+_INI = r"^\["
 _DELIMITERS = ":/,()=@;\"'"
 
 
@@ -43,6 +44,15 @@ def is_map(text: str) -> bool:
     """Whether every line is a name and a value, as in a map of HAProxy's."""
     lines = plain_lines(text)
     return bool(lines) and all(len(line.split()) == 2 and not line[0].isspace() for _, line in lines)
+
+
+def heads_of(text: str) -> str:
+    """What begins a section in this text: `[name]` where there is such a line, else the usual.
+
+    >>> heads_of("[db]\\npool = 5\\n"), heads_of("backend be_a\\n  balance source\\n")
+    ('^\\\\[', '')
+    """
+    return _INI if any(re.match(_INI + r".+\]$", line) for _, line in plain_lines(text)) else ""
 
 
 def changed_lines(good: str, bad: str) -> tuple[LineChange, ...]:
@@ -93,7 +103,7 @@ def missing_words(long: str, short: str) -> tuple[str, ...]:
 def _placed(text: str) -> list[tuple[str, str]]:
     """(head of the section, line) for every line."""
     lines = plain_lines(text)
-    head_of = {number: section.head for section in sections_of(lines) for number, _ in section.lines}
+    head_of = {number: section.head for section in sections_of(lines, heads_of(text)) for number, _ in section.lines}
     if is_map(text):
         head_of = {}
     return [(head if (head := head_of.get(number, "")) and head != line else "", bare(line)) for number, line in lines]

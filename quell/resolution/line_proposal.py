@@ -2,13 +2,21 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quell.resolution.assertion import Assertion, plain_lines, sections_of
 from quell.resolution.bound import find_bound, is_identity
 from quell.resolution.document import Document
 from quell.resolution.evidence import BadChange
-from quell.resolution.line_change import LineChange, ValueChange, changed_lines, is_map, missing_words, value_changes
+from quell.resolution.line_change import (
+    LineChange,
+    ValueChange,
+    changed_lines,
+    heads_of,
+    is_map,
+    missing_words,
+    value_changes,
+)
 from quell.resolution.quantity import UNITS, guess_unit, read_quantity
 
 _END = r"(?![^\s;])"  # the end of a word; nginx ends statements with a semicolon
@@ -29,7 +37,13 @@ def line_candidates(change: BadChange) -> Iterator[tuple[str, LineChange, Sequen
     swap = _swapped(change, lines)
     for line in lines:
         own = [*([swap] if swap and line.old and line.new else []), *_candidates(change, line)]
-        yield _subject(line), line, own
+        yield _subject(line), line, [_with_heads(one, heads_of(change.good.text)) for one in own]
+
+
+def _with_heads(asserted: Asserted, heads: str) -> Asserted:
+    """What is asked of a section says how sections begin, where they do not begin as usual."""
+    assertions = tuple(replace(a, heads=heads) if a.section else a for a in asserted.assertions)
+    return replace(asserted, assertions=assertions)
 
 
 def _candidates(change: BadChange, line: LineChange) -> Iterator[Asserted]:
@@ -147,7 +161,7 @@ def values_of(document: Document, section: str, pattern: str) -> list[str]:
     """What a pattern's group holds on every line, in the sections meant."""
     lines = plain_lines(document.text)
     if section:
-        wanted = [s for s in sections_of(lines) if re.search(section, s.head)]
+        wanted = [s for s in sections_of(lines, heads_of(document.text)) if re.search(section, s.head)]
         lines = tuple(line for s in wanted for line in s.lines)
     return [found["value"] for _, line in lines if (found := re.search(pattern, line))]
 

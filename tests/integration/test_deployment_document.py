@@ -1,13 +1,17 @@
 """What is known of deploying a service stands in the service's own repository, as a branch that somebody reviews."""
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import tasks.deployment_document
 from benchmarks.guards import git, teach
 from benchmarks.misconfigurations import MISCONFIGURATIONS, write_repository
+from deployments.cli.main import app
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections
 from quell.incidents.change import Change, ChangeKind
@@ -21,6 +25,7 @@ from tasks.deployment_document import document_file, log_file, propose_documents
 from tasks.resources import Resources
 
 pytestmark = pytest.mark.integration
+EXAMPLE = Path(__file__).parents[2] / "deployments" / "config.example"
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
@@ -156,3 +161,22 @@ def test_merged_documents_are_left_alone_until_something_happens_and_people_may_
 def test_a_service_without_a_repository_has_no_place_for_documents(res: Resources) -> None:
     with pytest.raises(NotFound, match="bank has no repository"):
         propose_documents(res, "bank")
+
+
+def test_the_daily_task_makes_a_branch_for_each_service_that_has_news(
+    res: Resources, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.deployment_document, "resources", lambda: res)
+    assert tasks.deployment_document.document_all.fn() == ["quell/docs-checkout"]
+    git(shop, "merge", "--quiet", "quell/docs-checkout")
+    assert tasks.deployment_document.document_all.fn() == []
+
+
+def test_the_document_is_shown_on_the_command_line(tmp_path: Path) -> None:
+    config = Path(shutil.copytree(EXAMPLE, tmp_path / "config"))
+    settings = config / "quell.toml"
+    settings.write_text(settings.read_text().replace(".quell/sandbox", str(tmp_path)))
+    shown = CliRunner().invoke(app, ["document", "checkout", "--config", str(config)])
+    assert shown.exit_code == 0 and "## Before checkout is deployed" in shown.output
+    assert "nothing proves it" in shown.output
+    assert CliRunner().invoke(app, ["document", "chekout", "--config", str(config)]).exit_code == 1

@@ -395,6 +395,7 @@ def test_a_bad_canary_leaves_git_and_production_as_before_and_the_incident_to_a_
     assert state_of(res, incident) is IncidentState.CONTAINED
     with res.store.reading() as tx:
         assert "handed to a person" in [entry.kind for entry in tx.timeline.of(incident)]
+        assert guards_waiting(tx, incident) == (), "the guard went with the fix"
 
 
 def test_without_traffic_the_canary_is_inconclusive(res: Resources, world: World, incident: str) -> None:

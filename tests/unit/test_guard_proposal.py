@@ -167,9 +167,12 @@ def test_a_port_must_be_served_somewhere_when_all_good_ones_are() -> None:
     assert not stops(guards, "haproxy.cfg", CFG + "  server pay-2 127.0.0.1:7432 check\n", grown)
 
 
+TIMES = "x:\n  a: {timeout_ms: 800}\n  b: {timeout_ms: 900}\n"
+
+
 def test_a_timeout_that_happens_to_be_the_same_elsewhere_is_no_name() -> None:
     """Twice 800 ms is no agreement: tied together, neither could ever be changed alone."""
-    guards, _ = ask("a.yaml", "timeout_ms: 800\n", "timeout_ms: 8\n", others={"b.yaml": "x: {timeout_ms: 800}\n"})
+    guards, _ = ask("a.yaml", "timeout_ms: 800\n", "timeout_ms: 8\n", others={"b.yaml": TIMES})
     assert [g.references for g in guards] == [()] and not stops(guards, "a.yaml", "timeout_ms: 700\n")
 
 
@@ -311,6 +314,14 @@ def test_whatever_happened_to_a_tree_what_is_proposed_is_proved_and_can_be_read_
     guards, _ = ask("x.yaml", before, after)
     assert not stops(guards, "x.yaml", before)
     assert [read_guard(write_guard(guard), source=guard.source) for guard in guards] == list(guards)
+
+
+def test_a_section_of_an_ini_file_has_limits_of_its_own() -> None:
+    """The pool of [web] may be 2; only that of [db] is too small with 1."""
+    good = "[db]\npool = 20\n\n[web]\npool = 2\n"
+    guards, _ = ask("app.ini", good, replaced(good, "pool = 20", "pool = 2"))
+    assert stops(guards, "app.ini", replaced(good, "pool = 20", "pool = 1"))
+    assert not stops(guards, "app.ini", replaced(good, "pool = 20", "pool = 15"))
 
 
 NGINX = """http {
