@@ -215,7 +215,10 @@ class Sequences:
         if one.acted or one.act == "nothing" or (one.act != "releases" and self._is_locked()):
             return
         file = file_of(one.instance)
-        text = (self._ground.repository / file).read_text()
+        path = self._ground.repository / file
+        text = (
+            path.read_text() if path.exists() else ""
+        )  # gone in the middle of a merge: who only releases does not mind
         value = self._dice.randint(100, 900)
         with suppress(subprocess.CalledProcessError, Conflict):  # somebody was faster
             match one.act:

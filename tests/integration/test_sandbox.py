@@ -210,6 +210,9 @@ def test_a_bad_configuration_breaks_one_instance_until_the_reverted_file_is_depl
     healed = deploy(layout, "checkout-2")
     assert healed == last_commit(file) and healed.summary == "revert"
     wait_for("well again", lambda: is_well(sandbox))
+    command = [sys.executable, "-m", "deployments.sandbox.deploy", str(layout.folder), "checkout-2", "--running"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+    assert said == f"{healed.sha}\n", "what a look for drift compares with the branch"
     assert sandbox.clear("bad-config") == 1
     assert last_commit(file) == healed, "clearing what is healed adds no commit"
 
