@@ -2,7 +2,7 @@
 
 Reading order: `candidate` (which commit); `guard` (what a file must keep to) with its checks `schema`, `assertion`,
 `reference` and `document` (a file as guards see it), `gate` (all guards on one file), `guard_file` (read and written);
-`evidence`, `key_proposal`, `line_proposal`, `place_search` and `proposal` (guards from a bad change), `proving` (fails on
-the bad file, passes on the good ones); `canary` (promote, revert or wait); `deployment_document` (what is known of
+`evidence`, `key_proposal`, `line_proposal`, `place_search` and `proposal` (guards from a bad change), `proving` (fails
+on the bad file, passes on the good ones); `canary` (promote, revert or wait); `deployment_document` (what is known of
 deploying a service). All pure: files, git and metrics come in as values.
 """
