@@ -51,7 +51,7 @@ def check_all(res: Resources, tree: WorkTree, repository: ConfigRepository, file
 
     Raises InvalidInput with the first finding.
     """
-    files = FolderFiles(root=tree.path.resolve())
+    files = FolderFiles(root=tree.path.resolve(), without=repository.guards)
     known = (*load_guards(tree.path / repository.guards), *load_guards(Path(res.config.folder) / "guards"))
     for document in (files.read(file), *neighbours(known, [file], files)):
         findings = check_document(known, document, files, res.clock())
@@ -71,6 +71,7 @@ def propose_guards_of(
             git,
             bad,
             root=tree.path,
+            guards=repository.guards,
             now=res.clock(),
             globs=(common_glob(fix.file, peers),),
             good_text=(tree.path / fix.file).read_text(),

@@ -97,7 +97,9 @@ def _check(folder: Path, paths: Sequence[Path], root: Path | None) -> list[str]:
     if not folder.is_dir():
         raise InvalidInput(f"{paths[0]}:1: {folder} is no folder of guards; correct --guards")
     rules = load_guards(folder)
-    files = FolderFiles(root=(root or folder.resolve().parent).resolve())
+    base = (root or folder.resolve().parent).resolve()
+    inside = folder.resolve().is_relative_to(base)
+    files = FolderFiles(root=base, without=folder.resolve().relative_to(base).as_posix() if inside else GUARDS)
     known: Known = {}
     lines: list[str] = []
     names: list[str] = []
@@ -107,7 +109,7 @@ def _check(folder: Path, paths: Sequence[Path], root: Path | None) -> list[str]:
         except ValueError:
             where = "to which the guards' globs are relative; say with --root what they are relative to"
             lines.append(f"{path}:1: it is not below {files.root}, {where}")
-    for name in names:
+    for name in [name for name in names if not files.is_apart(name)]:
         lines += _findings(rules, files, name, known)
     for document in neighbours(rules, names, files):
         lines += _findings([rule for rule in rules if rule.references], files, document.name, known)

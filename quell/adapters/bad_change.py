@@ -51,6 +51,7 @@ def gather(
     *,
     root: Path,
     now: datetime,
+    guards: str = "guards",
     globs: Sequence[str] = (),
     good_text: str | None = None,
 ) -> tuple[BadChange, Ground]:
@@ -65,7 +66,7 @@ def gather(
     good_text = good_text if good_text is not None else before
     if bad_text is None or good_text is None:
         raise NotFound(f"{bad.file} does not exist both before and after commit {commit[:12]}: there is no difference")
-    files = FolderFiles(root=root.resolve())
+    files = FolderFiles(root=root.resolve(), without=guards)
     known = tuple(dict.fromkeys((*globs, *_own_globs(files, bad.file), bad.file)))
     peers = {name for glob in known for name in files.names(glob)} - {bad.file}
     change = BadChange(
@@ -117,7 +118,7 @@ def _others(files: FolderFiles, but: set[str]) -> tuple[Document, ...]:
     """The readable small files of the repository, without the guards."""
     found: list[Document] = []
     for name in walk_names(files.root):
-        if name in but or name.startswith("guards/") or (files.root / name).stat().st_size > _LARGEST_OTHER:
+        if name in but or files.is_apart(name) or (files.root / name).stat().st_size > _LARGEST_OTHER:
             continue
         try:
             found.append(files.read(name))

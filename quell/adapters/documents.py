@@ -166,6 +166,7 @@ class FolderFiles:
     """The files below `root`, read once, without hidden folders. Implements quell.resolution.document.Files."""
 
     root: Path
+    without: str = "guards"  # the guards themselves are no configuration, whatever their globs say
     _read: dict[str, TextDocument] = field(default_factory=dict[str, TextDocument], init=False)
     _names: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]], init=False)
 
@@ -186,7 +187,10 @@ class FolderFiles:
         if start not in self._names:
             self._names[start] = walk_names(self.root, start)
         matches = re.compile(translate(glob)).match
-        return [name for name in self._names[start] if matches(name)]
+        return [name for name in self._names[start] if matches(name) and not self.is_apart(name)]
+
+    def is_apart(self, name: str) -> bool:
+        return bool(self.without) and name.startswith(f"{self.without}/")
 
 
 def walk_names(root: Path, folder: str = "") -> tuple[str, ...]:

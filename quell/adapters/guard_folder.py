@@ -50,7 +50,7 @@ class GuardFolder:
             raise NotFound(f"guard {guard.name}: {file} does not exist at commit {commit[:12]}")
         if not path.is_file():
             raise NotFound(f"guard {guard.name}: {file} is not in {self.root} any more; remove the guard, or mend it")
-        files = FolderFiles(root=self.root.resolve())
+        files = FolderFiles(root=self.root.resolve(), without=self.name)
         good = files.read(file).text
         return prove(guard, ground_of(files, file, good_text=good, bad_text=bad, now=now or datetime.now(UTC)))
 
@@ -92,7 +92,7 @@ class GuardFolder:
             about = service or Path(one).stem
             bad = BadFile(service=about, incident=incident or f"commit {commit[:12]}", commit=commit, file=one)
             try:
-                change, ground = gather(self.git, bad, root=self.root, now=now or datetime.now(UTC))
+                change, ground = gather(self.git, bad, root=self.root, guards=self.name, now=now or datetime.now(UTC))
             except QuellError as error:
                 missing.append(str(error))
                 continue

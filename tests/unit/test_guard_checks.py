@@ -285,6 +285,14 @@ def test_a_folder_stands_for_all_files_below_it(tmp_path: Path) -> None:
     assert [line.partition(" ")[0] for line in gate([tmp_path])] == ["one/x.json:1:", "two/deep/y.json:1:"]
 
 
+def test_guards_are_not_held_against_guards(tmp_path: Path) -> None:
+    """`*.yaml` crosses folders: without this a guard would refuse its own file."""
+    (tmp_path / "guards").mkdir()
+    (tmp_path / "guards/g.yaml").write_text(HEAD.replace("'*'", "'*.yaml'") + "schema: {required: [service]}\n")
+    (tmp_path / "a.yaml").write_text("service: a\n")
+    assert gate([tmp_path]) == [] and gate([tmp_path / "guards/g.yaml"]) == []
+
+
 def test_a_change_of_one_file_shows_what_it_breaks_in_another(tmp_path: Path) -> None:
     """Removing a backend is checked on haproxy.cfg alone; the map that names it is what breaks."""
     (tmp_path / "guards").mkdir()
