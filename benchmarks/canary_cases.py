@@ -135,7 +135,7 @@ def cases_of(runs: list[Run]) -> list[Case]:
 
 
 def _recorded(run: Run, origin: str, change: str) -> Case:
-    """By what the recording shows, whatever was asked of the service: a busy machine may hide part of it."""
+    """By what the recording shows: what proxy, loop and machine add to each request does not grow with the service."""
     canary, control = (join(blocks_of(run, canary=flag)) for flag in (True, False))
     p99 = float(np.quantile(canary.seconds, 0.99) / np.quantile(control.seconds, 0.99)) - 1
     more = float(canary.failed.mean() - control.failed.mean())
