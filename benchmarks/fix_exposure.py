@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.fix_faults import Sequence
 from benchmarks.fix_ground import (
     GOOD,
     INSTANCES,
@@ -30,7 +31,7 @@ from benchmarks.fix_ground import (
     resources,
     set_key,
 )
-from benchmarks.fix_sequences import Sequence, contain
+from benchmarks.fix_sequences import contain
 from benchmarks.fix_victim import resolve
 from deployments.sandbox.programs import PROMETHEUS, find_program
 from quell.adapters.metrics.prometheus import PrometheusSource

@@ -5,7 +5,7 @@
 N random sequences (default 50): a person commits a bad value, Quell fixes it, the fix is promoted, is bad, gets no
 verdict or is taken back; up to three processes are killed on the way, and a person commits to the same branch or
 releases the containment meanwhile. Killed is before, after and in the middle of commands, see benchmarks/fix_victim.py.
-Within the reconciliation passes of a minute everything must agree, see benchmarks/fix_sequences.py; "equal" counts the
+Within the reconciliation passes of a minute everything must agree, see benchmarks/fix_faults.py; "equal" counts the
 sequences in which nothing was found.
 
 Then N bad fixes (default 10) under real traffic: see benchmarks/fix_exposure.py.
@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fix_exposure import expose
+from benchmarks.fix_faults import Sequence
 from benchmarks.fix_ground import ground_of
-from benchmarks.fix_sequences import KINDS, Sequence, Sequences
+from benchmarks.fix_sequences import KINDS, Sequences
 from benchmarks.report import cell, parser, print_json, print_table
 
 

@@ -11,12 +11,12 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from benchmarks.fix_faults import Sequence, faults_of, fixes_of, is_locked, is_settled
 from benchmarks.fix_ground import (
     BACKEND,
     GOOD,
@@ -33,11 +33,9 @@ from quell.adapters.actuators.haproxy_runtime import RuntimeClient
 from quell.adapters.git import GitRepository
 from quell.incidents.change import Change, ChangeKind
 from quell.incidents.errors import Conflict
-from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.mitigation import MitigationState
 from quell.incidents.suspect import Suspect
-from quell.incidents.timeline import verify_chain
 from tasks.effect import apply_mitigation, undo_mitigation
 from tasks.planning import plan_manual
 from tasks.record import get_mitigation, move
@@ -55,29 +53,6 @@ _PLACES = {
 }
 _CASE_SECONDS = 900.0  # longer than reconciliation tries to take back a rest
 _MOST_KILLS = 3
-
-
-@dataclass(slots=True, kw_only=True)
-class Sequence:
-    """One sequence as it went; `faults` say in words what was wrong at its end."""
-
-    number: int
-    kind: str
-    act: str
-    instance: str
-    incident: str = ""
-    mitigation: str = ""
-    bad: str = ""
-    kills: list[str] = field(default_factory=list[str])
-    settled_s: float | None = None
-    theirs: int | None = None  # what a person wrote into the bad line
-    acted: bool = False
-    faults: tuple[str, ...] = ()
-
-    @property
-    def story(self) -> str:
-        kills = ", ".join(self.kills) or "no kill"
-        return f"sequence {self.number} ({self.kind}, a person: {self.act}; killed at {kills})"
 
 
 class Sequences:
@@ -103,7 +78,7 @@ class Sequences:
         self._torture(one, order)
         self._settle(one)
         res = self._resources(PASSES[-1])
-        one.faults = tuple(self._faults(res, one))
+        one.faults = tuple(faults_of(self._ground, res, one))
         res.store.close()
         self._put_away(one)
         return one
@@ -132,7 +107,7 @@ class Sequences:
             return order
         res = self._resources()
         do_work(res, self._ground, order)
-        (fix,) = _fixes(res, one)
+        (fix,) = fixes_of(res, one)
         res.store.close()
         return replace(order, work="take back", subject=fix.id)
 
@@ -142,7 +117,7 @@ class Sequences:
             raise RuntimeError(f"{one.story} does not get through without a kill: {names}")
         self.boundaries.update(f"{one.kind}, {name}" for name in names)
         self._settle(one)
-        if faults := tuple(self._faults(res := self._resources(PASSES[-1]), one)):
+        if faults := tuple(faults_of(self._ground, res := self._resources(PASSES[-1]), one)):
             raise RuntimeError(f"{one.story} is wrong without a kill: {'; '.join(faults)}")
         res.store.close()
         self._put_away(one)
@@ -212,7 +187,7 @@ class Sequences:
 
     def _act(self, one: Sequence) -> None:
         """What the person does, once; who finds the repository locked comes again later."""
-        if one.acted or one.act == "nothing" or (one.act != "releases" and self._is_locked()):
+        if one.acted or one.act == "nothing" or (one.act != "releases" and is_locked(self._ground)):
             return
         file = file_of(one.instance)
         path = self._ground.repository / file
@@ -235,15 +210,11 @@ class Sequences:
                     res.store.close()
             one.acted = True
 
-    def _is_locked(self) -> bool:
-        folder = self._ground.repository / ".git"
-        return any((*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")))
-
     def _settle(self, one: Sequence) -> None:
         for seconds in PASSES:
             res = self._resources(seconds)
             do_work(res, self._ground, Order(work="reconcile", subject=""))
-            is_done = _is_settled(res, one)
+            is_done = is_settled(res, one)
             res.store.close()
             self._act(one)
             if is_done:
@@ -252,68 +223,6 @@ class Sequences:
 
     def _resources(self, seconds: float = 0.0) -> Resources:
         return resources(replace(self._ground, later=self._later + seconds))
-
-    def _faults(self, res: Resources, one: Sequence) -> Iterator[str]:
-        yield from self._differences(res, one)
-        yield from self._left_over()
-        fixes = _fixes(res, one)
-        with res.store.reading() as tx:
-            incident = tx.incidents.get(IncidentId(one.incident))
-            if verify_chain(tx.timeline.entries(after_id=0), written=tx.timeline.written()):
-                yield "chain: the timeline's chain is broken"
-            holds = get_mitigation(tx, one.mitigation).is_holding
-        for fix in fixes:
-            if fix.state not in (FixState.PROMOTED, FixState.REVERTED) or (fix.taking_back and one.act != "same line"):
-                yield f"unfinished: {fix.id} is {fix.state} ({fix.taking_back})"
-        if incident is None or incident.state is IncidentState.RESOLVING:
-            yield f"lost: nobody goes on with {one.incident}"
-        elif (incident.state is IncidentState.RESOLVED) is not _stands(fixes):
-            yield f"lost: {one.incident} is {incident.state} and its fix {'stands' if _stands(fixes) else 'does not'}"
-        yield from self._proxy_faults(one, holds)
-        yield from self._double(fixes)
-
-    def _differences(self, res: Resources, one: Sequence) -> Iterator[str]:
-        for name in INSTANCES:
-            committed = git(self._ground.repository, "show", f"main:{file_of(name)}")
-            if self._ground.running(name).strip() != committed:
-                yield f"differs: {name} does not run what main says"
-        text = git(self._ground.repository, "show", f"main:{file_of(one.instance)}")
-        is_good = _stands(_fixes(res, one))
-        wanted = one.theirs if one.theirs is not None else 800
-        is_right = f"payment_timeout_ms: {wanted}\n" in text
-        if is_right is not (is_good or one.theirs is not None):
-            yield f"wrong: main says {text.splitlines()[0]}, the fix {'stands' if is_good else 'does not stand'}"
-
-    def _left_over(self) -> Iterator[str]:
-        folder = self._ground.repository
-        if dirt := git(folder, "status", "--porcelain"):
-            yield f"left over: the working tree is not clean: {dirt}"
-        if (trees := git(folder, "worktree", "list").splitlines())[1:]:
-            yield f"left over: working trees {trees[1:]}"
-        if (branches := git(folder, "branch", "--format=%(refname:short)").split()) != ["main"]:
-            yield f"left over: branches {branches}"
-        note = folder / ".git/quell-turn"
-        if self._is_locked() or (note.exists() and note.read_text()):
-            yield "left over: a lock of git"
-        if any((folder / ".git").glob("quell-trees/*")):
-            yield "left over: a folder of a working tree"
-
-    def _proxy_faults(self, one: Sequence, holds: bool) -> Iterator[str]:
-        servers = RuntimeClient(self._ground.socket, timedelta(seconds=5)).servers()
-        for name in INSTANCES:
-            found = servers[f"{BACKEND}/{name}"]
-            wanted = "drain" if holds and name == one.instance else "ready"
-            if (found.admin_state, found.weight) != (wanted, 100):
-                yield f"proxy: {name} is {found.admin_state} with weight {found.weight}, the record says {wanted}"
-
-    def _double(self, fixes: list[Fix]) -> Iterator[str]:
-        for fix in fixes:
-            times = [self._commits(f"^{word}: {fix.id}$") for word in ("Fix", "Undoes")]
-            if max(times) > 1:
-                yield f"double: {fix.id} was committed {times[0]} times and undone {times[1]} times"
-
-    def _commits(self, pattern: str) -> int:
-        return len(git(self._ground.repository, "log", "--format=%H", f"--grep={pattern}", "main").split())
 
     def _put_away(self, one: Sequence) -> None:
         """Everything as it was before, whatever was found."""
@@ -377,19 +286,3 @@ def contain(res: Resources, one: Sequence) -> tuple[str, str]:
         move(tx, current, MitigationState.EFFECTIVE, now=res.clock(), by="quell", why="users are well")
     move_to(res, id, IncidentState.CONTAINED, "isolated")
     return id, planned.id
-
-
-def _fixes(res: Resources, one: Sequence) -> list[Fix]:
-    with res.store.reading() as tx:
-        return list(tx.fixes.find({"incident": one.incident}))
-
-
-def _stands(fixes: list[Fix]) -> bool:
-    return any(fix.state is FixState.PROMOTED for fix in fixes)
-
-
-def _is_settled(res: Resources, one: Sequence) -> bool:
-    with res.store.reading() as tx:
-        incident = tx.incidents.get(IncidentId(one.incident))
-    ended = all(f.state in (FixState.PROMOTED, FixState.REVERTED) and not f.taking_back for f in _fixes(res, one))
-    return ended and incident is not None and incident.state is not IncidentState.RESOLVING

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.fix_faults import Sequence
 from benchmarks.fix_ground import (
     GOOD,
     Ground,
@@ -23,7 +24,7 @@ from benchmarks.fix_ground import (
     resources,
     set_key,
 )
-from benchmarks.fix_sequences import KINDS, Sequence, Sequences, contain
+from benchmarks.fix_sequences import KINDS, Sequences, contain
 from benchmarks.fix_victim import QUICK, send_requests
 from quell.adapters.git import GitRepository
 from quell.incidents.errors import Conflict, Unavailable
