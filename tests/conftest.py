@@ -26,6 +26,7 @@ from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config
 from quell.config.load import load_config
 from quell.ports import Store
+from tasks.resources import CONFIG_VARIABLE
 
 _names = count(1)
 
@@ -34,6 +35,26 @@ _names = count(1)
 settings.register_profile("steady", derandomize=True, database=None)
 settings.register_profile("search", settings.get_profile("default"))
 settings.load_profile(os.environ.get("QUELL_HYPOTHESIS", "steady"))
+
+
+@pytest.fixture(autouse=True)
+def own_configuration() -> Iterator[None]:
+    """A command that runs in this process notes its configuration folder for what it starts; the next has its own."""
+    before = os.environ.get(CONFIG_VARIABLE)
+    yield
+    if before is None:
+        os.environ.pop(CONFIG_VARIABLE, None)
+    else:
+        os.environ[CONFIG_VARIABLE] = before
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_prefect_events() -> Iterator[None]:
+    """Prefect has one client for events whatever the server: a module must not leave that of a dead one to the next."""
+    yield
+    worker = sys.modules.get("prefect.events.worker")
+    if worker is not None:
+        worker.EventsWorker.drain_all(timeout=5)
 
 
 @pytest.fixture(scope="session")

@@ -190,7 +190,8 @@ class Story:
         )
         card.mark("thresholds proposed", _now(), f"promtool accepts {path.name}")
         for version in proposed:
-            account.say(f"{version.id} {version.signal}: upper {version.upper}, {version.evidence.get('summary', '')}")
+            limit = f"score {version.score:g}" if version.score is not None else f"upper {version.upper}"
+            account.say(f"{version.id} {version.signal}: {limit} {version.evidence.get('summary', '')}".rstrip())
 
     def _mitigation_is(self, incident: Incident, state: MitigationState) -> Any:
         found = self.witness.mitigation(incident.id)
