@@ -12,7 +12,7 @@ from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_thr
 from quell.incidents.timeline import event_of
 from quell.ports import Document, Transaction
 from quell.prevention.history import mask_periods
-from quell.prevention.recomputation import Limits
+from quell.prevention.limits import Limits, limits_in_words, limits_of
 from quell.prevention.threshold import Budget
 from quell.prevention.watch import WATCH, WatchRecord, compare_in_words, extend_watch, from_body, to_body, watch_id
 from tasks.artifacts import publish, table
@@ -23,7 +23,6 @@ from tasks.resources import Resources, resources
 from tasks.runs import log
 from tasks.sensitivity import score_matrix, subject_signal
 from tasks.study import hold_of
-from tasks.study_report import limits_in_words
 
 BY = "quell"
 WATCHED = (ThresholdState.PROPOSED, ThresholdState.SHADOW, ThresholdState.ACTIVE)
@@ -93,7 +92,7 @@ def watch_threshold(res: Resources, version: ThresholdVersion, signal: Signal) -
         start = record.until - steps * step
         matrix = res.metrics.range(signal.query, start=start, end=min(now, start + MOST_ROWS * step), step=step)
         matrix = mask_periods(matrix, planned_periods(res, signal, matrix.labels, now))
-        limits = Limits(lower=version.lower, upper=version.upper)
+        limits = limits_of(version)
         record = extend_watch(record, matrix, limits, steps=steps, troubles=past_troubles(res, signal, now))
     with res.store.writing() as tx:
         _keep(tx, version.id, record, now)
@@ -135,7 +134,7 @@ def watch_markdown(res: Resources, watched: list[tuple[ThresholdVersion, WatchRe
 def _limit_in_words(res: Resources, version: ThresholdVersion) -> str:
     if version.score is not None:
         return f"score {version.score:.3f}"
-    return limits_in_words(res.config.signals[version.signal], version.upper, version.lower)
+    return limits_in_words(res.config.signals[version.signal].unit, limits_of(version))
 
 
 @task(name="watch-limits", cache_policy=NO_CACHE)

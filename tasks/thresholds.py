@@ -14,6 +14,7 @@ from quell.incidents.errors import InvalidInput, NotFound, Refused
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id, move_threshold
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Document, Transaction
+from quell.prevention.limits import limits_in_words, limits_of
 from quell.prevention.rule import rule_group
 from quell.prevention.watch import compare_in_words
 from tasks.artifacts import publish
@@ -24,7 +25,7 @@ from tasks.resources import Resources, resources
 from tasks.rule_proof import Proof, prove_rule
 from tasks.shadow import watch_of
 from tasks.study import Study, hold_of, study_of
-from tasks.study_report import WAITING, draw_study, evidence_of, limits_in_words, report_of
+from tasks.study_report import WAITING, draw_study, evidence_of, report_of
 
 BY = "quell"
 SHARD = 25  # signals that one task studies
@@ -127,13 +128,13 @@ def promote_decided(res: Resources) -> list[str]:
 
 
 def _propose(res: Resources, study: Study, incident: str | None) -> None:
-    signal, upper, lower = study.signal, study.upper, study.lower
-    if study.old is not None and (study.old.upper, study.old.lower) == (upper, lower):
+    signal, limits = study.signal, study.found.limits
+    if study.old is not None and limits_of(study.old) == limits:
         return
     with res.store.writing() as tx:
         now = res.clock()
         waiting = tx.thresholds.find({"signal": signal.name, "state": WAITING})
-        if any(v.incident == incident and (v.upper, v.lower) == (upper, lower) for v in waiting):
+        if any(v.incident == incident and limits_of(v) == limits for v in waiting):
             return
         version = _version(study, f"THR-{tx.next_number('THR')}", evidence_of(res, study), incident, now)
         tx.thresholds.add(version)
@@ -143,7 +144,7 @@ def _propose(res: Resources, study: Study, incident: str | None) -> None:
         )
         for older in waiting:
             _move(tx, older, ThresholdState.REVERTED, now, BY, f"{version.id} is a newer proposal for {signal.name}")
-        text = f"{signal.name}: {limits_in_words(signal, upper, lower)}; {version.evidence['new limit']}"
+        text = f"{signal.name}: {limits_in_words(signal.unit, limits)}; {version.evidence['new limit']}"
         tx.timeline.append(
             Event(
                 incident=incident,
@@ -168,9 +169,7 @@ def _propose(res: Resources, study: Study, incident: str | None) -> None:
 
 def _version(study: Study, id: str, evidence: dict[str, str], incident: str | None, now: datetime) -> ThresholdVersion:
     signal, prediction = study.signal, study.found.prediction
-    group = rule_group(
-        signal, threshold=id, upper=study.upper, lower=study.lower, hold=hold_of(signal), evidence=evidence
-    )
+    group = rule_group(signal, threshold=id, limits=study.found.limits, hold=hold_of(signal), evidence=evidence)
     known = {"per_week": prediction.per_week, "low": prediction.low, "high": prediction.high}
     known["is_told"] = float(prediction.is_told)
     return ThresholdVersion(
@@ -186,6 +185,8 @@ def _version(study: Study, id: str, evidence: dict[str, str], incident: str | No
         evidence=evidence,
         rule=write_rules(group),
         predicted={name: value for name, value in known.items() if isfinite(value)},
+        upper_by_hour=study.found.limits.upper_by_hour,
+        lower_by_hour=study.found.limits.lower_by_hour,
     )
 
 

@@ -10,11 +10,11 @@ from quell.gateway.deps import GatewayDeps
 from quell.gateway.rendering import Renderer
 from quell.gateway.safety import PICTURE_HEADERS
 from quell.gateway.visitor import Door
-from quell.incidents.chart import format_value
 from quell.incidents.errors import NotFound
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id
 from quell.incidents.timeline import NO_INCIDENT, TimelineEntry
 from quell.ports import Transaction
+from quell.prevention.limits import Limits, limits_in_words, limits_of
 from quell.prevention.watch import WatchRecord, compare_in_words, from_body, watch_id
 
 SHOWN = 200
@@ -99,11 +99,10 @@ def _view(
     watch = from_body(document.body) if document else None
     signal = deps.config.signals.get(version.signal)
     unit = signal.unit if signal else ""
-    sides = (("above", version.upper if version.score is None else version.score), ("below", version.lower))
+    limits = limits_of(version) if version.score is None else Limits(upper=version.score)
     return ThresholdView(
         version=version,
-        limit=" or ".join(f"{side} {format_value(value, unit)}" for side, value in sides if value is not None)
-        or "none",
+        limit=limits_in_words(unit, limits),
         seen=compare_in_words(version.predicted, watch),
         watch=watch,
         history=_history(tx, version) if with_history else (),

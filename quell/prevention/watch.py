@@ -14,8 +14,8 @@ from quell.incidents.labels import format_labels
 from quell.incidents.series import SeriesMatrix
 from quell.prevention.backtest import Trouble, alarms_of
 from quell.prevention.history import WEEK, Rate, alarm_rate, span_in_words
+from quell.prevention.limits import Limits
 from quell.prevention.prediction import WITHIN
-from quell.prevention.recomputation import Limits
 
 WATCH = "threshold-watch"  # the kind of the stored record
 MOST_KEPT = 500  # alarms that a record lists; all are counted
@@ -73,7 +73,7 @@ def extend_watch(
     cleared = sum(bool(a.incident) for a in earlier) - sum(bool(a.incident) for a in record.alarms)
     found = [
         _recorded(alarm.at, format_labels(matrix.labels[alarm.series]), alarm.worst, troubles)
-        for alarm in alarms_of(matrix, limits.upper, limits.lower, steps)
+        for alarm in alarms_of(matrix, limits, steps)
         if alarm.at > record.until.timestamp()
     ]
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0

@@ -7,7 +7,7 @@ import pytest
 
 from quell.incidents.series import SeriesMatrix
 from quell.prevention.backtest import Trouble
-from quell.prevention.recomputation import Limits
+from quell.prevention.limits import Limits
 from quell.prevention.watch import WatchRecord, compare_in_words, extend_watch, from_body, to_body
 
 pytestmark = pytest.mark.unit
