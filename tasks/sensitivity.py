@@ -32,6 +32,7 @@ from tasks.history import fetch_history, past_troubles
 from tasks.lease import hold
 from tasks.maintenance import planned_periods
 from tasks.resources import Resources, resources
+from tasks.slo import burn_subject
 from tasks.study_report import WAITING
 
 BY = "quell"
@@ -56,6 +57,8 @@ def score_subject(signal: str) -> str:
 
 def subject_signal(version: ThresholdVersion) -> str:
     """The signal that a version is about."""
+    if version.burn:
+        return version.signal.removesuffix(burn_subject(""))
     return version.signal if version.score is None else version.signal.removesuffix(score_subject(""))
 
 

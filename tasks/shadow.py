@@ -8,14 +8,17 @@ from prefect.cache_policies import NO_CACHE
 
 from quell.incidents.errors import NotFound, QuellError, Unavailable
 from quell.incidents.signal import Signal
+from quell.incidents.slo import windows_in_words
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_threshold
 from quell.incidents.timeline import event_of
 from quell.ports import Document, Transaction
+from quell.prevention.burn_history import REACHED, share_reached
 from quell.prevention.history import mask_periods
 from quell.prevention.limits import Limits, limits_in_words, limits_of
 from quell.prevention.threshold import Budget
 from quell.prevention.watch import WATCH, WatchRecord, compare_in_words, extend_watch, from_body, to_body, watch_id
 from tasks.artifacts import publish, table
+from tasks.burn_fetch import FINEST, fetch_burns
 from tasks.history import past_troubles
 from tasks.lease import hold
 from tasks.maintenance import planned_periods
@@ -27,6 +30,7 @@ from tasks.study import hold_of
 BY = "quell"
 WATCHED = (ThresholdState.PROPOSED, ThresholdState.SHADOW, ThresholdState.ACTIVE)
 SCORED_EVERY = timedelta(hours=6)
+BURN_OVERLAP = timedelta(minutes=10)  # so that a burn that goes on over the last watch is known for the old one
 MOST_ROWS = 45_000  # asked at once; a longer absence is caught up with in several watches
 
 
@@ -87,6 +91,8 @@ def watch_threshold(res: Resources, version: ThresholdVersion, signal: Signal) -
         record = watch_of(tx, version.id) or WatchRecord(since=now, until=now)
     if version.score is not None:
         record = _extend_by_score(res, version, version.score, signal, record)
+    elif version.burn:
+        record = _extend_by_burn(res, version, signal, record)
     elif now - record.until >= step:
         steps = Budget(alarms_per_week=1.0, hold=hold_of(signal)).steps(step.total_seconds())
         start = record.until - steps * step
@@ -113,6 +119,21 @@ def _extend_by_score(
     return extend_watch(record, matrix, limits, steps=1, troubles=past_troubles(res, signal, now))
 
 
+def _extend_by_burn(res: Resources, version: ThresholdVersion, signal: Signal, record: WatchRecord) -> WatchRecord:
+    """The error ratios of the windows are asked from a little before the last watch on."""
+    now = res.clock()
+    if signal.slo is None:
+        raise NotFound(f"signal {signal.name} has no slo any more: revert {version.id}")
+    if now - record.until < FINEST:
+        return record
+    since = record.until - BURN_OVERLAP
+    history = fetch_burns(res, signal, signal.slo, version.burn, now, since=since)
+    if history is None:
+        raise Unavailable(f"signal {signal.name} has no error ratios since {since:%Y-%m-%d %H:%M} for {version.id}")
+    matrix = mask_periods(share_reached(history, version.burn), history.excluded)
+    return extend_watch(record, matrix, REACHED, steps=1, troubles=past_troubles(res, signal, now))
+
+
 def _keep(tx: Transaction, threshold: str, record: WatchRecord, now: datetime) -> None:
     tx.documents.put(Document(id=watch_id(threshold), kind=WATCH, updated_at=now, body=to_body(record)))
 
@@ -134,6 +155,9 @@ def watch_markdown(res: Resources, watched: list[tuple[ThresholdVersion, WatchRe
 def _limit_in_words(res: Resources, version: ThresholdVersion) -> str:
     if version.score is not None:
         return f"score {version.score:.3f}"
+    slo = res.config.signals[subject_signal(version)].slo
+    if version.burn and slo is not None:
+        return windows_in_words(version.burn, slo)
     return limits_in_words(res.config.signals[version.signal].unit, limits_of(version))
 
 

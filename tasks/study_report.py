@@ -6,7 +6,7 @@ from quell.incidents.chart import signal_chart, svg_data_url
 from quell.incidents.hours import HourBand, hours_of_week, limit_by_hour
 from quell.incidents.series import FloatArray
 from quell.incidents.threshold import ThresholdState
-from quell.prevention.backtest import Catch
+from quell.prevention.catches import catches_in_words
 from quell.prevention.limits import Limits, limits_in_words, limits_of
 from tasks.artifacts import incident_link, table
 from tasks.resources import Resources
@@ -56,37 +56,8 @@ def evidence_of(res: Resources, study: Study) -> dict[str, str]:
         "old limit": str(study.old_backtest) if study.old_backtest else "none",
         "new limit": str(study.new_backtest),
         "prediction": str(study.found.prediction),
-        "catches": catches_in_words(study),
+        "catches": catches_in_words(study.new_backtest, study.old_backtest),
     }
-
-
-def catches_in_words(study: Study) -> str:
-    """Each incident: when the new limit would have fired, and how much earlier or later than today's."""
-    before = {c.incident: c for c in study.old_backtest.catches} if study.old_backtest else {}
-    said = [_catch_in_words(new, before.get(new.incident)) for new in study.new_backtest.catches]
-    return ", ".join(said) or "no incident in this history"
-
-
-def _catch_in_words(new: Catch, old: Catch | None) -> str:
-    """
-    >>> from datetime import timedelta
-    >>> minute = timedelta(minutes=1)
-    >>> _catch_in_words(Catch(incident="INC-1", after=minute), Catch(incident="INC-1", after=3 * minute))
-    'INC-1 after 60 s (120 s earlier than today)'
-    >>> _catch_in_words(Catch(incident="INC-1", after=None), Catch(incident="INC-1", after=minute))
-    'INC-1 not (after 60 s today)'
-    """
-    text = f"{new.incident} not" if new.after is None else f"{new.incident} after {new.after.total_seconds():.0f} s"
-    if old is None:
-        return text
-    if old.after is None:
-        return f"{text} ({'as' if new.after is None else 'not'} today)"
-    if new.after is None:
-        return f"{text} (after {old.after.total_seconds():.0f} s today)"
-    gained = (old.after - new.after).total_seconds()
-    if not gained:
-        return f"{text} (as today)"
-    return f"{text} ({abs(gained):.0f} s {'earlier' if gained > 0 else 'later'} than today)"
 
 
 def _old_limit(study: Study) -> str:
@@ -100,7 +71,7 @@ def _study_markdown(study: Study, proposal: str) -> str:
         f"- **New limit:** {study.new_backtest}",
         f"- **Old limit:** {study.old_backtest or 'there was none'}",
         f"- **Predicted:** {study.found.prediction}",
-        f"- **Incidents:** {catches_in_words(study)}",
+        f"- **Incidents:** {catches_in_words(study.new_backtest, study.old_backtest)}",
         *(f"- **Why:** {reason}" for reason in study.proposal.reasons),
     ]
     return f"{lines[0]}\n\n" + "\n".join(lines[1:]) + f"\n\n{_chart(study)}"

@@ -157,12 +157,12 @@ def _propose(res: Resources, study: Study, incident: str | None) -> None:
             )
         )
     for older in waiting:
-        rule_folder(res).forget(_proposed_file(older))
+        rule_folder(res).forget(proposed_file(older))
     try:
-        rule_folder(res).propose(_proposed_file(version), version.rule)
-        _keep_proof(res, version, prove_rule(rule_folder(res), _proposed_file(version), study))
+        rule_folder(res).propose(proposed_file(version), version.rule)
+        keep_proof(res, version, prove_rule(rule_folder(res), proposed_file(version), study))
     except InvalidInput as error:
-        rule_folder(res).forget(_proposed_file(version))
+        rule_folder(res).forget(proposed_file(version))
         with res.store.writing() as tx:
             _move(tx, version, ThresholdState.REVERTED, res.clock(), BY, str(error))
 
@@ -190,7 +190,7 @@ def _version(study: Study, id: str, evidence: dict[str, str], incident: str | No
     )
 
 
-def _keep_proof(res: Resources, version: ThresholdVersion, proof: Proof) -> None:
+def keep_proof(res: Resources, version: ThresholdVersion, proof: Proof) -> None:
     with res.store.writing() as tx:
         evidence = {**version.evidence, "rule tests": proof.said}
         tx.thresholds.put(replace(version, evidence=evidence, rule_tests=proof.tests))
@@ -203,7 +203,7 @@ def _put(res: Resources, version: ThresholdVersion, rule: str | None) -> None:
 
 def _forget(res: Resources, version: ThresholdVersion) -> None:
     if version.score is None:
-        rule_folder(res).forget(_proposed_file(version))
+        rule_folder(res).forget(proposed_file(version))
 
 
 def _check_approved(res: Resources, version: ThresholdVersion) -> None:
@@ -244,11 +244,11 @@ def _note(res: Resources, version: ThresholdVersion, kind: str, by: str, text: s
 
 
 def _file(version: ThresholdVersion) -> str:
-    return f"quell-{version.signal}.yml"  # one per signal: the newer one takes the older one's place
+    return f"quell-{version.signal.replace(':', '.')}.yml"  # one per signal: the newer one takes the older one's place
 
 
-def _proposed_file(version: ThresholdVersion) -> str:
-    return f"{version.id}-{version.signal}.yml"
+def proposed_file(version: ThresholdVersion) -> str:
+    return f"{version.id}-{version.signal.replace(':', '.')}.yml"
 
 
 @task(name="plan-studies")

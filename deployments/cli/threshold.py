@@ -9,6 +9,7 @@ from deployments.cli.record import DEFAULT_FOLDER, ConfigOption, opened
 from deployments.cli.terminal import err, moment, out, state, table, whoami
 from quell.incidents.errors import NotFound
 from quell.incidents.hours import HourBand, bands_in_words
+from quell.incidents.threshold import ThresholdVersion
 
 app = typer.Typer(help="List, promote and revert the limits that were proposed from history.", no_args_is_help=True)
 IdArgument = Annotated[str, typer.Argument(help="Version id, as in THR-3.")]
@@ -29,7 +30,7 @@ def list_thresholds(
         rows = [
             (
                 v.id, state(v.state), v.signal, _limit(v.lower, v.lower_by_hour),
-                _limit(v.upper if v.score is None else v.score, v.upper_by_hour), moment(v.updated_at),
+                _upper(v), moment(v.updated_at),
                 compare_in_words(v.predicted, watch_of(tx, v.id)),
                 "; ".join(f"{name}: {value}" for name, value in v.evidence.items()),
             )
@@ -37,6 +38,12 @@ def list_thresholds(
         ]  # fmt: skip
     columns = ("id", "state", "signal", "lower", "upper", "changed", "predicted and seen", "evidence")
     out().print(table("", columns, rows) if rows else "no threshold version; `recompute-thresholds` proposes them")
+
+
+def _upper(version: ThresholdVersion) -> str:
+    if version.burn:
+        return f"{len(version.burn)} pairs of windows"
+    return _limit(version.upper if version.score is None else version.score, version.upper_by_hour)
 
 
 def _limit(value: float | None, by_hour: Sequence[HourBand]) -> str:
@@ -55,6 +62,7 @@ def recompute(
     from rich.progress import track
 
     from quell.prevention.limits import limits_in_words
+    from tasks.burn import recompute_burns
     from tasks.study import study_of
     from tasks.thresholds import propose_studied
 
@@ -66,11 +74,14 @@ def recompute(
         bar = track(names, description="signals", console=err(), transient=True, disable=not err().is_terminal)
         studies = [study_of(res, res.config.signals[name]) for name in bar]
         propose_studied(res, studies, incident or None)
+        burns = recompute_burns(res, incident or None, names)
     rows = [
         (s.signal.name, limits_in_words(s.signal.unit, s.found.limits), str(s.new_backtest), str(s.found.prediction))
         for s in studies
     ]
     out().print(table("", ("signal", "limit from history", "backtest", "predicted"), rows))
+    if burns:
+        out().print(f"other windows or factors for burn-rate alerts: {', '.join(burns)}", markup=False)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from quell.incidents.hours import HourBand, limit_at
 from quell.incidents.lifecycle import Move, check_transition
+from quell.incidents.slo import BurnWindow
 
 
 class ThresholdState(StrEnum):
@@ -50,6 +51,7 @@ class ThresholdVersion:
     rule_tests: str = ""  # for promtool, on the limits alone
     changed_by: str = ""  # who moved it last, and why; the timeline has all of it
     changed_why: str = ""
+    burn: tuple[BurnWindow, ...] = ()  # the windows of a burn-rate alert instead, in place of the standard ones
     upper_by_hour: tuple[HourBand, ...] = ()
     lower_by_hour: tuple[HourBand, ...] = ()
 

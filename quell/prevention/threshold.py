@@ -139,10 +139,10 @@ def _limit(
 def _observed(held: FloatArray, budget: Budget, weeks: float, *, is_upper: bool) -> float:
     """The tightest observed value at which the alarms' upper bound keeps to the budget, as it does at wider ones."""
     sign = 1.0 if is_upper else -1.0
-    return sign * tightest_level(sign * held, _most_alarms(budget.alarms_per_week * weeks))
+    return sign * tightest_level(sign * held, most_alarms(budget.alarms_per_week * weeks))
 
 
-def _most_alarms(allowed: float) -> int:
+def most_alarms(allowed: float) -> int:
     """The greatest count whose upper Poisson bound is at most this; none is always allowed."""
     low, high = 0, max(1, math.ceil(allowed))  # the bound is above the count
     while low < high:
