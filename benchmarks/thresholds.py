@@ -22,7 +22,7 @@ from benchmarks.scored_files import ScoredSeries, labelled, labelled_paths, scor
 from benchmarks.value_limits import Hours, beyond_limits
 from quell.detection.scoring import RECOMMENDED
 from quell.incidents.series import FloatArray
-from quell.prevention.prediction import Prediction, predict_alerts
+from quell.prevention.prediction import Pool, Prediction, pool_alerts, predict_alerts
 from quell.prevention.sensitivity import LabelledScores, learn_sensitivity
 
 BUDGET = 0.5  # false alarms per week, the default of the configuration
@@ -48,14 +48,18 @@ class Halves:
     def middle(self) -> int:
         return len(self.early.labels)
 
-    def alerts(self, score: FloatArray, limit: float) -> tuple[Prediction, float]:
-        """What the first half predicts, and what came in the second, alerts per week."""
+    def early_alerts(self, score: FloatArray, limit: float) -> int:
+        return len(runs(score[: self.middle] >= limit))
+
+    def alerts(self, score: FloatArray, limit: float, pool: Pool | None) -> tuple[Prediction, float]:
+        """What the first half predicts, with the pool of all first halves, and what came in the second, a week."""
         starts = np.array([start for start, _ in runs(score >= limit)], dtype=np.int64)
         step, begun = self.late.step_seconds, float(self.times[0])
         cut = begun + step * self.middle
         ahead = timedelta(weeks=self.late.weeks)
+        prior = pool.prior(timedelta(seconds=step)) if pool else None
         at = np.asarray(begun + step * starts, dtype=np.float64)
-        prediction = predict_alerts(at[starts < self.middle], start=begun, end=cut, ahead=ahead)
+        prediction = predict_alerts(at[starts < self.middle], start=begun, end=cut, ahead=ahead, prior=prior)
         return prediction, float(np.count_nonzero(starts >= self.middle)) / self.late.weeks
 
 
@@ -153,7 +157,9 @@ def _outcome(halves: Sequence[Halves], scores: Sequence[FloatArray], limits: Seq
         )
         for one, score, limit in zip(halves, scores, limits, strict=True)
     ]
-    pairs = [one.alerts(score, limit) for one, score, limit in zip(halves, scores, limits, strict=True)]
+    early = [one.early_alerts(score, limit) for one, score, limit in zip(halves, scores, limits, strict=True)]
+    pool = pool_alerts(early, [one.middle for one in halves])
+    pairs = [one.alerts(score, limit, pool) for one, score, limit in zip(halves, scores, limits, strict=True)]
     told = [(p, seen) for p, seen in pairs if p.is_told]
     held = sum(p.holds(seen) for p, seen in told)
     interval = binomtest(held, len(told)).proportion_ci(method="wilson") if told else None
