@@ -34,6 +34,7 @@ from quell.config.load import load_config
 from tasks.detection import SWEEP
 from tasks.resources import CONFIG_VARIABLE, DATA_VARIABLE
 from tests.slow_metrics import SlowMetrics, slow_metrics
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # a server comes up, and a process for each test
 EVERY = 3
@@ -51,14 +52,8 @@ class Ground:
     metrics: SlowMetrics
 
     def wait_for(self, what: str, ask: Callable[[], T | None], within: float = 120) -> T:
-        deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
-            answer = ask()
-            if answer is not None and answer is not False:
-                return answer
-            time.sleep(0.1)
-        log = (self.folder / "sweeper.log").read_text()[-4000:]
-        pytest.fail(f"{what}: not within {within} s; the sweeper said:\n{log}")
+        log = self.folder / "sweeper.log"
+        return wait_until(what, ask, within=within, every=0.1, tell=lambda: log.read_text()[-4000:])
 
     def sweeps(self, *states: str, since: datetime) -> list[FlowRun]:
         """Scheduled for `since` or later, oldest first."""
