@@ -9,6 +9,7 @@ from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.labels import SERVICE
 from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
 from quell.incidents.service import Catalog
+from quell.incidents.suspect import CLIENT_PREFIX
 
 _OVER = (IncidentState.RESOLVED, IncidentState.REVIEWED, IncidentState.CLOSED)
 _UNTOUCHED = (MitigationState.REFUSED, MitigationState.EXPIRED)
@@ -82,7 +83,7 @@ def _suspect(seen: Seen, catalog: Catalog) -> Part:
     if not suspects:
         return Part(mark=Mark.NO, words="nobody is suspected")
     first = suspects[0]
-    wanted = {seen.strike.target}
+    wanted = {CLIENT_PREFIX * (seen.strike.kind == "client") + seen.strike.target}
     if seen.strike.kind == SERVICE and (service := catalog.service(seen.strike.target)) is not None:
         wanted |= {instance.name for instance in service.instances}
     mark = Mark.YES if first.node in wanted else Mark.NO

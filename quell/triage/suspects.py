@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from quell.incidents.change import Change
 from quell.incidents.service import Catalog
 from quell.incidents.signal import SignalKind
-from quell.incidents.suspect import Suspect
-from quell.triage.effect import CLIENT_PREFIX, Effect
+from quell.incidents.suspect import CLIENT_PREFIX, Suspect
+from quell.triage.effect import Effect
 
 # Figures chosen by reasoning, not fitted; the scenario tests hold the order they are meant to give.
 ABSTAIN = 0.2
