@@ -85,11 +85,12 @@ def _configure(config: Path) -> None:
 @contextmanager
 def _approving(res: Resources, secrets: Path) -> Iterator[None]:
     is_over = threading.Event()
+    answered: set[str] = set()
 
     def approve() -> None:
         while not is_over.wait(1):
             with suppress(QuellError):
-                _approve_all(res, secrets)
+                _approve_all(res, secrets, answered)
 
     thread = threading.Thread(target=approve)
     thread.start()
@@ -100,13 +101,14 @@ def _approving(res: Resources, secrets: Path) -> Iterator[None]:
         thread.join()
 
 
-def _approve_all(res: Resources, secrets: Path) -> None:
+def _approve_all(res: Resources, secrets: Path, answered: set[str]) -> None:
+    """`answered` are the ids of those that wait for nobody any more; they are added to."""
     with res.store.reading() as tx:
         waiting = tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})
-    for mitigation in waiting:
+    for mitigation in [mitigation for mitigation in waiting if mitigation.id not in answered]:
         for person in _APPROVERS:
             code = TOTP((secrets / f"{person}.totp").read_text().strip()).at(datetime.now(UTC))
-            with suppress(Refused):  # a code counts once, and one person may be enough
+            try:
                 decide(
                     res,
                     subject=mitigation.id,
@@ -117,3 +119,7 @@ def _approve_all(res: Resources, secrets: Path) -> None:
                     comment="benchmark",
                     channel="cli",
                 )
+            except Refused as error:  # a code counts once: then again in a second
+                if error.rule == "open question":
+                    answered.add(mitigation.id)
+                    break
