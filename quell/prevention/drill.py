@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from quell.incidents.drill import Mark, Part, Strike
 from quell.incidents.incident import Incident, IncidentState
@@ -37,6 +37,7 @@ class Seen:
     mitigations: tuple[Mitigation, ...]
     glances: tuple[Glance, ...]
     floors: Mapping[str, float] = field(default_factory=dict[str, float])
+    detect_within: timedelta = timedelta.max  # what comes later is not counted as detected
     differences: tuple[str, ...] = ()  # what is not as it was before, at the load balancer
     unanswered: str = ""  # why nothing was planned, from the timeline
 
@@ -66,6 +67,9 @@ def _detected(seen: Seen) -> Part:
     if seen.detected_at is None or not seen.touched:
         return Part(mark=Mark.NO, words="no incident took up an alert")
     seconds = (seen.detected_at - seen.began_at).total_seconds()
+    limit = seen.detect_within.total_seconds()
+    if seconds > limit:
+        return Part(mark=Mark.NO, seconds=seconds, words=f"{seen.touched[0].id} came later than {limit:.0f} s")
     return Part(mark=Mark.YES, seconds=seconds, words=f"{seen.touched[0].id}: {seen.touched[0].title}")
 
 
@@ -92,8 +96,10 @@ def _suspect(seen: Seen, catalog: Catalog) -> Part:
 
 def _contained(seen: Seen) -> Part:
     tried = [m for m in seen.mitigations if m.state not in _UNTOUCHED]
+    if not tried and seen.unanswered:
+        return Part(mark=Mark.NOT_ASKED, words=seen.unanswered)
     if not tried:
-        return Part(mark=Mark.NOT_ASKED, words=seen.unanswered or "no playbook answers it")
+        return Part(mark=Mark.NO, words="nothing was planned, and nothing says why")
     helped = [m for m in tried if m.recovery is Recovery.EFFECTIVE]
     best = helped[0] if helped else tried[-1]
     words = f"{best.id} {best.playbook}: {best.recovery_reason or best.state}"
