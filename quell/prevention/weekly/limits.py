@@ -98,4 +98,6 @@ def _row(change: LimitChange) -> Row:
 
 
 def _limit(version: ThresholdVersion) -> str:
+    if version.burn:
+        return f"{len(version.burn)} pairs of windows"
     return limits_in_words("", limits_of(version))
