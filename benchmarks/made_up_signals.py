@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.prevention.backtest import Trouble
-from quell.prevention.recomputation import Limits
+from quell.prevention.limits import Limits
 
 STEP = timedelta(minutes=1)
 POINTS_A_DAY = 1_440

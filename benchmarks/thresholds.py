@@ -4,12 +4,13 @@ DIR holds one Parquet or CSV file per series with the columns timestamp, value, 
 stand for past incidents and reviews; those of the second half only score. The limit is on the detector's own score,
 which each row gets from the rows before it. Two yardsticks are chosen in hindsight, on the second half: the best one
 threshold for all series, and the best set of one threshold for each. "learned 2 a week" keeps to a budget of two false
-alarms per week and series; "own best" is the best threshold of each first half alone, "static on value" a fixed limit.
+alarms per week and series; "own best" is the best threshold of each first half alone; "static on value" is a fixed
+limit on the value, "by hour on value" one by hour of the week: where the first half itself shows a gain, or always.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,21 @@ from scipy.stats import binomtest
 from benchmarks.delay_score import LabelledSeries, best_f1, found_at, mean_of_own_best, runs, score_at
 from benchmarks.report import data_parser, print_json, print_table
 from benchmarks.scored_files import ScoredSeries, labelled, labelled_paths, score_paths
+from benchmarks.value_limits import Hours, beyond_limits
 from quell.detection.scoring import RECOMMENDED
-from quell.incidents.series import FloatArray, SeriesMatrix
-from quell.incidents.signal import Direction, Signal, SignalKind
-from quell.prevention.history import mask_periods
-from quell.prevention.prediction import Prediction, predict_alerts
+from quell.incidents.series import FloatArray
+from quell.prevention.prediction import Pool, Prediction, pool_alerts, predict_alerts
 from quell.prevention.sensitivity import LabelledScores, learn_sensitivity
-from quell.prevention.threshold import Budget, propose_limits
 
 BUDGET = 0.5  # false alarms per week, the default of the configuration
 CUT = (0.0, 0.5, 1.0)
 OTHER_CUTS = ((0.0, 0.25, 0.5), (0.25, 0.5, 0.75), (0.5, 0.75, 1.0), (0.25, 0.625, 1.0), (0.0, 0.7, 1.0))
 BUDGETS = (10.0, 2.0, BUDGET)
+ON_VALUE = {
+    "static_on_value": Hours.NEVER,
+    "by_hour_on_value_where_proven": Hours.PROVEN,
+    "by_hour_on_value_always": Hours.ALWAYS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +48,18 @@ class Halves:
     def middle(self) -> int:
         return len(self.early.labels)
 
-    def alerts(self, score: FloatArray, limit: float) -> tuple[Prediction, float]:
-        """What the first half predicts, and what came in the second, alerts per week."""
+    def early_alerts(self, score: FloatArray, limit: float) -> int:
+        return len(runs(score[: self.middle] >= limit))
+
+    def alerts(self, score: FloatArray, limit: float, pool: Pool | None) -> tuple[Prediction, float]:
+        """What the first half predicts, with the pool of all first halves, and what came in the second, a week."""
         starts = np.array([start for start, _ in runs(score >= limit)], dtype=np.int64)
         step, begun = self.late.step_seconds, float(self.times[0])
         cut = begun + step * self.middle
         ahead = timedelta(weeks=self.late.weeks)
+        prior = pool.prior(timedelta(seconds=step)) if pool else None
         at = np.asarray(begun + step * starts, dtype=np.float64)
-        prediction = predict_alerts(at[starts < self.middle], start=begun, end=cut, ahead=ahead)
+        prediction = predict_alerts(at[starts < self.middle], start=begun, end=cut, ahead=ahead, prior=prior)
         return prediction, float(np.count_nonzero(starts >= self.middle)) / self.late.weeks
 
 
@@ -106,13 +114,17 @@ def measure(halves: Sequence[Halves]) -> dict[str, Any]:
     }
     scores = [np.concatenate([one.early.score, one.late.score]) for one in halves]
     limits = learned.limits or tuple(RECOMMENDED for _ in halves)
+    on_value: dict[str, Any] = {}
+    for name, hours in ON_VALUE.items():
+        beyond, by_hour = _on_value(halves, hours)
+        on_value[name] = _outcome(halves, beyond, [1.0] * len(halves)) | {"series_by_hour": sum(by_hour)}
     own = tuple(found[1] if (found := best_f1([one])) else RECOMMENDED for one in early)
     methods = {
         "learned": _outcome(halves, scores, limits),
         **{name: _outcome(halves, scores, found) for name, found in within.items() if found},
         "recommended_0.5": _outcome(halves, scores, [RECOMMENDED] * len(halves)),
         "own_best": _outcome(halves, scores, own),
-        "static_on_value": _outcome(halves, *_static(halves)),
+        **on_value,
     }
     f1 = methods["learned"]["f1"]
     best = best_f1(late)
@@ -145,7 +157,9 @@ def _outcome(halves: Sequence[Halves], scores: Sequence[FloatArray], limits: Seq
         )
         for one, score, limit in zip(halves, scores, limits, strict=True)
     ]
-    pairs = [one.alerts(score, limit) for one, score, limit in zip(halves, scores, limits, strict=True)]
+    early = [one.early_alerts(score, limit) for one, score, limit in zip(halves, scores, limits, strict=True)]
+    pool = pool_alerts(early, [one.middle for one in halves])
+    pairs = [one.alerts(score, limit, pool) for one, score, limit in zip(halves, scores, limits, strict=True)]
     told = [(p, seen) for p, seen in pairs if p.is_told]
     held = sum(p.holds(seen) for p, seen in told)
     interval = binomtest(held, len(told)).proportion_ci(method="wilson") if told else None
@@ -179,24 +193,10 @@ def _outcome(halves: Sequence[Halves], scores: Sequence[FloatArray], limits: Seq
     }
 
 
-def _static(halves: Sequence[Halves]) -> tuple[list[FloatArray], list[float]]:
-    """Today's way: fixed limits on the value from the budget of false alarms; a row's score is 1 beyond them."""
-    scores: list[FloatArray] = []
-    for one in halves:
-        step = timedelta(seconds=one.early.step_seconds)
-        signal = Signal(
-            name="s", query="q", kind=SignalKind.OTHER, direction=Direction.BOTH, unit="", step=step, min_effect=0.0
-        )
-        matrix = SeriesMatrix(timestamps=one.times, values=one.values[:, np.newaxis], labels=({},))
-        first = SeriesMatrix(
-            timestamps=one.times[: one.middle], values=matrix.values[: one.middle], labels=matrix.labels
-        )
-        troubles = [(_moment(one.times[start]), _moment(one.times[end - 1])) for start, end in runs(one.early.labels)]
-        found = propose_limits(signal, mask_periods(first, troubles), Budget(alarms_per_week=BUDGET, hold=timedelta(0)))
-        upper = found.upper.value if found.upper else np.inf
-        lower = found.lower.value if found.lower else -np.inf
-        scores.append(((one.values > upper) | (one.values < lower)).astype(np.float64))
-    return scores, [1.0] * len(halves)
+def _on_value(halves: Sequence[Halves], hours: Hours) -> tuple[list[FloatArray], list[bool]]:
+    """Limits on the value from the budget of false alarms; a row's score is 1 beyond them. Which are by hour."""
+    found = [beyond_limits(one.times, one.values, one.early.labels, budget=BUDGET, hours=hours) for one in halves]
+    return [score for score, _ in found], [is_by_hour for _, is_by_hour in found]
 
 
 def _hindsight(late: Sequence[LabelledSeries]) -> float:
@@ -226,10 +226,6 @@ def _part(series: LabelledSeries, start: int, end: int) -> LabelledSeries:
     return LabelledSeries(
         name=series.name, step_seconds=series.step_seconds, labels=series.labels[rows], score=series.score[rows]
     )
-
-
-def _moment(at: float) -> datetime:
-    return datetime.fromtimestamp(float(at), UTC)
 
 
 def _show(figures: dict[str, Any]) -> None:

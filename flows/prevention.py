@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from tasks.burn import recompute_burn_rates
 from tasks.review import write_review
 from tasks.runs import State, ended
 from tasks.sensitivity import learn_limits
@@ -45,12 +46,14 @@ def review_incident(incident: str) -> State[str]:
 )
 def recompute_thresholds(incident: str | None = None) -> State[str]:
     """Recomputes alert limits from history without incidents, replays old and new limits over it, and proposes what
-    differs as Prometheus rule files; learns limits on the detector's score from incidents and labels. Nothing changes
-    before a person approves a proposal. Each shard of signals is one task, on Dask where a scheduler is configured; its
-    progress artifact shows how far it is.
+    differs as Prometheus rule files; learns limits on the detector's score from incidents and labels, and windows and
+    factors of burn-rate alerts from the history of error budgets. Nothing changes before a person approves a proposal.
+    Each shard of signals is one task, on Dask where a scheduler is configured; its progress artifact shows how far it
+    is.
     """
     studied = spread(study_signals, within=STUDIED_WITHIN, signals=plan_studies())
     learn_limits(incident)
+    recompute_burn_rates(incident)
     waiting = propose_limits([study for shard in studied.results for study in shard], incident, studied.note)
     return ended(f"waiting for a decision: {', '.join(waiting) or 'nothing'}")
 

@@ -176,7 +176,7 @@ def limit_of(
         return playbook.recovery.below
     with res.store.reading() as tx:
         active = tx.thresholds.find({"signal": signal.name, "state": ThresholdState.ACTIVE})
-    upper = next((version.upper for version in active if version.upper is not None), None)
+    upper = next((limit for version in active if (limit := version.upper_at(res.clock())) is not None), None)
     if upper is not None:
         return upper
     before = fetch_signal(res, signal, onset - _HISTORY, onset - signal.step)

@@ -1,11 +1,15 @@
 """The proof of a proposed rule: promtool runs its tests on it, and on the rule that it replaces."""
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 from quell.adapters.rules import RuleFolder, write_rules
-from quell.prevention.recomputation import Limits
+from quell.incidents.signal import Signal
+from quell.prevention.hour_cases import hour_cases, hour_tests
+from quell.prevention.limits import Limits, limits_of
 from quell.prevention.rule import rule_group
-from quell.prevention.rule_cases import rule_cases, rule_tests, stand_in
+from quell.prevention.rule_cases import Case, rule_cases, rule_tests, stand_in
 from tasks.study import Study, hold_of
 
 
@@ -22,9 +26,9 @@ def prove_rule(folder: RuleFolder, name: str, study: Study) -> Proof:
 
     Where the change has a point that can be tested, the old rule must fail; the proof says so when it does not.
     """
-    old = Limits(lower=study.old.lower, upper=study.old.upper) if study.old else None
-    cases = rule_cases(study.signal, study.found.limits, old, hold_of(study.signal))
-    tests = write_rules(rule_tests(study.signal, cases, f"{name}.rules.yml"))
+    old = limits_of(study.old) if study.old else None
+    cases, content = proof_cases(study.signal, study.found.limits, old, hold_of(study.signal), f"{name}.rules.yml")
+    tests = write_rules(content)
     folder.prove(name, _rules(study, study.found.limits), tests)
     said = f"{len(cases)} cases pass on the new rule"
     differing = sum(case.differs for case in cases)
@@ -34,12 +38,22 @@ def prove_rule(folder: RuleFolder, name: str, study: Study) -> Proof:
     return Proof(tests=tests, said=said)
 
 
+def proof_cases(
+    signal: Signal, new: Limits, old: Limits | None, hold: timedelta, rule_file: str
+) -> tuple[tuple[Case, ...], dict[str, Any]]:
+    """The cases, and the file of them for promtool; over a week where a limit depends on its hours."""
+    if new.is_by_hour or (old is not None and old.is_by_hour):
+        cases = hour_cases(signal, new, old, hold)
+        return tuple(one.case for one in cases), hour_tests(signal, cases, rule_file)
+    plain = rule_cases(signal, new, old, hold)
+    return plain, rule_tests(signal, plain, rule_file)
+
+
 def _rules(study: Study, limits: Limits) -> str:
     group = rule_group(
         stand_in(study.signal),
         threshold="stand-in",
-        upper=limits.upper,
-        lower=limits.lower,
+        limits=limits,
         hold=hold_of(study.signal),
         evidence={},
     )

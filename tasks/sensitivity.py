@@ -26,12 +26,13 @@ from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
 from quell.prevention.backtest import Trouble, share_interval
 from quell.prevention.history import alarm_rate, rows_within
-from quell.prevention.prediction import Prediction, predict_alerts
+from quell.prevention.prediction import Pool, Prediction, pool_alerts, predict_alerts
 from quell.prevention.sensitivity import LabelledScores, Sensitivity, learn_sensitivity, stretches
 from tasks.history import fetch_history, past_troubles
 from tasks.lease import hold
 from tasks.maintenance import planned_periods
 from tasks.resources import Resources, resources
+from tasks.slo import burn_subject
 from tasks.study_report import WAITING
 
 BY = "quell"
@@ -56,6 +57,8 @@ def score_subject(signal: str) -> str:
 
 def subject_signal(version: ThresholdVersion) -> str:
     """The signal that a version is about."""
+    if version.burn:
+        return version.signal.removesuffix(burn_subject(""))
     return version.signal if version.score is None else version.signal.removesuffix(score_subject(""))
 
 
@@ -80,11 +83,11 @@ def learn_of(res: Resources, incident: str | None = None) -> tuple[Sensitivity, 
     scored = score_signals(res)
     budget = res.config.detection.false_alarms_per_week
     learned = learn_sensitivity([one.scores for one in scored], alarms_per_week=budget)
-    proposed = [
-        id
-        for one, limit in zip(scored, learned.limits, strict=False)
-        if (id := _propose(res, one, limit, learned, incident)) is not None
-    ]
+    pairs = list(zip(scored, learned.limits, strict=False))
+    pool = pool_alerts(
+        [len(stretches(one.scores.score >= limit)) for one, limit in pairs], [len(one.times) for one, _ in pairs]
+    )
+    proposed = [id for one, limit in pairs if (id := _propose(res, one, limit, learned, pool, incident)) is not None]
     return learned, proposed
 
 
@@ -126,7 +129,9 @@ def _score(res: Resources, signal: Signal, troubles: tuple[Trouble, ...]) -> Sco
     return Scored(signal=signal, times=history.timestamps, scores=scores, troubles=troubles)
 
 
-def _propose(res: Resources, one: Scored, limit: float, learned: Sensitivity, incident: str | None) -> str | None:
+def _propose(
+    res: Resources, one: Scored, limit: float, learned: Sensitivity, pool: Pool | None, incident: str | None
+) -> str | None:
     subject, usual = score_subject(one.signal.name), res.config.detection.false_alarms_per_week
     with hold(res, f"threshold {subject}"), res.store.writing() as tx:
         now = res.clock()
@@ -135,7 +140,7 @@ def _propose(res: Resources, one: Scored, limit: float, learned: Sensitivity, in
         waiting = tx.thresholds.find({"signal": subject, "state": WAITING})
         if abs(limit - today) < SMALLEST_CHANGE or any(v.score == limit for v in waiting):
             return None
-        prediction = _predict(one, limit)
+        prediction = _predict(one, limit, pool)
         id = f"THR-{tx.next_number('THR')}"
         evidence = {
             "learned": f"{learned.reason}, at most {usual:g} false alarms per week and series",
@@ -205,10 +210,13 @@ def _replay(one: Scored, limit: float) -> str:
     return f"false alarms {rate}; catches {caught} of {len(covered)} incidents ({low:.0%} to {high:.0%})"
 
 
-def _predict(one: Scored, limit: float) -> Prediction:
+def _predict(one: Scored, limit: float, pool: Pool | None) -> Prediction:
+    """From the signal's own history, and what all histories together say of alerts under the learned limits."""
     starts = np.array([start for start, _ in stretches(one.scores.score >= limit)], dtype=np.int64)
     begun, ended = float(one.times[0]), float(one.times[-1])
-    return predict_alerts(one.times[starts], start=begun, end=ended, ahead=timedelta(seconds=ended - begun))
+    prior = pool.prior(one.scores.step) if pool else None
+    ahead = timedelta(seconds=ended - begun)
+    return predict_alerts(one.times[starts], start=begun, end=ended, ahead=ahead, prior=prior)
 
 
 def said_of(learned: Sensitivity, proposed: Sequence[str]) -> str:

@@ -8,14 +8,17 @@ from prefect.cache_policies import NO_CACHE
 
 from quell.incidents.errors import NotFound, QuellError, Unavailable
 from quell.incidents.signal import Signal
+from quell.incidents.slo import windows_in_words
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_threshold
 from quell.incidents.timeline import event_of
 from quell.ports import Document, Transaction
+from quell.prevention.burn_history import REACHED, share_reached
 from quell.prevention.history import mask_periods
-from quell.prevention.recomputation import Limits
+from quell.prevention.limits import Limits, limits_in_words, limits_of
 from quell.prevention.threshold import Budget
 from quell.prevention.watch import WATCH, WatchRecord, compare_in_words, extend_watch, from_body, to_body, watch_id
 from tasks.artifacts import publish, table
+from tasks.burn_fetch import FINEST, fetch_burns
 from tasks.history import past_troubles
 from tasks.lease import hold
 from tasks.maintenance import planned_periods
@@ -23,11 +26,11 @@ from tasks.resources import Resources, resources
 from tasks.runs import log
 from tasks.sensitivity import score_matrix, subject_signal
 from tasks.study import hold_of
-from tasks.study_report import limits_in_words
 
 BY = "quell"
 WATCHED = (ThresholdState.PROPOSED, ThresholdState.SHADOW, ThresholdState.ACTIVE)
 SCORED_EVERY = timedelta(hours=6)
+BURN_OVERLAP = timedelta(minutes=10)  # so that a burn that goes on over the last watch is known for the old one
 MOST_ROWS = 45_000  # asked at once; a longer absence is caught up with in several watches
 
 
@@ -88,12 +91,14 @@ def watch_threshold(res: Resources, version: ThresholdVersion, signal: Signal) -
         record = watch_of(tx, version.id) or WatchRecord(since=now, until=now)
     if version.score is not None:
         record = _extend_by_score(res, version, version.score, signal, record)
+    elif version.burn:
+        record = _extend_by_burn(res, version, signal, record)
     elif now - record.until >= step:
         steps = Budget(alarms_per_week=1.0, hold=hold_of(signal)).steps(step.total_seconds())
         start = record.until - steps * step
         matrix = res.metrics.range(signal.query, start=start, end=min(now, start + MOST_ROWS * step), step=step)
         matrix = mask_periods(matrix, planned_periods(res, signal, matrix.labels, now))
-        limits = Limits(lower=version.lower, upper=version.upper)
+        limits = limits_of(version)
         record = extend_watch(record, matrix, limits, steps=steps, troubles=past_troubles(res, signal, now))
     with res.store.writing() as tx:
         _keep(tx, version.id, record, now)
@@ -112,6 +117,21 @@ def _extend_by_score(
         raise Unavailable(f"signal {signal.name} has no history to score for {version.id}")
     limits = Limits(upper=float(np.nextafter(limit, 0.0)))  # a score that reaches the limit alerts
     return extend_watch(record, matrix, limits, steps=1, troubles=past_troubles(res, signal, now))
+
+
+def _extend_by_burn(res: Resources, version: ThresholdVersion, signal: Signal, record: WatchRecord) -> WatchRecord:
+    """The error ratios of the windows are asked from a little before the last watch on."""
+    now = res.clock()
+    if signal.slo is None:
+        raise NotFound(f"signal {signal.name} has no slo any more: revert {version.id}")
+    if now - record.until < FINEST:
+        return record
+    since = record.until - BURN_OVERLAP
+    history = fetch_burns(res, signal, signal.slo, version.burn, now, since=since)
+    if history is None:
+        raise Unavailable(f"signal {signal.name} has no error ratios since {since:%Y-%m-%d %H:%M} for {version.id}")
+    matrix = mask_periods(share_reached(history, version.burn), history.excluded)
+    return extend_watch(record, matrix, REACHED, steps=1, troubles=past_troubles(res, signal, now))
 
 
 def _keep(tx: Transaction, threshold: str, record: WatchRecord, now: datetime) -> None:
@@ -135,7 +155,10 @@ def watch_markdown(res: Resources, watched: list[tuple[ThresholdVersion, WatchRe
 def _limit_in_words(res: Resources, version: ThresholdVersion) -> str:
     if version.score is not None:
         return f"score {version.score:.3f}"
-    return limits_in_words(res.config.signals[version.signal], version.upper, version.lower)
+    slo = res.config.signals[subject_signal(version)].slo
+    if version.burn and slo is not None:
+        return windows_in_words(version.burn, slo)
+    return limits_in_words(res.config.signals[version.signal].unit, limits_of(version))
 
 
 @task(name="watch-limits", cache_policy=NO_CACHE)

@@ -1,6 +1,7 @@
 """Error budgets at work: the error ratio of each window, asked as rarely as it changes, and its verdict."""
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,8 @@ from quell.detection.baseline import SeriesKey, series_key
 from quell.detection.burn_rate import describe_burn, judge_burn, reachable, windowed
 from quell.detection.episode import Finding
 from quell.incidents.signal import Signal
-from quell.incidents.slo import Slo
+from quell.incidents.slo import BurnWindow, Slo
+from quell.incidents.threshold import ThresholdState
 from quell.incidents.verdict import Verdict
 from quell.ports import Document
 from tasks.resources import Resources
@@ -24,25 +26,38 @@ def judge_slo(res: Resources, signal: Signal, slo: Slo, at: datetime) -> tuple[l
 
     Raises Unavailable or InvalidInput, as the metric source does.
     """
-    ratios = _ratios(res, signal, slo, at)
+    windows = windows_in_force(res, signal)
+    ratios = _ratios(res, signal, slo, windows, at)
     known = sorted({key for of_series in ratios.values() for key in of_series})
     verdicts: list[Verdict] = []
     findings: list[Finding] = []
     for key in known:
         of_windows = {span: of_series.get(key, math.nan) for span, of_series in ratios.items()}
-        verdict, burn = judge_burn(signal, burn_windows(), dict(key), of_windows, now=at)
+        verdict, burn = judge_burn(signal, windows, dict(key), of_windows, now=at)
         verdicts.append(verdict)
         if burn is not None:
             findings.append(describe_burn(verdict, burn, signal, res.config.catalog))
     return verdicts, findings
 
 
-def _ratios(res: Resources, signal: Signal, slo: Slo, at: datetime) -> Measured:
+def burn_subject(signal: str) -> str:
+    """The name under which the windows of a signal's burn-rate alerts are versioned."""
+    return f"{signal}:burn"
+
+
+def windows_in_force(res: Resources, signal: Signal) -> tuple[BurnWindow, ...]:
+    """Those of the version in force, or the standard ones."""
+    with res.store.reading() as tx:
+        active = tx.thresholds.find({"signal": burn_subject(signal.name), "state": ThresholdState.ACTIVE})
+    return next((version.burn for version in active if version.burn), burn_windows())
+
+
+def _ratios(res: Resources, signal: Signal, slo: Slo, windows: Sequence[BurnWindow], at: datetime) -> Measured:
     """The error ratio of every series in every window; asked anew where the last answer is too old."""
     with res.store.reading() as tx:
         document = tx.documents.get(f"slo:{signal.name}")
     asked: dict[str, Any] = dict(document.body["windows"]) if document else {}
-    spans = {span for pair in reachable(slo, burn_windows()) for span in (pair.long, pair.short)}
+    spans = {span for pair in reachable(slo, windows) for span in (pair.long, pair.short)}
     changed = False
     for span in sorted(spans):
         query, name = windowed(signal.query, span, signal.step), f"{span.total_seconds():.0f}"

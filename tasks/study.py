@@ -13,7 +13,8 @@ from quell.incidents.series import FloatArray
 from quell.incidents.signal import Signal
 from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.prevention.backtest import Backtest
-from quell.prevention.recomputation import Limits, Recomputation, recompute_limits
+from quell.prevention.limits import limits_of
+from quell.prevention.recomputation import Recomputation, recompute_limits
 from quell.prevention.threshold import Budget, Proposal
 from tasks.history import fetch_history, past_troubles
 from tasks.maintenance import planned_periods
@@ -74,7 +75,7 @@ def study_of(res: Resources, signal: Signal) -> Study:
             budget,
             troubles=past_troubles(res, signal, now),
             excluded=planned_periods(res, signal, history.labels, now),
-            old=Limits(lower=old.lower, upper=old.upper) if old else None,
+            old=limits_of(old) if old else None,
         ),
         old=old,
         shown_at=shown_at,

@@ -1,9 +1,13 @@
 """What a person reads of the studies: proposals with their evidence, one chart of old and new limit over the signal."""
 
-from quell.incidents.chart import format_value, signal_chart, svg_data_url
-from quell.incidents.signal import Signal
+from collections.abc import Sequence
+
+from quell.incidents.chart import signal_chart, svg_data_url
+from quell.incidents.hours import HourBand, hours_of_week, limit_by_hour
+from quell.incidents.series import FloatArray
 from quell.incidents.threshold import ThresholdState
-from quell.prevention.backtest import Catch
+from quell.prevention.catches import catches_in_words
+from quell.prevention.limits import Limits, limits_in_words, limits_of
 from tasks.artifacts import incident_link, table
 from tasks.resources import Resources
 from tasks.study import Study
@@ -23,7 +27,7 @@ def report_of(res: Resources, studies: list[Study], incident: str | None = None,
             waiting.get(s.signal.name, "in force"),
             s.signal.name,
             _old_limit(s),
-            limits_in_words(s.signal, s.upper, s.lower),
+            limits_in_words(s.signal.unit, s.found.limits),
             str(s.found.prediction),
         )
         for s in proposed
@@ -52,57 +56,22 @@ def evidence_of(res: Resources, study: Study) -> dict[str, str]:
         "old limit": str(study.old_backtest) if study.old_backtest else "none",
         "new limit": str(study.new_backtest),
         "prediction": str(study.found.prediction),
-        "catches": catches_in_words(study),
+        "catches": catches_in_words(study.new_backtest, study.old_backtest),
     }
-
-
-def catches_in_words(study: Study) -> str:
-    """Each incident: when the new limit would have fired, and how much earlier or later than today's."""
-    before = {c.incident: c for c in study.old_backtest.catches} if study.old_backtest else {}
-    said = [_catch_in_words(new, before.get(new.incident)) for new in study.new_backtest.catches]
-    return ", ".join(said) or "no incident in this history"
-
-
-def _catch_in_words(new: Catch, old: Catch | None) -> str:
-    """
-    >>> from datetime import timedelta
-    >>> minute = timedelta(minutes=1)
-    >>> _catch_in_words(Catch(incident="INC-1", after=minute), Catch(incident="INC-1", after=3 * minute))
-    'INC-1 after 60 s (120 s earlier than today)'
-    >>> _catch_in_words(Catch(incident="INC-1", after=None), Catch(incident="INC-1", after=minute))
-    'INC-1 not (after 60 s today)'
-    """
-    text = f"{new.incident} not" if new.after is None else f"{new.incident} after {new.after.total_seconds():.0f} s"
-    if old is None:
-        return text
-    if old.after is None:
-        return f"{text} ({'as' if new.after is None else 'not'} today)"
-    if new.after is None:
-        return f"{text} (after {old.after.total_seconds():.0f} s today)"
-    gained = (old.after - new.after).total_seconds()
-    if not gained:
-        return f"{text} (as today)"
-    return f"{text} ({abs(gained):.0f} s {'earlier' if gained > 0 else 'later'} than today)"
-
-
-def limits_in_words(signal: Signal, upper: float | None, lower: float | None) -> str:
-    parts = [f"above {format_value(upper, signal.unit)}"] if upper is not None else []
-    parts += [f"below {format_value(lower, signal.unit)}"] if lower is not None else []
-    return " or ".join(parts) or "none"
 
 
 def _old_limit(study: Study) -> str:
     old = study.old
-    return limits_in_words(study.signal, old.upper if old else None, old.lower if old else None)
+    return limits_in_words(study.signal.unit, limits_of(old) if old else Limits())
 
 
 def _study_markdown(study: Study, proposal: str) -> str:
     lines = [
-        f"## {study.signal.name}: {limits_in_words(study.signal, study.upper, study.lower)} ({proposal})",
+        f"## {study.signal.name}: {limits_in_words(study.signal.unit, study.found.limits)} ({proposal})",
         f"- **New limit:** {study.new_backtest}",
         f"- **Old limit:** {study.old_backtest or 'there was none'}",
         f"- **Predicted:** {study.found.prediction}",
-        f"- **Incidents:** {catches_in_words(study)}",
+        f"- **Incidents:** {catches_in_words(study.new_backtest, study.old_backtest)}",
         *(f"- **Why:** {reason}" for reason in study.proposal.reasons),
     ]
     return f"{lines[0]}\n\n" + "\n".join(lines[1:]) + f"\n\n{_chart(study)}"
@@ -114,16 +83,22 @@ def _chart(study: Study) -> str:
 
 def draw_study(study: Study) -> str:
     """The signal with the old and the new limit, as SVG."""
-    signal, old = study.signal, study.old
-    marks = [("new", study.upper), ("new", study.lower)]
-    marks += [("old", old.upper), ("old", old.lower)] if old else []
+    signal, old, new = study.signal, limits_of(study.old) if study.old else Limits(), study.found.limits
+    marks = [("old", old.upper), ("old", old.lower)]
+    marks += [("new", new.upper)] if not new.upper_by_hour else []
+    marks += [("new", new.lower)] if not new.lower_by_hour else []
     return signal_chart(
-        title=f"{signal.name}, new limit: {limits_in_words(signal, study.upper, study.lower)}",
+        title=f"{signal.name}, new limit: {limits_in_words(signal.unit, study.found.limits)}",
         unit=signal.unit,
         timestamps=study.shown_at,
         values=study.shown,
-        lower=None,
-        upper=None,
+        lower=_by_hour(study, new.lower_by_hour),
+        upper=_by_hour(study, new.upper_by_hour),
         limits=[(name, value) for name, value in marks if value is not None],
         events=[],
     )
+
+
+def _by_hour(study: Study, bands: Sequence[HourBand]) -> FloatArray | None:
+    """A limit by hour of week at the chart's times: it is drawn as the edge of a band."""
+    return limit_by_hour(bands)[hours_of_week(study.shown_at)] if bands else None

@@ -14,6 +14,7 @@ from quell.incidents.errors import InvalidInput, NotFound, Refused
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id, move_threshold
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Document, Transaction
+from quell.prevention.limits import limits_in_words, limits_of
 from quell.prevention.rule import rule_group
 from quell.prevention.watch import compare_in_words
 from tasks.artifacts import publish
@@ -24,7 +25,7 @@ from tasks.resources import Resources, resources
 from tasks.rule_proof import Proof, prove_rule
 from tasks.shadow import watch_of
 from tasks.study import Study, hold_of, study_of
-from tasks.study_report import WAITING, draw_study, evidence_of, limits_in_words, report_of
+from tasks.study_report import WAITING, draw_study, evidence_of, report_of
 
 BY = "quell"
 SHARD = 25  # signals that one task studies
@@ -127,13 +128,13 @@ def promote_decided(res: Resources) -> list[str]:
 
 
 def _propose(res: Resources, study: Study, incident: str | None) -> None:
-    signal, upper, lower = study.signal, study.upper, study.lower
-    if study.old is not None and (study.old.upper, study.old.lower) == (upper, lower):
+    signal, limits = study.signal, study.found.limits
+    if study.old is not None and limits_of(study.old) == limits:
         return
     with res.store.writing() as tx:
         now = res.clock()
         waiting = tx.thresholds.find({"signal": signal.name, "state": WAITING})
-        if any(v.incident == incident and (v.upper, v.lower) == (upper, lower) for v in waiting):
+        if any(v.incident == incident and limits_of(v) == limits for v in waiting):
             return
         version = _version(study, f"THR-{tx.next_number('THR')}", evidence_of(res, study), incident, now)
         tx.thresholds.add(version)
@@ -143,7 +144,7 @@ def _propose(res: Resources, study: Study, incident: str | None) -> None:
         )
         for older in waiting:
             _move(tx, older, ThresholdState.REVERTED, now, BY, f"{version.id} is a newer proposal for {signal.name}")
-        text = f"{signal.name}: {limits_in_words(signal, upper, lower)}; {version.evidence['new limit']}"
+        text = f"{signal.name}: {limits_in_words(signal.unit, limits)}; {version.evidence['new limit']}"
         tx.timeline.append(
             Event(
                 incident=incident,
@@ -156,21 +157,19 @@ def _propose(res: Resources, study: Study, incident: str | None) -> None:
             )
         )
     for older in waiting:
-        rule_folder(res).forget(_proposed_file(older))
+        rule_folder(res).forget(proposed_file(older))
     try:
-        rule_folder(res).propose(_proposed_file(version), version.rule)
-        _keep_proof(res, version, prove_rule(rule_folder(res), _proposed_file(version), study))
+        rule_folder(res).propose(proposed_file(version), version.rule)
+        keep_proof(res, version, prove_rule(rule_folder(res), proposed_file(version), study))
     except InvalidInput as error:
-        rule_folder(res).forget(_proposed_file(version))
+        rule_folder(res).forget(proposed_file(version))
         with res.store.writing() as tx:
             _move(tx, version, ThresholdState.REVERTED, res.clock(), BY, str(error))
 
 
 def _version(study: Study, id: str, evidence: dict[str, str], incident: str | None, now: datetime) -> ThresholdVersion:
     signal, prediction = study.signal, study.found.prediction
-    group = rule_group(
-        signal, threshold=id, upper=study.upper, lower=study.lower, hold=hold_of(signal), evidence=evidence
-    )
+    group = rule_group(signal, threshold=id, limits=study.found.limits, hold=hold_of(signal), evidence=evidence)
     known = {"per_week": prediction.per_week, "low": prediction.low, "high": prediction.high}
     known["is_told"] = float(prediction.is_told)
     return ThresholdVersion(
@@ -186,10 +185,12 @@ def _version(study: Study, id: str, evidence: dict[str, str], incident: str | No
         evidence=evidence,
         rule=write_rules(group),
         predicted={name: value for name, value in known.items() if isfinite(value)},
+        upper_by_hour=study.found.limits.upper_by_hour,
+        lower_by_hour=study.found.limits.lower_by_hour,
     )
 
 
-def _keep_proof(res: Resources, version: ThresholdVersion, proof: Proof) -> None:
+def keep_proof(res: Resources, version: ThresholdVersion, proof: Proof) -> None:
     with res.store.writing() as tx:
         evidence = {**version.evidence, "rule tests": proof.said}
         tx.thresholds.put(replace(version, evidence=evidence, rule_tests=proof.tests))
@@ -202,7 +203,7 @@ def _put(res: Resources, version: ThresholdVersion, rule: str | None) -> None:
 
 def _forget(res: Resources, version: ThresholdVersion) -> None:
     if version.score is None:
-        rule_folder(res).forget(_proposed_file(version))
+        rule_folder(res).forget(proposed_file(version))
 
 
 def _check_approved(res: Resources, version: ThresholdVersion) -> None:
@@ -243,11 +244,11 @@ def _note(res: Resources, version: ThresholdVersion, kind: str, by: str, text: s
 
 
 def _file(version: ThresholdVersion) -> str:
-    return f"quell-{version.signal}.yml"  # one per signal: the newer one takes the older one's place
+    return f"quell-{version.signal.replace(':', '.')}.yml"  # one per signal: the newer one takes the older one's place
 
 
-def _proposed_file(version: ThresholdVersion) -> str:
-    return f"{version.id}-{version.signal}.yml"
+def proposed_file(version: ThresholdVersion) -> str:
+    return f"{version.id}-{version.signal.replace(':', '.')}.yml"
 
 
 @task(name="plan-studies")

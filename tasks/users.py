@@ -44,7 +44,7 @@ def recovery_rule(res: Resources, incident: Incident) -> RecoveryRule | None:
     """The rule of the playbook that contained the incident, else the first user-facing error signal with a limit."""
     with res.store.reading() as tx:
         used = tx.mitigations.find({"incident": incident.id})
-        active = {v.signal: v.upper for v in tx.thresholds.find({"state": ThresholdState.ACTIVE})}
+        active = {v.signal: v.upper_at(res.clock()) for v in tx.thresholds.find({"state": ThresholdState.ACTIVE})}
     books = [res.config.playbooks[m.playbook] for m in reversed(used) if m.playbook in res.config.playbooks]
     for book in (*books, *res.config.playbooks.values()):
         below = book.recovery.below if book.recovery.below is not None else active.get(book.recovery.signal)

@@ -1,5 +1,6 @@
 """`quell threshold`: the versions of each signal's limit."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -7,6 +8,8 @@ import typer
 from deployments.cli.record import DEFAULT_FOLDER, ConfigOption, opened
 from deployments.cli.terminal import err, moment, out, state, table, whoami
 from quell.incidents.errors import NotFound
+from quell.incidents.hours import HourBand, bands_in_words
+from quell.incidents.threshold import ThresholdVersion
 
 app = typer.Typer(help="List, promote and revert the limits that were proposed from history.", no_args_is_help=True)
 IdArgument = Annotated[str, typer.Argument(help="Version id, as in THR-3.")]
@@ -26,8 +29,8 @@ def list_thresholds(
         found = tx.thresholds.find(where, order="updated_at", descending=True)
         rows = [
             (
-                v.id, state(v.state), v.signal, _limit(v.lower),
-                _limit(v.upper if v.score is None else v.score), moment(v.updated_at),
+                v.id, state(v.state), v.signal, _limit(v.lower, v.lower_by_hour),
+                _upper(v), moment(v.updated_at),
                 compare_in_words(v.predicted, watch_of(tx, v.id)),
                 "; ".join(f"{name}: {value}" for name, value in v.evidence.items()),
             )
@@ -37,7 +40,15 @@ def list_thresholds(
     out().print(table("", columns, rows) if rows else "no threshold version; `recompute-thresholds` proposes them")
 
 
-def _limit(value: float | None) -> str:
+def _upper(version: ThresholdVersion) -> str:
+    if version.burn:
+        return f"{len(version.burn)} pairs of windows"
+    return _limit(version.upper if version.score is None else version.score, version.upper_by_hour)
+
+
+def _limit(value: float | None, by_hour: Sequence[HourBand]) -> str:
+    if by_hour:
+        return bands_in_words(by_hour, "{:g}".format)
     return "" if value is None else f"{value:g}"
 
 
@@ -50,8 +61,9 @@ def recompute(
     """Recompute limits from history, here and now, and propose what differs; nothing is in force before approval."""
     from rich.progress import track
 
+    from quell.prevention.limits import limits_in_words
+    from tasks.burn import recompute_burns
     from tasks.study import study_of
-    from tasks.study_report import limits_in_words
     from tasks.thresholds import propose_studied
 
     with opened(config) as res:
@@ -62,11 +74,14 @@ def recompute(
         bar = track(names, description="signals", console=err(), transient=True, disable=not err().is_terminal)
         studies = [study_of(res, res.config.signals[name]) for name in bar]
         propose_studied(res, studies, incident or None)
+        burns = recompute_burns(res, incident or None, names)
     rows = [
-        (s.signal.name, limits_in_words(s.signal, s.upper, s.lower), str(s.new_backtest), str(s.found.prediction))
+        (s.signal.name, limits_in_words(s.signal.unit, s.found.limits), str(s.new_backtest), str(s.found.prediction))
         for s in studies
     ]
     out().print(table("", ("signal", "limit from history", "backtest", "predicted"), rows))
+    if burns:
+        out().print(f"other windows or factors for burn-rate alerts: {', '.join(burns)}", markup=False)
 
 
 @app.command()

@@ -23,8 +23,19 @@ _PROMTOOL_TIMEOUT = timedelta(seconds=15)
 
 
 def write_rules(content: Mapping[str, Any]) -> str:
-    """A rule file's text."""
-    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=110)
+    """A rule file's text; an expression of several lines keeps them."""
+    return yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Its own, so that nobody else's YAML changes."""
+
+
+def _text(_: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def check_rules(path: Path) -> str:

@@ -1,7 +1,8 @@
 """The same burn rates as Prometheus rules, for those who want them evaluated there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from quell.detection.burn_rate import ERROR_BUDGET_BURN, duration_text, reachable, windowed
@@ -13,9 +14,12 @@ from quell.incidents.slo import BurnUrgency, BurnWindow, Slo
 RECORD = "quell:slo_errors:ratio_rate"  # + the window
 
 
-def slo_rules(signal: Signal, windows: Sequence[BurnWindow]) -> dict[str, Any]:
+def slo_rules(
+    signal: Signal, windows: Sequence[BurnWindow], labels: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """The content of a rule file: a recording rule for each window, an alert for each pair of windows.
 
+    The alerts carry `labels` beside their own.
     Raises InvalidInput where the signal has no slo or no window could ever fire.
     """
     if signal.slo is None:
@@ -30,7 +34,7 @@ def slo_rules(signal: Signal, windows: Sequence[BurnWindow]) -> dict[str, Any]:
     return {
         "groups": [
             {"name": f"quell-slo-{signal.name}-record", "rules": [_record(signal, span) for span in spans]},
-            {"name": f"quell-slo-{signal.name}", "rules": [_alert(signal, signal.slo, pair) for pair in pairs]},
+            {"name": f"quell-slo-{signal.name}", "rules": [_alert(signal, signal.slo, pair, labels) for pair in pairs]},
         ]
     }
 
@@ -43,7 +47,7 @@ def _record(signal: Signal, span: timedelta) -> dict[str, Any]:
     }
 
 
-def _alert(signal: Signal, slo: Slo, pair: BurnWindow) -> dict[str, Any]:
+def _alert(signal: Signal, slo: Slo, pair: BurnWindow, labels: Mapping[str, str]) -> dict[str, Any]:
     factor = pair.factor(slo.period)
     limit = f"({factor:.6g} * {slo.error_budget:.6g})"
     long, short = duration_text(pair.long), duration_text(pair.short)
@@ -56,6 +60,7 @@ def _alert(signal: Signal, slo: Slo, pair: BurnWindow) -> dict[str, Any]:
             **_labels(signal),
             SEVERITY: pages if pair.urgency is BurnUrgency.PAGE else "minor",
             "window": long,
+            **labels,
         },
         "annotations": {
             "summary": f"{signal.name} burns its error budget more than {factor:.3g} times as fast as allowed",

@@ -10,11 +10,12 @@ from quell.gateway.deps import GatewayDeps
 from quell.gateway.rendering import Renderer
 from quell.gateway.safety import PICTURE_HEADERS
 from quell.gateway.visitor import Door
-from quell.incidents.chart import format_value
 from quell.incidents.errors import NotFound
+from quell.incidents.slo import windows_in_words
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id
 from quell.incidents.timeline import NO_INCIDENT, TimelineEntry
 from quell.ports import Transaction
+from quell.prevention.limits import Limits, limits_in_words, limits_of
 from quell.prevention.watch import WatchRecord, compare_in_words, from_body, watch_id
 
 SHOWN = 200
@@ -97,17 +98,22 @@ def _view(
 ) -> ThresholdView:
     document = tx.documents.get(watch_id(version.id))
     watch = from_body(document.body) if document else None
-    signal = deps.config.signals.get(version.signal)
-    unit = signal.unit if signal else ""
-    sides = (("above", version.upper if version.score is None else version.score), ("below", version.lower))
     return ThresholdView(
         version=version,
-        limit=" or ".join(f"{side} {format_value(value, unit)}" for side, value in sides if value is not None)
-        or "none",
+        limit=_limit(deps, version),
         seen=compare_in_words(version.predicted, watch),
         watch=watch,
         history=_history(tx, version) if with_history else (),
     )
+
+
+def _limit(deps: GatewayDeps, version: ThresholdVersion) -> str:
+    signal = deps.config.signals.get(version.signal.partition(":")[0])
+    if version.burn and signal is not None and signal.slo is not None:
+        return windows_in_words(version.burn, signal.slo)
+    if version.score is not None:
+        return limits_in_words("", Limits(upper=version.score))
+    return limits_in_words(signal.unit if signal else "", limits_of(version))
 
 
 def _history(tx: Transaction, version: ThresholdVersion) -> tuple[TimelineEntry, ...]:

@@ -1,5 +1,6 @@
 """A service level objective: how much of a period may fail, and the windows in which its loss is watched."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -45,3 +46,13 @@ class BurnWindow:
         14.4
         """
         return self.budget_share * (period / self.long)
+
+
+def windows_in_words(windows: Sequence[BurnWindow], slo: Slo) -> str:
+    """
+    >>> hour, five = timedelta(hours=1), timedelta(minutes=5)
+    >>> window = BurnWindow(long=hour, short=five, budget_share=0.02, urgency=BurnUrgency.PAGE)
+    >>> windows_in_words([window], Slo(objective=0.999, period=timedelta(days=30)))
+    '14.4 times over 1:00:00 and 0:05:00 (page)'
+    """
+    return ", ".join(f"{w.factor(slo.period):.3g} times over {w.long} and {w.short} ({w.urgency})" for w in windows)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from quell.incidents.hours import HourBand, limit_at
 from quell.incidents.lifecycle import Move, check_transition
+from quell.incidents.slo import BurnWindow
 
 
 class ThresholdState(StrEnum):
@@ -28,7 +30,10 @@ THRESHOLD_TRANSITIONS: Mapping[ThresholdState, frozenset[ThresholdState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdVersion:
-    """`upper`/`lower` are in the signal's unit; `evidence` is the backtest in words and numbers."""
+    """`upper`/`lower` are in the signal's unit; `evidence` is the backtest in words and numbers.
+
+    Where a side has bands its limit depends on the hour of the week, and the plain one is the widest of them.
+    """
 
     id: str
     signal: str
@@ -46,6 +51,14 @@ class ThresholdVersion:
     rule_tests: str = ""  # for promtool, on the limits alone
     changed_by: str = ""  # who moved it last, and why; the timeline has all of it
     changed_why: str = ""
+    burn: tuple[BurnWindow, ...] = ()  # the windows of a burn-rate alert instead, in place of the standard ones
+    upper_by_hour: tuple[HourBand, ...] = ()
+    lower_by_hour: tuple[HourBand, ...] = ()
+
+    def upper_at(self, at: datetime) -> float | None:
+        """The upper limit at this moment."""
+        by_hour = limit_at(self.upper_by_hour, at)
+        return self.upper if by_hour is None else by_hour
 
 
 def chart_id(threshold: str) -> str:

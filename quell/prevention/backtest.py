@@ -17,6 +17,7 @@ from quell.prevention.history import (
     observed_weeks,
     rows_within,
 )
+from quell.prevention.limits import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +84,8 @@ def share_interval(hits: int, of: int, *, confidence: float = 0.95) -> tuple[flo
 
 def backtest_limits(
     matrix: SeriesMatrix,
+    limits: Limits,
     *,
-    upper: float | None,
-    lower: float | None,
     steps: int,
     troubles: Sequence[Trouble],
     excluded: Sequence[Period] = (),
@@ -96,8 +96,8 @@ def backtest_limits(
     """
     whole = mask_periods(matrix, excluded)
     quiet = mask_periods(whole, [t.period for t in troubles])
-    false_alarms = alarms_of(quiet, upper, lower, steps)
-    catches = [_catch(whole, trouble, upper, lower, steps) for trouble in troubles if _covers(whole, trouble)]
+    false_alarms = alarms_of(quiet, limits, steps)
+    catches = [_catch(whole, trouble, limits, steps) for trouble in troubles if _covers(whole, trouble)]
     return Backtest(
         rate=alarm_rate(len(false_alarms), observed_weeks(quiet)),
         true_rate=alarm_rate(sum(catch.alarms for catch in catches), observed_weeks(whole)),
@@ -105,10 +105,10 @@ def backtest_limits(
     )
 
 
-def alarms_of(matrix: SeriesMatrix, upper: float | None, lower: float | None, steps: int) -> tuple[Episode, ...]:
+def alarms_of(matrix: SeriesMatrix, limits: Limits, steps: int) -> tuple[Episode, ...]:
     """Every alarm that either limit would have raised."""
     alarms: list[Episode] = []
-    for limit, is_upper in ((upper, True), (lower, False)):
+    for limit, is_upper in ((limits.upper_level, True), (limits.lower_level, False)):
         if limit is not None:
             alarms += find_episodes(matrix, limit, steps=steps, is_upper=is_upper)
     return tuple(alarms)
@@ -118,10 +118,10 @@ def _covers(matrix: SeriesMatrix, trouble: Trouble) -> bool:
     return bool(len(matrix.timestamps)) and matrix.timestamps[0] <= trouble.start.timestamp() <= matrix.timestamps[-1]
 
 
-def _catch(matrix: SeriesMatrix, trouble: Trouble, upper: float | None, lower: float | None, steps: int) -> Catch:
+def _catch(matrix: SeriesMatrix, trouble: Trouble, limits: Limits, steps: int) -> Catch:
     inside = rows_within(matrix.timestamps, trouble.period)
     during = SeriesMatrix(timestamps=matrix.timestamps[inside], values=matrix.values[inside], labels=matrix.labels)
-    alarms = alarms_of(during, upper, lower, steps)
+    alarms = alarms_of(during, limits, steps)
     if not alarms:
         return Catch(incident=trouble.incident, after=None)
     first = datetime.fromtimestamp(min(alarm.at for alarm in alarms), UTC)

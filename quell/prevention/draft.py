@@ -6,6 +6,7 @@ from datetime import datetime
 
 from quell.incidents.change import Change
 from quell.incidents.fix import Fix, FixState
+from quell.incidents.hours import HourBand, bands_in_words
 from quell.incidents.incident import Incident, incident_times
 from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
 from quell.incidents.review import ActionItem, Section, SignOff
@@ -224,13 +225,23 @@ def _guards(facts: Facts) -> str:
 
 def _thresholds(facts: Facts) -> str:
     rows = [
-        (t.id, t.signal, t.state, _limit(t.lower), _limit(t.upper), t.replaces or "-", t.evidence.get("new limit", "-"))
+        (
+            t.id,
+            t.signal,
+            t.state,
+            _limit(t.lower, t.lower_by_hour),
+            _limit(t.upper, t.upper_by_hour),
+            t.replaces or "-",
+            t.evidence.get("new limit", "-"),
+        )
         for t in facts.thresholds
     ]
     return markdown_table(("version", "signal", "state", "lower", "upper", "replaces", "backtest"), rows)
 
 
-def _limit(value: float | None) -> str:
+def _limit(value: float | None, by_hour: Sequence[HourBand]) -> str:
+    if by_hour:
+        return bands_in_words(by_hour, "{:.4g}".format)
     return "-" if value is None else f"{value:.4g}"
 
 

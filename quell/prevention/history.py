@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from scipy.special import chdtri
 
+from quell.incidents.hours import hours_of_week
 from quell.incidents.series import FloatArray, SeriesMatrix
 
 Period = tuple[datetime, datetime]
@@ -94,12 +95,22 @@ def sustained(values: FloatArray, steps: int, *, is_upper: bool) -> FloatArray:
     return held
 
 
-def find_episodes(matrix: SeriesMatrix, limit: float, *, steps: int, is_upper: bool) -> tuple[Episode, ...]:
-    """Every alarm that the limit would have raised, by time. A missing sample ends an alarm."""
+def find_episodes(
+    matrix: SeriesMatrix, limit: float | FloatArray, *, steps: int, is_upper: bool
+) -> tuple[Episode, ...]:
+    """Every alarm that the limit would have raised, by time. A missing sample ends an alarm.
+
+    `limit` is one value, or one for each hour of the week (168,): each sample is then held against its own hour's.
+    """
     held = sustained(matrix.values, steps, is_upper=is_upper)
     rows, series = held.shape
     beyond = np.zeros((series, rows + 1), dtype=np.bool_)  # one row more, so that no alarm leads into the next series
-    beyond[:, :rows] = (held > limit if is_upper else held < limit).T
+    if isinstance(limit, float | int):
+        beyond[:, :rows] = (held > limit if is_upper else held < limit).T
+    else:
+        own = limit[hours_of_week(matrix.timestamps)][:, np.newaxis]
+        passed = sustained(matrix.values - own, steps, is_upper=is_upper)  # 0 only where both are the same
+        beyond[:, :rows] = (passed > 0.0 if is_upper else passed < 0.0).T
     edges = np.flatnonzero(np.diff(beyond.ravel(), prepend=False)).reshape(-1, 2)
     episodes: list[Episode] = []
     for start, end in edges.tolist():

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from quell.incidents.signal import Signal
-from quell.prevention.recomputation import Limits
+from quell.prevention.limits import Limits
 from quell.prevention.rule import alert_name
 
 STAND_IN = "quell_signal"
@@ -54,15 +54,19 @@ def rule_tests(signal: Signal, cases: Sequence[Case], rule_file: str) -> dict[st
     }
 
 
-def _test(signal: Signal, case: Case, step: str) -> dict[str, Any]:
+def firing_test(signal: Signal, case: Case, at: timedelta) -> dict[str, Any]:
+    """The alert of the case's side fires at this time, or not."""
     firing = f'count(ALERTS{{alertname="{alert_name(signal.name, case.side)}",alertstate="firing"}})'
     samples = [{"labels": "{}", "value": 1}] if case.is_firing else []
-    last = _milliseconds((len(case.values) - 1) * signal.step)
+    return {"expr": firing, "eval_time": _milliseconds(at), "exp_samples": samples}
+
+
+def _test(signal: Signal, case: Case, step: str) -> dict[str, Any]:
     return {
         "name": case.name,
         "interval": step,
         "input_series": [{"series": STAND_IN, "values": " ".join(f"{value:.12g}" for value in case.values)}],
-        "promql_expr_test": [{"expr": firing, "eval_time": last, "exp_samples": samples}],
+        "promql_expr_test": [firing_test(signal, case, (len(case.values) - 1) * signal.step)],
     }
 
 
@@ -75,9 +79,9 @@ def _cases_of_side(
     if limit is None:
         if former is None:
             return []
-        return [case("the old limit is gone", *[_beyond(former, sign)] * samples, differs=True)]
+        return [case("the old limit is gone", *[beyond(former, sign)] * samples, differs=True)]
     is_tighter = former is None or sign * limit < sign * former
-    over = (limit + former) / 2 if former is not None and is_tighter and limit != former else _beyond(limit, sign)
+    over = (limit + former) / 2 if former is not None and is_tighter and limit != former else beyond(limit, sign)
     cases = [
         case(
             "beyond the new limit it fires",
@@ -96,7 +100,8 @@ def _cases_of_side(
     return cases
 
 
-def _beyond(limit: float, sign: float) -> float:
+def beyond(limit: float, sign: float) -> float:
+    """A value well past the limit: above it with sign 1, below it with -1."""
     return limit + sign * (abs(limit) / 2 or 1.0)
 
 
@@ -108,7 +113,7 @@ def _inside(new: Limits, old: Limits) -> float:
         uppers, lowers = uppers[:1], lowers[:1]
     if uppers and lowers:
         return (min(uppers) + max(lowers)) / 2
-    return _beyond(min(uppers), -1.0) if uppers else _beyond(max(lowers, default=0.0), 1.0)
+    return beyond(min(uppers), -1.0) if uppers else beyond(max(lowers, default=0.0), 1.0)
 
 
 def _milliseconds(span: timedelta) -> str:

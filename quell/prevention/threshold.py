@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 from scipy.special import chdtri
 
+from quell.incidents.hours import HourBand
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.prevention.history import observed_weeks, span_in_words, sustained, tightest_level
@@ -32,12 +33,14 @@ class Budget:
 class Limit:
     """`basis` says where the limit comes from: observed (history is long enough), extrapolated, or effect.
 
-    effect: the smallest departure that anyone cares about is wider than what history asks for.
+    effect: the smallest departure that anyone cares about is wider than what history asks for. Where the limit is by
+    hour of week `value` is the widest of `by_hour`.
     """
 
     value: float
     basis: str
     reason: str
+    by_hour: tuple[HourBand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ def propose_limits(signal: Signal, history: SeriesMatrix, budget: Budget) -> Pro
     steps = budget.steps(step)
     limits: dict[bool, Limit | None] = {True: None, False: None}
     reasons: list[str] = []
-    for is_upper in _sides(signal.direction):
+    for is_upper in sides_of(signal.direction):
         found = _limit(signal, history, budget, weeks, needed, steps, is_upper=is_upper)
         side = "upper" if is_upper else "lower"
         if isinstance(found, Limit):
@@ -89,7 +92,7 @@ def propose_limits(signal: Signal, history: SeriesMatrix, budget: Budget) -> Pro
     )
 
 
-def _sides(direction: Direction) -> tuple[bool, ...]:
+def sides_of(direction: Direction) -> tuple[bool, ...]:
     return {Direction.HIGH: (True,), Direction.LOW: (False,), Direction.BOTH: (True, False)}[direction]
 
 
@@ -123,7 +126,7 @@ def _limit(
         value = middle + sign * signal.min_effect
         usual = f"{middle:.3g} is usual, and less than {signal.min_effect:g} off is of no concern"
         basis, reason = "effect", f"{usual}; {reason}"
-    value = _short(value, is_upper=is_upper)
+    value = rounded_away(value, is_upper=is_upper)
     if sign * (value - middle) <= 0:
         return "history has no spread and min_effect is 0: set the signal's min_effect"
     if signal.kind is SignalKind.ERROR_RATIO and is_upper and value >= 1:
@@ -136,10 +139,10 @@ def _limit(
 def _observed(held: FloatArray, budget: Budget, weeks: float, *, is_upper: bool) -> float:
     """The tightest observed value at which the alarms' upper bound keeps to the budget, as it does at wider ones."""
     sign = 1.0 if is_upper else -1.0
-    return sign * tightest_level(sign * held, _most_alarms(budget.alarms_per_week * weeks))
+    return sign * tightest_level(sign * held, most_alarms(budget.alarms_per_week * weeks))
 
 
-def _most_alarms(allowed: float) -> int:
+def most_alarms(allowed: float) -> int:
     """The greatest count whose upper Poisson bound is at most this; none is always allowed."""
     low, high = 0, max(1, math.ceil(allowed))  # the bound is above the count
     while low < high:
@@ -161,7 +164,7 @@ def _extrapolated(known: FloatArray, weeks: float, budget: Budget) -> float:
     return max(base + mean * math.log(max(rate / budget.alarms_per_week, 1.0)), float(known.max()))
 
 
-def _short(value: float, *, is_upper: bool) -> float:
+def rounded_away(value: float, *, is_upper: bool) -> float:
     """Three digits, rounded away from the usual level."""
     if value == 0:
         return 0.0

@@ -14,11 +14,12 @@ from quell.incidents.labels import format_labels
 from quell.incidents.series import SeriesMatrix
 from quell.prevention.backtest import Trouble, alarms_of
 from quell.prevention.history import WEEK, Rate, alarm_rate, span_in_words
+from quell.prevention.limits import Limits
 from quell.prevention.prediction import WITHIN
-from quell.prevention.recomputation import Limits
 
 WATCH = "threshold-watch"  # the kind of the stored record
 MOST_KEPT = 500  # alarms that a record lists; all are counted
+MOST_OLDER = 10_000  # false alarms before those of which it knows the time, so that an incident found later clears them
 
 
 def watch_id(threshold: str) -> str:
@@ -38,7 +39,10 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchRecord:
-    """From `since` to `until`; `weeks` are those with samples of the signal."""
+    """From `since` to `until`; `weeks` are those with samples of the signal.
+
+    `alarms` lists the last ones; `older` holds when the false ones before them began, epoch seconds.
+    """
 
     since: datetime
     until: datetime
@@ -46,6 +50,7 @@ class WatchRecord:
     count: int = 0
     false: int = 0
     alarms: tuple[Recorded, ...] = ()
+    older: tuple[float, ...] = ()
 
     @property
     def rate(self) -> Rate:
@@ -70,21 +75,26 @@ def extend_watch(
     if not fresh.any():
         return record
     earlier = [a if a.incident else replace(a, incident=_incident_at(a.at, troubles)) for a in record.alarms]
+    older = [at for at in record.older if not _incident_at(datetime.fromtimestamp(at, UTC), troubles)]
     cleared = sum(bool(a.incident) for a in earlier) - sum(bool(a.incident) for a in record.alarms)
+    cleared += len(record.older) - len(older)
     found = [
         _recorded(alarm.at, format_labels(matrix.labels[alarm.series]), alarm.worst, troubles)
-        for alarm in alarms_of(matrix, limits.upper, limits.lower, steps)
+        for alarm in alarms_of(matrix, limits, steps)
         if alarm.at > record.until.timestamp()
     ]
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     known = np.isfinite(matrix.values[fresh]).any(axis=1)
+    listed = [*earlier, *found]
+    older += [alarm.at.timestamp() for alarm in listed[:-MOST_KEPT] if not alarm.incident]
     return replace(
         record,
         until=datetime.fromtimestamp(float(times[-1]), UTC),
         weeks=record.weeks + float(np.count_nonzero(known)) * step / WEEK.total_seconds(),
         count=record.count + len(found),
         false=record.false - cleared + sum(not alarm.incident for alarm in found),
-        alarms=(*earlier, *found)[-MOST_KEPT:],
+        alarms=tuple(listed[-MOST_KEPT:]),
+        older=tuple(older[-MOST_OLDER:]),
     )
 
 
@@ -149,6 +159,7 @@ def to_body(record: WatchRecord) -> dict[str, Any]:
             {"at": a.at.isoformat(), "series": a.series, "worst": a.worst, "incident": a.incident}
             for a in record.alarms
         ],
+        "older": list(record.older),
     }
 
 
@@ -164,4 +175,5 @@ def from_body(body: Mapping[str, Any]) -> WatchRecord:
         count=body["count"],
         false=body["false"],
         alarms=alarms,
+        older=tuple(body.get("older", ())),  # records of before it do not have it
     )

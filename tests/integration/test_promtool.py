@@ -10,6 +10,7 @@ import yaml
 from quell.adapters.rules import RuleFolder, check_rules, write_rules
 from quell.incidents.errors import InvalidInput, Unavailable
 from quell.incidents.signal import Direction, Signal, SignalKind
+from quell.prevention.limits import Limits
 from quell.prevention.rule import rule_group
 
 pytestmark = pytest.mark.integration
@@ -29,7 +30,7 @@ SIGNAL = Signal(
 def rules(upper: float = 0.05) -> str:
     evidence = {"new limit": "false alarms 0.1 per week {{ not a template }}"}
     hold = timedelta(seconds=10)
-    return write_rules(rule_group(SIGNAL, threshold="THR-1", upper=upper, lower=None, hold=hold, evidence=evidence))
+    return write_rules(rule_group(SIGNAL, threshold="THR-1", limits=Limits(upper=upper), hold=hold, evidence=evidence))
 
 
 @pytest.fixture

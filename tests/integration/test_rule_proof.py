@@ -9,7 +9,7 @@ import yaml
 from quell.adapters.rules import RuleFolder, write_rules
 from quell.incidents.errors import InvalidInput
 from quell.incidents.signal import Direction, Signal, SignalKind
-from quell.prevention.recomputation import Limits
+from quell.prevention.limits import Limits
 from quell.prevention.rule import rule_group
 from quell.prevention.rule_cases import rule_cases, rule_tests, stand_in
 
@@ -28,9 +28,7 @@ HOLD = timedelta(seconds=30)
 
 
 def rules(limits: Limits, hold: timedelta = HOLD) -> str:
-    group = rule_group(
-        stand_in(SIGNAL), threshold="stand-in", upper=limits.upper, lower=limits.lower, hold=hold, evidence={}
-    )
+    group = rule_group(stand_in(SIGNAL), threshold="stand-in", limits=limits, hold=hold, evidence={})
     return write_rules(group)
 
 

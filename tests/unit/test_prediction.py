@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quell.incidents.series import FloatArray
-from quell.prevention.prediction import Prediction, predict_alerts
+from quell.prevention.prediction import Prediction, pool_alerts, predict_alerts
 
 pytestmark = pytest.mark.unit
 
@@ -61,3 +61,48 @@ def test_alerts_that_come_in_bursts_need_more_history() -> None:
 def test_a_short_time_ahead_is_harder_to_tell() -> None:
     times = by_chance(20.0, 6.0, 3)
     assert predict(times, 6.0).is_told and not predict(times, 6.0, ahead=1.0).is_told
+
+
+def test_a_history_with_few_alerts_leans_on_the_others() -> None:
+    """Three histories at one minute and three at five: the detector alerts once in a thousand rows on all of them."""
+    pool = pool_alerts([100, 95, 105, 20, 19, 21], [100_000, 100_000, 100_000, 20_000, 20_000, 20_000])
+    assert pool is not None and pool.per_sample == pytest.approx(0.001)
+    prior = pool.prior(timedelta(minutes=5))
+    assert prior.per_week == pytest.approx(2.016)
+    few = np.array([START + 3600.0, START + 90_000.0, START + 200_000.0])
+    alone = predict_alerts(few, start=START, end=START + 0.5 * WEEK, ahead=timedelta(weeks=1))
+    pooled = predict_alerts(few, start=START, end=START + 0.5 * WEEK, ahead=timedelta(weeks=1), prior=prior)
+    assert alone.per_week == 6.0 and pooled.per_week == pytest.approx(2.016, rel=0.05)
+    assert pooled.high < alone.high and not pooled.is_told
+
+
+def test_histories_that_differ_keep_to_their_own() -> None:
+    pool = pool_alerts([400, 20, 3, 150, 60], [100_000] * 5)
+    assert pool is not None and pool.shape < 2.0
+    prior = pool.prior(timedelta(minutes=1))
+    own = np.linspace(START, START + 10 * WEEK - 1.0, 400)
+    found = predict_alerts(own, start=START, end=START + 10 * WEEK, ahead=timedelta(weeks=10), prior=prior)
+    assert found.per_week == pytest.approx(40.0, rel=0.01)
+
+
+def test_too_few_histories_or_no_alert_are_no_pool() -> None:
+    assert pool_alerts([10, 10, 10, 10], [1000] * 4) is None
+    assert pool_alerts([0] * 9, [1000] * 9) is None
+    assert pool_alerts([5] * 9, [1000] * 8 + [0]) is None
+
+
+def test_pooled_rates_come_nearer_to_the_true_ones_than_each_alone() -> None:
+    """Gamma-Poisson, as it is assumed: the squared error of the pooled rates is smaller."""
+    random = np.random.default_rng(11)
+    truth = random.gamma(9.0, 1.0, 200)
+    counts = random.poisson(truth).tolist()
+    pool = pool_alerts(counts, [10_080] * 200)
+    assert pool is not None and 5.0 < pool.shape < 16.0
+    prior = pool.prior(timedelta(minutes=1))
+    found = [
+        predict_alerts(
+            np.full(count, START), start=START, end=START + WEEK, ahead=timedelta(weeks=1), prior=prior
+        ).per_week
+        for count in counts
+    ]
+    assert np.mean((np.array(found) - truth) ** 2) < 0.8 * np.mean((np.array(counts) - truth) ** 2)

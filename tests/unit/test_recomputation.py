@@ -9,7 +9,8 @@ from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.prevention.backtest import Trouble
 from quell.prevention.history import find_episodes, mask_periods, sustained, tightest_level
-from quell.prevention.recomputation import Limits, recompute_limits
+from quell.prevention.limits import Limits
+from quell.prevention.recomputation import recompute_limits
 from quell.prevention.threshold import Budget
 
 pytestmark = pytest.mark.unit

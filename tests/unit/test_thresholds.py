@@ -9,6 +9,7 @@ from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.prevention.backtest import Trouble, backtest_limits
 from quell.prevention.history import alarm_rate, find_episodes, mask_periods, observed_weeks, sustained
+from quell.prevention.limits import Limits
 from quell.prevention.threshold import Budget, propose_limits
 
 pytestmark = pytest.mark.unit
@@ -128,7 +129,7 @@ def test_the_backtest_counts_false_alarms_apart_from_catches() -> None:
         Trouble(incident=name, start=START + timedelta(minutes=at - 3), end=START + timedelta(minutes=at + 60))
         for name, at in (("INC-1", 5000), ("INC-2", 9000))
     ]
-    result = backtest_limits(matrix(values), upper=5.0, lower=None, steps=3, troubles=troubles)
+    result = backtest_limits(matrix(values), Limits(upper=5.0), steps=3, troubles=troubles)
     assert result.rate.count == 1 and result.rate.weeks == pytest.approx(2.0, abs=0.02)
     assert result.catches[0].after == timedelta(minutes=5) and result.catches[1].after is None
     assert "catches 1 of 2 incidents" in str(result)
@@ -138,7 +139,7 @@ def test_maintenance_counts_neither_way() -> None:
     values = np.full(5000, 1.0)
     values[100:110] = 9.0
     window = (START + timedelta(minutes=90), START + timedelta(minutes=120))
-    result = backtest_limits(matrix(values), upper=5.0, lower=None, steps=3, troubles=[], excluded=[window])
+    result = backtest_limits(matrix(values), Limits(upper=5.0), steps=3, troubles=[], excluded=[window])
     assert result.rate.count == 0
 
 

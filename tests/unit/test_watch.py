@@ -7,8 +7,8 @@ import pytest
 
 from quell.incidents.series import SeriesMatrix
 from quell.prevention.backtest import Trouble
-from quell.prevention.recomputation import Limits
-from quell.prevention.watch import WatchRecord, compare_in_words, extend_watch, from_body, to_body
+from quell.prevention.limits import Limits
+from quell.prevention.watch import MOST_KEPT, WatchRecord, compare_in_words, extend_watch, from_body, to_body
 
 pytestmark = pytest.mark.unit
 
@@ -93,3 +93,28 @@ def test_without_a_prediction_only_what_was_seen_is_said() -> None:
 def test_what_a_short_history_showed_is_not_called_a_prediction() -> None:
     said = compare_in_words(PREDICTED | {"is_told": 0.0}, None)
     assert said == "from too short a history 10 alerts per week (7 to 14), not watched yet"
+
+
+def test_an_incident_known_after_the_list_was_full_still_clears_its_alarms() -> None:
+    """The record lists the last 500 alarms; the times of the false ones before them are kept beside it."""
+    record, rows = begun(), 4 * (MOST_KEPT + 60)
+    values = np.ones(rows)
+    values[1::4] = 9.0
+    times = START.timestamp() + 60.0 * np.arange(rows)
+    whole = SeriesMatrix(timestamps=times, values=values[:, np.newaxis], labels=({"instance": "a"},))
+    record = extend_watch(record, whole, LIMIT, steps=1)
+    assert (record.count, record.false) == (MOST_KEPT + 60, MOST_KEPT + 60)
+    assert len(record.alarms) == MOST_KEPT and len(record.older) == 60
+    record = from_body(to_body(record))
+    early = Trouble(incident="INC-3", start=START, end=START + 39 * MINUTE)  # ten alarms, all before the list
+    after = SeriesMatrix(timestamps=times[-1:] + 60.0, values=np.ones((1, 1)), labels=({"instance": "a"},))
+    record = extend_watch(record, after, LIMIT, steps=1, troubles=[early])
+    assert (record.count, record.false, len(record.older)) == (MOST_KEPT + 60, MOST_KEPT + 50, 50)
+    again = SeriesMatrix(timestamps=after.timestamps + 60.0, values=after.values, labels=after.labels)
+    assert extend_watch(record, again, LIMIT, steps=1, troubles=[early]).false == MOST_KEPT + 50
+
+
+def test_a_record_from_before_the_times_were_kept_is_read() -> None:
+    body = to_body(begun())
+    del body["older"]
+    assert from_body(body) == begun()

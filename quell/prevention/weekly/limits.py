@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from quell.incidents.alert import Alert
 from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.prevention.history import WEEK, alarm_rate
+from quell.prevention.limits import limits_in_words, limits_of
 from quell.prevention.weekly.facts import behind_alert
 from quell.prevention.weekly.figure import Behind, BehindKind, Figure, Unit
 from quell.prevention.weekly.section import Row, Section, slug, unique
@@ -97,6 +98,6 @@ def _row(change: LimitChange) -> Row:
 
 
 def _limit(version: ThresholdVersion) -> str:
-    parts = [f"above {version.upper:g}"] if version.upper is not None else []
-    parts += [f"below {version.lower:g}"] if version.lower is not None else []
-    return " or ".join(parts) or "none"
+    if version.burn:
+        return f"{len(version.burn)} pairs of windows"
+    return limits_in_words("", limits_of(version))
