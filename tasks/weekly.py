@@ -27,6 +27,7 @@ from quell.prevention.weekly.week import Week, parse_week, week_of
 from quell.response.cost import read_cost
 from quell.triage.noise import rate_rules
 from tasks.artifacts import publish
+from tasks.guard_standing import standings_of
 from tasks.limit_changes import limit_changes
 from tasks.lookup import find_all
 from tasks.noise import what_followed
@@ -185,7 +186,8 @@ def _overdue(tx: Transaction, now: datetime) -> tuple[Overdue, ...]:
         descending=True,
         limit=_MOST_REVIEWS,
     )
-    return find_overdue(find_all(tx.reviews, "id", (i.id for i in (*unsigned, *closed))), now.date())
+    reviews = find_all(tx.reviews, "id", (i.id for i in (*unsigned, *closed)))
+    return find_overdue(reviews, now.date(), standings_of(tx, [i.id for i in unsigned]))
 
 
 def _record_since(tx: Transaction) -> datetime | None:
