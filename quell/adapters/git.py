@@ -153,24 +153,24 @@ class GitRepository:
         What a dead process left under the same name is thrown away first.
         """
         path = self._tree_of(branch)
-        self._remove_tree(path)
+        self.remove_tree(path)
         path.parent.mkdir(exist_ok=True)
         self.git("worktree", "add", "--quiet", "--force", "-B", branch, str(path), self._resolve(start))
         try:
             yield WorkTree(path=path, branch=branch, repository=self)
         finally:
-            self._remove_tree(path)
+            self.remove_tree(path)
 
     def forget(self, branch: str) -> None:
         """Remove a branch of ours, with the working tree that a dead process left on it."""
         path = self._tree_of(branch)
         if path.exists() or self.run("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}").is_ok:
-            self._remove_tree(path)
+            self.remove_tree(path)
             self.run("branch", "--quiet", "-D", branch)
 
     def mend(self) -> None:
         """Put right what a process left that was killed while it changed the repository."""
-        if is_noted(self._common()):
+        if is_noted(self.common()):
             with self._turn():
                 pass
 
@@ -248,7 +248,7 @@ class GitRepository:
 
     @contextmanager
     def _turn(self) -> Generator[int]:
-        with turn(self._common(), self.timeout) as descriptor:
+        with turn(self.common(), self.timeout) as descriptor:
             self._mend(descriptor)
             yield descriptor
 
@@ -257,7 +257,7 @@ class GitRepository:
         if note is None:
             return
         if "at" in note:
-            remove_left_locks(self._common(), float(note["at"]))
+            remove_left_locks(self.common(), float(note["at"]))
         if "merge" in note:
 
             def git(*arguments: str) -> CommandResult:
@@ -267,14 +267,14 @@ class GitRepository:
             take_back_half_merge(git, root, str(note["merge"]), [str(file) for file in note["files"]])
         clear_note(descriptor)
 
-    def _common(self) -> Path:
+    def common(self) -> Path:
         """The folder that all working trees of the repository share."""
         return Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir").strip())
 
     def _tree_of(self, branch: str) -> Path:
-        return self._common() / "quell-trees" / branch.replace("/", "-")
+        return self.common() / "quell-trees" / branch.replace("/", "-")
 
-    def _remove_tree(self, path: Path) -> None:
+    def remove_tree(self, path: Path) -> None:
         """Git's own way first; what it does not take for a working tree, because it was never finished, goes too."""
         if not path.exists() and not (path.parent.parent / "worktrees" / path.name).exists():
             return

@@ -22,6 +22,7 @@ class BehindKind(StrEnum):
     ALERT = "alert"
     ANOMALY = "anomaly"
     THRESHOLD = "threshold"
+    REVIEW = "post-mortem"
     RUN = "flow run"
 
 

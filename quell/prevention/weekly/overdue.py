@@ -58,6 +58,6 @@ def _row(one: Overdue, today: date) -> Row:
         unit=Unit.COUNT,
         value=float((today - one.due).days),
         n=1,
-        behind=(Behind(kind=BehindKind.INCIDENT, id=one.incident, incident=one.incident),),
+        behind=(Behind(kind=BehindKind.REVIEW, id=one.incident, incident=one.incident),),
     )
     return Row(name=one.incident, cells=(one.who, one.what, days))
