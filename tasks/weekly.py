@@ -27,6 +27,7 @@ from quell.prevention.weekly.week import Week, parse_week, week_of
 from quell.response.cost import read_cost
 from quell.triage.noise import rate_rules
 from tasks.artifacts import publish
+from tasks.drill import find_drills
 from tasks.guard_standing import standings_of
 from tasks.limit_changes import limit_changes
 from tasks.lookup import find_all
@@ -74,6 +75,7 @@ def weekly_report(res: Resources, week: Week, *, live: bool = False) -> WeeklyRe
             mitigations=tuple(mitigations),
             wrongly_refused=refused,
             cares=cares,
+            drills=tuple(drill for drill in find_drills(tx) if week.contains(drill.began_at)),
             overdue=_overdue(tx, now),
             runs=runs,
             runs_before=before,

@@ -162,5 +162,7 @@ def _address(one: Behind) -> str:
             return f"/thresholds/{one.id}"
         case BehindKind.REVIEW:
             return f"/incidents/{one.id}/postmortem"
+        case BehindKind.DRILL:
+            return f"/drills/{one.id}"
         case BehindKind.RUN:
             return ""

@@ -23,6 +23,7 @@ class BehindKind(StrEnum):
     ANOMALY = "anomaly"
     THRESHOLD = "threshold"
     REVIEW = "post-mortem"
+    DRILL = "drill"
     RUN = "flow run"
 
 
