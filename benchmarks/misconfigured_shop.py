@@ -150,8 +150,8 @@ def main() -> None:
     if options.json:
         print_json({"mistakes": [asdict(outcome) for outcome in outcomes]})
         return
-    rows = [(o.mistake, *(_said(getattr(o, part)) for part in _PARTS), o.words[:80]) for o in outcomes]
-    print_table("misconfigurations", ("mistake", *_PARTS, "words"), rows)
+    rows = [(o.mistake, *(_said(getattr(o, part)) for part in _PARTS)) for o in outcomes]
+    print_table("misconfigurations", ("mistake", *_PARTS), rows)
 
 
 def _said(value: object) -> str:

@@ -25,7 +25,7 @@ EXPLAINED_BY_INSTANCE = 0.6
 EXPLAINED_BY_CLIENT = 0.6
 SEEN_IN_TRAFFIC = 0.5  # how far a service's own traffic bears out the client that is said to send too much
 WHOLE_SERVICE = 0.5  # what an instance keeps when all of its several peers show the same
-FURTHER_EVIDENCE = 0.15  # what a second, different kind of effect adds of the rest to 1
+FURTHER_EVIDENCE = 0.15  # what a second effect of another kind, or on another instance, adds of the rest to 1
 LATE_LOSS, LATE_AFTER = 0.15, timedelta(minutes=1)
 CHANGE_GAIN, CHANGE_FADES = 0.5, timedelta(minutes=15)
 CHANGE_OF_SERVICE_ON_INSTANCE = 0.5
@@ -184,7 +184,8 @@ def _weigh_instances(board: _Board, catalog: Catalog) -> _Board:
             result[name] = result[name].scaled(factor, f"its instance {worst.node} explains most of it")
         elif name not in board and len(peers) > 1 and not quiet:
             words = f"{worst.main.words} on all {len(peers)} instances"
-            result[name] = replace(worst, node=name, score=worst.base, reasons=(words,))
+            base = 1 - (1 - worst.base) * (1 - FURTHER_EVIDENCE) ** (len(alarmed) - 1)
+            result[name] = replace(worst, node=name, base=base, score=base, reasons=(words,))
     return result
 
 

@@ -96,6 +96,13 @@ def test_ranking(told: str, nodes: list[str], expected: str) -> None:
     assert first(effects).node == expected, told
 
 
+def test_a_service_whose_instances_are_all_out_comes_before_its_failing_caller() -> None:
+    out = [effect(f"payment-{n}", 0.55, kind=SignalKind.OTHER, value=None) for n in (1, 2)]
+    failing = [effect(f"checkout-{n}", 0.9) for n in (1, 2, 3)]
+    assert first([*out, *failing]).node == "payment"
+    assert first([*out[:1], *failing]).node != "payment", "one of two does not make it the service"
+
+
 def test_a_client_whose_alert_gives_no_figure_is_borne_out_by_the_traffic_of_the_service() -> None:
     slow = effect("storefront", 0.9, kind=SignalKind.LATENCY)
     said = effect("client:partner", 0.55, kind=TRAFFIC, value=None)
