@@ -1,0 +1,50 @@
+"""Whether HAProxy has what the configuration names: servers and maps."""
+
+from collections.abc import Iterator
+
+from deployments.cli.finding import Finding
+from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+from quell.config.config import Config
+from quell.config.problem import did_you_mean
+
+_MAPS_OF_ACTION = {
+    "throttle": ("limits.map",),
+    "throttle_all": ("knobs.map",),
+    "shed": ("knobs.map",),
+    "switch": ("backends.map",),
+    "adaptive": ("adaptive.map", "knobs.map"),
+}
+
+
+def check_haproxy(config: Config) -> Iterator[Finding]:
+    """Whether HAProxy knows every instance's server, and uses the maps that the playbooks change."""
+    c = config.connections
+    if not c.haproxy_socket:
+        return
+    client = RuntimeClient(c.haproxy_socket, c.timeout)
+    servers = client.servers()
+    for instance in config.catalog.instances.values():
+        if instance.server is None:
+            continue  # it cannot be isolated, and `quell mitigate` says so
+        if instance.server in servers:
+            state = servers[instance.server]
+            text = f"{instance.server} is {state.admin_state}, weight {state.weight}"
+            yield Finding(part="haproxy", subject=instance.name, is_ok=True, text=text)
+        else:
+            text = f'server "{instance.server}" does not exist{did_you_mean(instance.server, servers)}'
+            yield Finding(part="haproxy", subject=instance.name, is_ok=False, text=text)
+    yield from _check_maps(config, frozenset(client.map_ids()))
+
+
+def _check_maps(config: Config, used: frozenset[str]) -> Iterator[Finding]:
+    folder = config.connections.haproxy_maps
+    steps = [step for book in config.playbooks.values() for step in book.steps if step.actuator == "haproxy"]
+    for name in sorted({name for step in steps for name in _MAPS_OF_ACTION.get(step.action, ())}):
+        file = folder / name if folder else None
+        if name not in used:
+            text = f"HAProxy uses no {name}; it uses {', '.join(sorted(used)) or 'no map'}"
+        elif file is not None and not file.is_file():
+            text = f"{file} does not exist; HAProxy would forget the limit at its next reload"
+        else:
+            text = ""
+        yield Finding(part="haproxy", subject=name, is_ok=not text, text=text or "in use")
