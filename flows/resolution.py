@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from tasks.bisect import confirm_cause
 from tasks.deployment_document import document_all
 from tasks.resolution import apply_fix, close_incident, judge_fix, prepare_fix, promote_fix, roll_back_fix
 from tasks.runs import State, ended
@@ -9,11 +10,13 @@ from tasks.runs import State, ended
 
 @flow(name="resolve", flow_run_name="resolve {incident}")
 def resolve(incident: str) -> State[str]:
-    """Removes the cause of a contained incident: undoes the configuration commit behind it, as a validated diff with a
+    """Removes the cause of a contained incident. Where several commits could have done it and a trial is configured, a
+    bisection in a place without users says which. Then it undoes the configuration commit, as a validated diff with a
     guard that would have caught it; puts it into force on the isolated instance; compares the instance with its
     siblings under a tenth of the traffic; then promotes it and releases the containment, or takes everything back and
     hands the incident to a person. Run it again after a crash: it goes on where the fix stands.
     """
+    confirm_cause(incident)
     fix = prepare_fix(incident)
     if fix is None:
         return ended("handed to a person: no commit could be undone")

@@ -14,6 +14,7 @@ from quell.incidents.fix import FixState
 from quell.incidents.service import Service
 from quell.resolution.deployment_document import Deployments, GuardFact, render_document, render_log, splice
 from tasks.artifacts import publish
+from tasks.drill import find_drills
 from tasks.resources import Resources, resources
 
 FOLDER = "docs/deployment"
@@ -36,6 +37,7 @@ def gather_deployments(res: Resources, service: Service) -> Deployments:
         changes = tx.changes.find(of_service, order="at", descending=True, limit=_MOST)
         incidents = tx.incidents.find(of_service, order="opened_at", descending=True, limit=_MOST)
         fixes = tx.fixes.find(of_service, order="updated_at", descending=True, limit=_MOST)
+        drills = find_drills(tx)
     signals = [s for s in res.config.signals.values() if s.service == service.name or s.is_user_facing]
     return Deployments(
         service=service,
@@ -44,6 +46,8 @@ def gather_deployments(res: Resources, service: Service) -> Deployments:
         fixes=fixes,
         guards=_guards(service),
         watched=[(signal.name, signal.description or f"{signal.kind} in {signal.unit}") for signal in signals],
+        drills=drills,
+        now=res.clock(),
         proved_rollback=next((fix for fix in fixes if fix.state is FixState.PROMOTED), None),
     )
 

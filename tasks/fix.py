@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from quell.adapters.commands import fill_in, run_command
@@ -13,9 +14,10 @@ from quell.incidents.incident import Incident
 from quell.incidents.service import ConfigRepository
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
-from quell.resolution.candidate import Candidate, rank_candidates
+from quell.resolution.candidate import Candidate
 from quell.resolution.guard import Guard
 from tasks.automation import automation_enabled
+from tasks.bisect_record import find_bisection, ranked_candidates
 from tasks.guards import check_all, proof_text, propose_guards_of, record_guards
 from tasks.resources import Resources
 
@@ -81,9 +83,9 @@ def repository_of(res: Resources, fix: Fix) -> tuple[GitRepository, ConfigReposi
 def find_cause(res: Resources, incident: Incident) -> Cause | str:
     """The likeliest linked commit that is still in force, or why there is none."""
     with res.store.reading() as tx:
-        changes = [change for id in incident.changes if (change := tx.changes.get(id)) is not None]
+        ranked, found = ranked_candidates(tx, incident), find_bisection(tx, incident)
     problems: list[str] = []
-    for candidate in rank_candidates(incident, changes):
+    for candidate in ranked[:1] if found and found.commit else ranked:  # what is confirmed leaves nothing to guess
         try:
             return _locate(res, candidate)
         except QuellError as error:
@@ -100,6 +102,12 @@ def _locate(res: Resources, candidate: Candidate) -> Cause:
     touched = git.files_of(candidate.commit)
     names = [change.instance] if change.instance else list(repository.files)
     found = [(name, file) for name in names if (file := repository.files.get(name)) in touched and file]
+    shared = [file for file in touched if any(fnmatchcase(file, glob) for glob in repository.also)]
+    if not found and shared:
+        raise Refused(
+            f"commit {candidate.commit[:12]} changed {', '.join(shared)}, which no single instance can try:"
+            f" a person must undo it (git revert {candidate.commit[:12]})"
+        )
     if not found:
         raise NotFound(f"commit {candidate.commit[:12]} changed no known file of {change.instance or change.service}")
     if len(found) > 1:

@@ -1,10 +1,9 @@
 """Guards of a fix: proposed from what the bad commit did, proved on the bad and on every good file, and recorded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from quell.adapters.bad_change import BadFile, gather
 from quell.adapters.documents import FolderFiles
@@ -12,6 +11,7 @@ from quell.adapters.git import GitRepository, WorkTree
 from quell.adapters.guards import load_guards, write_guard
 from quell.incidents.errors import InvalidInput, NotFound
 from quell.incidents.fix import Fix, FixState
+from quell.incidents.guard_record import GUARD, GuardRecord, guard_body, read_guard
 from quell.incidents.service import ConfigRepository
 from quell.incidents.timeline import Event
 from quell.ports import Document, Transaction
@@ -19,31 +19,6 @@ from quell.resolution.gate import check_document, neighbours
 from quell.resolution.guard import PROPOSED, Guard
 from quell.resolution.proposal import Proposal, common_glob, propose
 from tasks.resources import Resources
-
-_KIND = "guard"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardRecord:
-    """What is known of one guard that Quell proposed: both proofs, and who accepted it."""
-
-    name: str
-    incident: str
-    fix: str
-    service: str
-    repository: str
-    file: str  # the guard's own file in the repository
-    state: str
-    bad: str  # COMMIT:FILE that it fails on
-    said: str  # what it says of that file
-    passed: tuple[str, ...]  # the good files that it passes on
-    proposed_at: datetime
-    accepted_by: str = ""
-    accepted_at: datetime | None = None
-
-    @property
-    def proof(self) -> str:
-        return f"fails on {self.bad} ({self.said}); passes on {len(self.passed)} good files"
 
 
 def check_all(res: Resources, tree: WorkTree, repository: ConfigRepository, file: str) -> None:
@@ -124,24 +99,17 @@ def record_guards(res: Resources, fix: Fix, repository: ConfigRepository, found:
 
 
 def put_guard(tx: Transaction, record: GuardRecord, now: datetime) -> None:
-    body: dict[str, Any] = {name: getattr(record, name) for name in GuardRecord.__dataclass_fields__}
-    body |= {name: _moment(body[name]) for name in ("proposed_at", "accepted_at")}
-    body["passed"] = list(record.passed)
-    tx.documents.put(Document(id=f"guard/{record.name}", kind=_KIND, updated_at=now, body=body))
-
-
-def _moment(at: datetime | None) -> str:
-    return at.isoformat() if at else ""
+    tx.documents.put(Document(id=f"guard/{record.name}", kind=GUARD, updated_at=now, body=guard_body(record)))
 
 
 def guard_records(tx: Transaction, incident: str | None = None) -> tuple[GuardRecord, ...]:
     """What was proposed, of one incident or of all."""
-    records = [_read(document) for document in tx.documents.find({"kind": _KIND})]
+    records = [read_guard(document.body) for document in tx.documents.find({"kind": GUARD})]
     return tuple(record for record in records if incident in (None, record.incident))
 
 
 def guards_waiting(tx: Transaction, incident: str) -> tuple[str, ...]:
-    """The incident's guards that nobody has accepted yet; an incident is not closed while there are any.
+    """The incident's guards that nobody has accepted yet; an incident is not closed before one of them is.
 
     A fix that was taken back took its guards with it.
     """
@@ -158,7 +126,7 @@ def note_acceptance(res: Resources, name: str, by: str, *, is_edited: bool, comm
         document = tx.documents.get(f"guard/{name}")
         if document is None:
             return None
-        record = replace(_read(document), state="accepted", accepted_by=by, accepted_at=now)
+        record = replace(read_guard(document.body), state="accepted", accepted_by=by, accepted_at=now)
         put_guard(tx, record, now)
         text = f"{by} accepted guard {name}{' after editing it' if is_edited else ''}"
         evidence = {"guard": record.file, "commit": commit, "proof": record.proof}
@@ -174,11 +142,3 @@ def note_acceptance(res: Resources, name: str, by: str, *, is_edited: bool, comm
             )
         )
     return record
-
-
-def _read(document: Document) -> GuardRecord:
-    body = dict(document.body)
-    body["passed"] = tuple(body["passed"])
-    body["proposed_at"] = datetime.fromisoformat(body["proposed_at"])
-    body["accepted_at"] = datetime.fromisoformat(body["accepted_at"]) if body["accepted_at"] else None
-    return GuardRecord(**body)

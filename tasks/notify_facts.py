@@ -10,12 +10,13 @@ from quell.incidents.incident import Incident
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.incidents.notification import Notification, NotificationKind
 from quell.ports import Transaction
-from quell.prevention.reminder import is_still_open
+from quell.prevention.reminder import guard_subject, is_still_open
 from quell.triage.impact import users_behind
 from quell.triage.notification import Message, Situation, missing_from, write_message, write_short
 from quell.triage.notification_cause import OWN_ALERTS
 from quell.triage.notification_link import fill_links, link_values
 from quell.triage.relation import service_of
+from tasks.guard_standing import standings_of
 from tasks.question import question_about, standing_of
 from tasks.resources import Resources
 from tasks.runs import run_url
@@ -52,14 +53,22 @@ def describe(tx: Transaction, res: Resources, notification: Notification, now: d
 def is_still_asked(tx: Transaction, res: Resources, notification: Notification) -> bool:
     """Whether what it asks for still waits for an answer."""
     if notification.kind is NotificationKind.REVIEW:
-        review = tx.reviews.get(notification.incident or "")
-        return review is not None and is_still_open(review, notification.subject)
+        return _still_waits(tx, notification)
     if notification.kind not in (NotificationKind.APPROVAL, NotificationKind.ESCALATION):
         return True
     try:
         return question_about(res, tx, notification.subject).is_open
     except NotFound:
         return False
+
+
+def _still_waits(tx: Transaction, notification: Notification) -> bool:
+    review = tx.reviews.get(notification.incident or "")
+    if review is None:
+        return False
+    if notification.subject == guard_subject(review.id):
+        return review.guard_waiver is None and not standings_of(tx, [review.id])[review.id].is_accepted
+    return is_still_open(review, notification.subject)
 
 
 def situation_of(tx: Transaction, res: Resources, incident: Incident, now: datetime) -> Situation:

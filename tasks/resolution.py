@@ -19,6 +19,7 @@ from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Recovery
 from quell.resolution.canary import CanaryPolicy, CanaryResult, CanaryVerdict
 from tasks.artifacts import publish
+from tasks.bisect import remove_left_trees
 from tasks.canary import no_verdict, run_canary
 from tasks.effect import undo_mitigation
 from tasks.fix import (
@@ -200,11 +201,13 @@ def _settle(res: Resources, fix: Fix) -> str:
 
 
 def _mend_repositories(res: Resources) -> Iterator[str]:
-    """A lock file that a dead git left stops people too: it must not wait for the next fix."""
+    """A lock file that a dead git left stops people too: it must not wait for the next fix. Nor does a tree in which a
+    bisection died."""
     services = res.config.catalog.services.values()
     for path in {service.repository.path for service in services if service.repository}:
         try:
             GitRepository(Path(path)).mend()
+            yield from remove_left_trees(res, GitRepository(Path(path)))
         except QuellError as error:
             yield f"repository {path} cannot be looked at: {error}"
 

@@ -13,9 +13,10 @@ from quell.prevention import action_item, review_edit, sign_off
 from quell.prevention.review_act import NO_REVIEW_DETAILS, ReviewAct, ReviewDetails, may_review
 from quell.prevention.review_edit import Edit
 from tasks.acts import prove
+from tasks.guard_standing import standing_of
 from tasks.resources import Resources
 from tasks.review_export import can_export, export_action
-from tasks.review_record import addressee, close_if_complete, fixes_of, get_review, keep_edit
+from tasks.review_record import addressee, close_if_complete, get_review, keep_edit
 
 _CLOSING = frozenset({ReviewAct.SIGN, ReviewAct.WAIVE, ReviewAct.CLOSE})
 # What may still be done once the incident is closed: its follow-ups live on.
@@ -102,7 +103,7 @@ def _do(res: Resources, act: ReviewAct, incident_id: str, person: Person, detail
             if closed.state is IncidentState.CLOSED:
                 said = f"{incident_id} is closed"
             elif act is ReviewAct.CLOSE:
-                missing = "; ".join(sign_off.missing_to_close(review, fixes_of(tx, incident_id)))
+                missing = "; ".join(sign_off.missing_to_close(review, standing_of(tx, incident_id)))
                 raise Conflict(f"{incident_id} cannot be closed yet: {missing}")
     return said
 
@@ -156,8 +157,8 @@ def _withdraw(desk: _Desk) -> Edit:
 
 
 def _waive(desk: _Desk) -> Edit:
-    fixes = fixes_of(desk.tx, desk.review.id)
-    return sign_off.waive_guard(desk.review, desk.details.text, fixes=fixes, by=desk.person.name, now=desk.now)
+    guards = standing_of(desk.tx, desk.review.id)
+    return sign_off.waive_guard(desk.review, desk.details.text, guards=guards, by=desk.person.name, now=desk.now)
 
 
 def _add(desk: _Desk) -> Edit:

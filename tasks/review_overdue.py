@@ -6,13 +6,14 @@ from datetime import date
 from quell.incidents.incident import IncidentState
 from quell.ports import Transaction
 from quell.prevention.reminder import Duty, duties_of, guard_duty, overdue_of
-from quell.prevention.sign_off import guards_of
+from tasks.guard_standing import standings_of
 from tasks.resources import Resources
-from tasks.review_record import fixes_of, open_reviews
+from tasks.review_record import open_reviews
 
 
 def list_overdue(tx: Transaction, today: date) -> tuple[Duty, ...]:
-    """Sign-offs, action items and missing guards past their date, the longest first; `days` is by how much."""
+    """Sign-offs, action items and guards (missing, or not accepted) past their date, the longest first; `days` is by
+    how much."""
     return overdue_of(_duties(tx, today))
 
 
@@ -29,9 +30,14 @@ def read_duties(res: Resources) -> tuple[Duty, ...]:
 def _duties(tx: Transaction, today: date) -> Iterator[Duty]:
     for review in open_reviews(tx):
         yield from duties_of(review, today)
-    for incident in tx.incidents.find({"state": IncidentState.REVIEWED}):
-        review = tx.reviews.get(incident.id)
-        if review is not None and not guards_of(fixes_of(tx, incident.id)):
-            duty = guard_duty(review, today)
-            if duty is not None:
-                yield duty
+    yield from guard_duties(tx, today)
+
+
+def guard_duties(tx: Transaction, today: date, *, only: str | None = None) -> Iterator[Duty]:
+    """Of every reviewed incident, or of one: the guard that nobody has written, or accepted, or waived."""
+    found = tx.incidents.find({"state": IncidentState.REVIEWED})
+    reviewed = [incident.id for incident in found if only in (None, incident.id)]
+    for id, standing in standings_of(tx, reviewed).items():
+        review = tx.reviews.get(id)
+        if review is not None and (duty := guard_duty(review, standing, today)) is not None:
+            yield duty

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from quell.incidents.errors import NotFound
-from quell.incidents.fix import Fix
 from quell.incidents.incident import Incident, IncidentState, move_incident
 from quell.incidents.review import Review
 from quell.incidents.timeline import Event, event_of
@@ -13,6 +12,7 @@ from quell.ports import Document, Transaction
 from quell.prevention.postmortem import compose
 from quell.prevention.review_edit import Edit
 from quell.prevention.sign_off import missing_to_close, sign_off_subject, why_closed
+from tasks.guard_standing import standing_of
 from tasks.record import QUELL, get_incident
 from tasks.resources import Resources
 
@@ -90,16 +90,12 @@ def open_reviews(tx: Transaction) -> list[Review]:
     return [review for id in over if (review := tx.reviews.get(id)) is not None]
 
 
-def fixes_of(tx: Transaction, incident_id: str) -> list[Fix]:
-    return tx.fixes.find({"incident": incident_id})
-
-
 def close_if_complete(tx: Transaction, review: Review, *, by: str, now: datetime) -> Incident:
-    """REVIEWED becomes CLOSED once every team has signed and there is a guard, or a waiver of it."""
-    incident, fixes = get_incident(tx, review.id), fixes_of(tx, review.id)
-    if incident.state is not IncidentState.REVIEWED or missing_to_close(review, fixes):
+    """REVIEWED becomes CLOSED once every team has signed and a person accepted a guard, or waived it."""
+    incident, guards = get_incident(tx, review.id), standing_of(tx, review.id)
+    if incident.state is not IncidentState.REVIEWED or missing_to_close(review, guards):
         return incident
-    why = why_closed(review, fixes)
+    why = why_closed(review, guards)
     closed, step = move_incident(incident, IncidentState.CLOSED, now=now, by=by, why=why)
     tx.incidents.put(closed)
     tx.timeline.append(event_of(step))

@@ -2,21 +2,24 @@
 
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
 from quell.incidents.errors import QuellError
 from quell.incidents.incident import IncidentState
 from quell.incidents.review import Review
 from quell.ports import Transaction
 from quell.prevention.action_item import with_item
-from quell.prevention.reminder import ACTION, Duty, duties_of, is_reminder_due
+from quell.prevention.reminder import ACTION, GUARD, Duty, duties_of, guard_subject, is_reminder_due
 from quell.prevention.sign_off import missing_to_close, sign_off_subject
+from tasks.guard_standing import standing_of, standings_of, take_up_acceptances
 from tasks.record import QUELL
 from tasks.resources import Resources
 from tasks.review import write_review_of
 from tasks.review_export import can_export, export_action, is_export_due
-from tasks.review_record import addressee, close_if_complete, fixes_of, get_review, keep_review, note, open_reviews
+from tasks.review_overdue import guard_duties
+from tasks.review_record import addressee, close_if_complete, get_review, keep_review, note, open_reviews
 
 _LOG = logging.getLogger("quell.reviews")
 _EVERY_SECONDS = 60.0
@@ -32,7 +35,11 @@ def review_round(res: Resources) -> list[str]:
 def _remind_all(res: Resources) -> list[str]:
     with res.store.reading() as tx:
         now = res.clock()
-        due = [review.id for review in open_reviews(tx) if _reminders(review, now)]
+        due = {review.id: review for review in open_reviews(tx) if _due(review, duties_of(review, now.date()), now)}
+        for duty in guard_duties(tx, now.date()):
+            review = get_review(tx, duty.incident)
+            if _due(review, [duty], now):
+                due[review.id] = review
     said: list[str] = []
     for id in due:
         with res.store.writing() as tx:
@@ -40,13 +47,17 @@ def _remind_all(res: Resources) -> list[str]:
     return said
 
 
-def _reminders(review: Review, now: datetime) -> list[Duty]:
-    return [
-        duty for duty in duties_of(review, now.date()) if is_reminder_due(duty.due, _reminded_at(review, duty), now)
-    ]
+def _due(review: Review, duties: Iterable[Duty], now: datetime) -> list[Duty]:
+    return [duty for duty in duties if is_reminder_due(duty.due, _reminded_at(review, duty), now)]
+
+
+def _duties(tx: Transaction, review: Review, today: date) -> list[Duty]:
+    return [*duties_of(review, today), *guard_duties(tx, today, only=review.id)]
 
 
 def _reminded_at(review: Review, duty: Duty) -> datetime | None:
+    if duty.what == GUARD:
+        return review.guard_reminded_at
     found = review.action(duty.subject) if duty.what == ACTION else review.sign_off(duty.subject)
     return found.reminded_at if found else None
 
@@ -54,9 +65,8 @@ def _reminded_at(review: Review, duty: Duty) -> datetime | None:
 def _remind(tx: Transaction, res: Resources, review: Review, now: datetime) -> list[str]:
     """The marks and the entries are one transaction: whoever dies in between reminds nobody twice, and nobody never."""
     said: list[str] = []
-    for duty in _reminders(review, now):
-        is_action = duty.what == ACTION
-        subject = duty.subject if is_action else sign_off_subject(review, duty.subject)
+    for duty in _due(review, _duties(tx, review, now.date()), now):
+        subject = _subject(review, duty)
         whom = addressee(res, duty.who)
         note(tx, review.id, "review reminder", by=QUELL, text=duty.in_words, subject=subject, now=now, evidence=whom)
         review = _marked(review, duty, now)
@@ -65,7 +75,15 @@ def _remind(tx: Transaction, res: Resources, review: Review, now: datetime) -> l
     return said
 
 
+def _subject(review: Review, duty: Duty) -> str:
+    if duty.what == GUARD:
+        return guard_subject(review.id)
+    return duty.subject if duty.what == ACTION else sign_off_subject(review, duty.subject)
+
+
 def _marked(review: Review, duty: Duty, now: datetime) -> Review:
+    if duty.what == GUARD:
+        return replace(review, guard_reminded_at=now)
     if duty.what == ACTION:
         item = review.action(duty.subject)
         return with_item(review, replace(item, reminded_at=now)) if item else review
@@ -80,8 +98,10 @@ def _catch_up(res: Resources) -> list[str]:
         found = tx.incidents.find(where, order="updated_at", descending=True, limit=_LOOKED_AT)
         reviews = [review for incident in found if (review := tx.reviews.get(incident.id)) is not None]
         behind = [review.id for review in reviews if _is_behind(tx, review)]
-        complete = [review.id for review in reviews if not missing_to_close(review, fixes_of(tx, review.id))]
-    said: list[str] = []
+        standings = standings_of(tx, [review.id for review in reviews])
+    said = take_up_acceptances(res, (record for one in standings.values() for record in one.waiting))
+    with res.store.reading() as tx:
+        complete = [review.id for review in reviews if not missing_to_close(review, standing_of(tx, review.id))]
     for id in behind:
         try:
             write_review_of(res, id)

@@ -27,6 +27,8 @@ from quell.prevention.weekly.week import Week, parse_week, week_of
 from quell.response.cost import read_cost
 from quell.triage.noise import rate_rules
 from tasks.artifacts import publish
+from tasks.drill import find_drills
+from tasks.guard_standing import standings_of
 from tasks.limit_changes import limit_changes
 from tasks.lookup import find_all
 from tasks.noise import what_followed
@@ -73,6 +75,7 @@ def weekly_report(res: Resources, week: Week, *, live: bool = False) -> WeeklyRe
             mitigations=tuple(mitigations),
             wrongly_refused=refused,
             cares=cares,
+            drills=tuple(drill for drill in find_drills(tx) if week.contains(drill.began_at)),
             overdue=_overdue(tx, now),
             runs=runs,
             runs_before=before,
@@ -185,7 +188,8 @@ def _overdue(tx: Transaction, now: datetime) -> tuple[Overdue, ...]:
         descending=True,
         limit=_MOST_REVIEWS,
     )
-    return find_overdue(find_all(tx.reviews, "id", (i.id for i in (*unsigned, *closed))), now.date())
+    reviews = find_all(tx.reviews, "id", (i.id for i in (*unsigned, *closed)))
+    return find_overdue(reviews, now.date(), standings_of(tx, [i.id for i in unsigned]))
 
 
 def _record_since(tx: Transaction) -> datetime | None:

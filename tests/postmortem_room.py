@@ -14,6 +14,7 @@ from quell.incidents.alert import Alert, AlertId, AlertOutcome, AlertStatus
 from quell.incidents.change import Change, ChangeKind
 from quell.incidents.decision import Person
 from quell.incidents.fix import Fix, FixState
+from quell.incidents.guard_record import ACCEPTED, GuardRecord
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.labels import Fingerprint
 from quell.incidents.mitigation import (
@@ -35,6 +36,7 @@ from quell.incidents.timeline import Event, verify_chain
 from quell.ports import Store
 from quell.prevention.review_act import ReviewDetails
 from quell.triage.notification_route import Notifying
+from tasks.guards import put_guard
 from tasks.resources import Resources
 from tasks.review import write_review_of
 from tasks.review_desk import act_on_review
@@ -128,6 +130,21 @@ FIX = Fix(
     guard_proof="fails on 3f2a1bc (timeout_ms 5 is below 50), passes on the fix",
     canary_result="0 of 412 requests failed, 0 of 398 on the control",
 )
+GUARD = GuardRecord(
+    name="checkout-timeout",
+    incident="INC-1",
+    fix="FIX-1",
+    service="checkout",
+    repository="/r",
+    file="guards/checkout-timeout.yaml",
+    state=ACCEPTED,
+    bad="3f2a1bc09d77:services/checkout-2.yaml",
+    said="services/checkout-2.yaml:1: timeout_ms: 5 is less than the minimum of 50",
+    passed=("services/checkout-1.yaml",),
+    proposed_at=at(300),
+    accepted_by="bob",
+    accepted_at=at(330),
+)
 EVENTS = (
     (6, "incident opened", "quell", "InstanceErrors of checkout-2"),
     (7, "change linked", "quell", "bob lowered the timeout of checkout-2, 90 s before the onset"),
@@ -167,8 +184,8 @@ class Room:
         metrics = FileSource(self.folder)
         return Resources(config=config, store=self.store, metrics=metrics, actuators={}, clock=lambda: self.now)
 
-    def open(self, *, fix: Fix | None = FIX, **changes: Any) -> "Room":
-        """Record the samples and the incident, and write its post-mortem."""
+    def open(self, *, fix: Fix | None = FIX, guard: GuardRecord | None = GUARD, **changes: Any) -> "Room":
+        """Record the samples and the incident, its fix with the guard, and write its post-mortem."""
         write_samples(self.folder)
         with self.store.writing() as tx:
             tx.next_number("INC")
@@ -183,6 +200,8 @@ class Room:
                 tx.mitigations.put(one)
             if fix is not None:
                 tx.fixes.put(fix)
+            if fix is not None and guard is not None:
+                put_guard(tx, guard, at(330))
             for seconds, kind, by, text in EVENTS:
                 tx.timeline.append(
                     Event(incident="INC-1", at=at(seconds), kind=kind, by=by, text=text, subject="INC-1")

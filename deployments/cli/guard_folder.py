@@ -138,14 +138,18 @@ def accept(
         _, outcome, commit = folder.accept(name, who)
         recorded = f"no configuration in {config}: it is in git alone"
     else:
+        from tasks.guard_standing import note_written_guard
         from tasks.guards import note_acceptance
 
         with opened(config) as res:
             if res.config.people and who not in res.config.people:
                 raise Refused(f"{who} is not in people.yaml; say with --by who you are")
-            _, outcome, commit = folder.accept(name, who)
-            record = note_acceptance(res, name, who, is_edited=edited, commit=commit)
-        recorded = f"on the timeline of {record.incident}" if record else "Quell did not propose it: it is in git alone"
+            guard, outcome, commit = folder.accept(name, who)
+            record = note_acceptance(res, name, who, is_edited=edited, commit=commit) or note_written_guard(
+                res, guard, outcome, by=who, commit=commit, root=folder.root, at=res.clock()
+            )
+        unknown = f"the record knows no {guard.incident}: it is in git alone"
+        recorded = f"on the timeline of {record.incident}" if record else unknown
     passed = len(outcome.passed)
     text = f"guard {name} is accepted by {who} in commit {commit[:12]}: passes on {passed} good files; {recorded}"
     out().print(text, markup=False, soft_wrap=True)

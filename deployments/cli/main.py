@@ -10,6 +10,7 @@ from deployments.cli import (
     anomaly,
     audit,
     automation,
+    bisect,
     check,
     document,
     drill,
@@ -88,6 +89,7 @@ app.add_typer(source.app, name="source")
 app.add_typer(inbox.app, name="inbox")
 app.add_typer(guard.app, name="guard")
 app.command()(document.document)
+app.command()(bisect.bisect)
 
 
 @app.command()

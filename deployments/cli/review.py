@@ -43,10 +43,10 @@ def show(
 
 def _print_review(tx: "Transaction", review: "Review") -> None:
     from quell.prevention.sign_off import missing_to_close
+    from tasks.guard_standing import standing_of
     from tasks.record import get_incident
-    from tasks.review_record import fixes_of
 
-    incident, console = get_incident(tx, review.id), out()
+    incident, guards, console = get_incident(tx, review.id), standing_of(tx, review.id), out()
     console.print(f"{review.id} is {incident.state}: {review.title}, edition {review.edition}", markup=False)
     sections = [(s.id, s.title, s.assignee or "nobody", f"by {s.edited_by}" if s.edited_by else "draft")
                 for s in review.sections]  # fmt: skip
@@ -56,7 +56,15 @@ def _print_review(tx: "Transaction", review: "Review") -> None:
     console.print(table("Sections", ("section", "title", "looks after it", "text"), sections))
     console.print(table("Sign-offs", ("team", "due", "signed by"), signs))
     console.print(table("Action items", ("id", "what", "owner", "due", "done", "issue"), items))
-    for missing in missing_to_close(review, fixes_of(tx, review.id)) if incident.state == "reviewed" else ():
+    rows = [
+        (g.name, g.state, g.accepted_by, moment(g.accepted_at), g.said) for g in (*guards.accepted, *guards.waiting)
+    ]
+    if rows:
+        console.print(table("Guards", ("guard", "state", "accepted by", "at", "what it says of the bad file"), rows))
+    if review.guard_waiver:
+        waiver = review.guard_waiver
+        console.print(f"guard waived by {waiver.by}, {moment(waiver.at)}: {waiver.why}", markup=False, soft_wrap=True)
+    for missing in missing_to_close(review, guards) if incident.state == "reviewed" else ():
         console.print(f"missing: {missing}", markup=False, soft_wrap=True)
 
 
@@ -65,7 +73,7 @@ def overdue(
     every: Annotated[bool, typer.Option("--all", help="Also what is not due yet.")] = False,
     config: ConfigOption = DEFAULT_FOLDER,
 ) -> None:
-    """Sign-offs and action items past their date, the longest first."""
+    """Sign-offs, action items and guards past their date, the longest first."""
     from tasks.review_overdue import list_duties, list_overdue
 
     with opened(config) as res, res.store.reading() as tx:
@@ -86,19 +94,19 @@ def sign(
     by: ByOption = "",
     config: ConfigOption = DEFAULT_FOLDER,
 ) -> None:
-    """Sign for your team; the last signature closes the incident, if it has a guard."""
+    """Sign for your team; the last signature closes the incident, if a person accepted its guard."""
     _work(config, id, "sign", by, code, subject=team, version=edition, text=comment)
 
 
 @app.command()
 def waive(
     id: IncidentArgument,
-    why: Annotated[str, typer.Option(help="Why no check could have caught it, and what watches for it instead.")],
+    why: Annotated[str, typer.Option(help="Why there is no guard to accept, and what watches for it instead.")],
     code: CodeOption,
     by: ByOption = "",
     config: ConfigOption = DEFAULT_FOLDER,
 ) -> None:
-    """Let the incident be closed without a guard; the reason stays in the record."""
+    """Let the incident be closed without an accepted guard; the reason stays in the record."""
     _work(config, id, "waive-guard", by, code, text=why)
 
 

@@ -10,6 +10,7 @@ import httpx
 from pyotp.totp import TOTP
 
 from deployments.demo.account import Account, StepMissing
+from deployments.demo.closing import close_incident
 from deployments.demo.scorecard import Scorecard
 from deployments.demo.witness import Witness
 from deployments.sandbox.credentials import credentials
@@ -55,6 +56,7 @@ class Story:
         self._contain(incident)
         self._resolve(incident)
         self._learn(incident)
+        close_incident(self.account, self.witness, self.secrets, incident)
 
     def noisy_client(self) -> None:
         """Alertmanager's path: no approval needed, contained within seconds."""

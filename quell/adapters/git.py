@@ -143,19 +143,19 @@ class GitRepository(GitProgram):
         What a dead process left under the same name is thrown away first.
         """
         path = self._tree_of(branch)
-        self._remove_tree(path)
+        self.remove_tree(path)
         path.parent.mkdir(exist_ok=True)
         self.git("worktree", "add", "--quiet", "--force", "-B", branch, str(path), self._resolve(start))
         try:
             yield WorkTree(path=path, branch=branch, repository=self)
         finally:
-            self._remove_tree(path)
+            self.remove_tree(path)
 
     def forget(self, branch: str) -> None:
         """Remove a branch of ours, with the working tree that a dead process left on it."""
         path = self._tree_of(branch)
         if path.exists() or self.run("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}").is_ok:
-            self._remove_tree(path)
+            self.remove_tree(path)
             self.run("branch", "--quiet", "-D", branch)
 
     def merge(self, source: str, *, into: str) -> str:
@@ -180,7 +180,7 @@ class GitRepository(GitProgram):
     def _tree_of(self, branch: str) -> Path:
         return self.common() / "quell-trees" / branch.replace("/", "-")
 
-    def _remove_tree(self, path: Path) -> None:
+    def remove_tree(self, path: Path) -> None:
         """Git's own way first; what it does not take for a working tree, because it was never finished, goes too."""
         if not path.exists() and not (path.parent.parent / "worktrees" / path.name).exists():
             return

@@ -39,6 +39,7 @@ PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {  # what a step's text may name, 
     "zone": ("target", "service", "zone", "instance", "server"),
 }
 COMMAND_PLACEHOLDERS = ("file", "instance")
+TRIAL_PLACEHOLDERS = (*COMMAND_PLACEHOLDERS, "tree")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,12 @@ def _check_repository(source: Source, service: str) -> Iterator[Problem]:
     for key in ("validate", "reload", "running"):
         for index, word in enumerate(items(at(source.data, *path).get(key))):
             yield from _check_placeholders(source, (*path, key, index), word, COMMAND_PLACEHOLDERS)
+    trial = items(at(source.data, *path).get("trial"))
+    for index, word in enumerate(trial):
+        yield from _check_placeholders(source, (*path, "trial", index), word, TRIAL_PLACEHOLDERS)
+    if trial and trial in (items(at(source.data, *path).get(key)) for key in ("reload", "running")):
+        text = "trial is the command that puts a change into force: a trial must not touch what users reach"
+        yield source.problem((*path, "trial"), text)
 
 
 def _check_signals(source: Source, services_file: Source) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 The files with most to say have modules of their own: `routing_schema`, `playbook_schema`, `notification_schema`.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -148,6 +149,9 @@ class RepositoryModel(Model):
     reload: list[Text] = []
     running: list[Text] = []
     guards: Text = "guards"
+    also: list[Text] = []
+    trial: list[Text] = []
+    trial_timeout: PositiveDuration = timedelta(seconds=30)
 
 
 class ServiceModel(Model):

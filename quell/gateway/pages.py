@@ -4,6 +4,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from quell.gateway.deps import GatewayDeps
+from quell.gateway.drill_pages import drill_routes
 from quell.gateway.incident_page import incident_page_routes
 from quell.gateway.listing import Filter, count_active, read_filter, read_listing
 from quell.gateway.postmortem_page import postmortem_routes
@@ -28,6 +29,7 @@ def page_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     router.include_router(_list_routes(deps, door))
     router.include_router(incident_page_routes(deps, door))
     router.include_router(postmortem_routes(deps, door))
+    router.include_router(drill_routes(deps, door))
     router.include_router(why_routes(deps, door))
     router.include_router(silence_routes(deps, door))
     router.include_router(threshold_routes(deps, door))

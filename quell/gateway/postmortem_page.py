@@ -17,13 +17,15 @@ from quell.gateway.rendering import Renderer
 from quell.gateway.safety import SAFE_HEADERS, check_origin
 from quell.gateway.visitor import Door, Visitor
 from quell.incidents.errors import NotFound, QuellError
+from quell.incidents.guard_record import GUARD, read_guard
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.review import Comment, Review, Section
 from quell.ports import Transaction
 from quell.prevention.blameless import Blame, find_blame
-from quell.prevention.reminder import Duty, duties_of
+from quell.prevention.guard_standing import GuardStanding, guard_standing
+from quell.prevention.reminder import Duty, duties_of, guard_duty
 from quell.prevention.review_act import ReviewDetails
-from quell.prevention.sign_off import guards_of, may_sign, missing_to_close
+from quell.prevention.sign_off import may_sign, missing_to_close
 
 _ENTRIES_READ = 1000  # the last ones of the timeline
 _TRACKERS = {"github": "GitHub", "gitlab": "GitLab", "webhook": "the tracker"}
@@ -70,7 +72,7 @@ class PostmortemView:
     comments: tuple[Comment, ...]  # on the whole
     duties: tuple[Duty, ...]
     missing: tuple[str, ...]
-    guards: tuple[str, ...]
+    guards: GuardStanding
     version: int
 
     @property
@@ -92,17 +94,24 @@ def read_postmortem(tx: Transaction, incident_id: str, today: date) -> Postmorte
     incident, review = find_incident(tx, incident_id), tx.reviews.get(incident_id)
     if review is None:
         raise NotFound(f"incident {incident_id} has no post-mortem yet: it is written once the incident is resolved")
-    fixes = tx.fixes.find({"incident": incident_id})
+    guards = _guards(tx, incident_id)
+    late = guard_duty(review, guards, today) if incident.state is IncidentState.REVIEWED else None
     return PostmortemView(
         incident=incident,
         review=review,
         sections=tuple(_section(review, section) for section in review.sections),
         comments=tuple(comment for comment in review.comments if not comment.section),
-        duties=duties_of(review, today),
-        missing=missing_to_close(review, fixes),
-        guards=guards_of(fixes),
+        duties=(*duties_of(review, today), *([late] if late else ())),
+        missing=missing_to_close(review, guards),
+        guards=guards,
         version=tx.timeline.written(),
     )
+
+
+def _guards(tx: Transaction, incident_id: str) -> GuardStanding:
+    records = (read_guard(document.body) for document in tx.documents.find({"kind": GUARD}))
+    fixes = tx.fixes.find({"incident": incident_id})
+    return guard_standing(fixes, [record for record in records if record.incident == incident_id])
 
 
 def _section(review: Review, section: Section) -> SectionView:

@@ -158,5 +158,11 @@ def _address(one: Behind) -> str:
             return f"/alerts/{one.id}/why"
         case BehindKind.ANOMALY:
             return f"/anomalies/{one.id}"
-        case BehindKind.THRESHOLD | BehindKind.RUN:
+        case BehindKind.THRESHOLD:
+            return f"/thresholds/{one.id}"
+        case BehindKind.REVIEW:
+            return f"/incidents/{one.id}/postmortem"
+        case BehindKind.DRILL:
+            return f"/drills/{one.id}"
+        case BehindKind.RUN:
             return ""

@@ -111,6 +111,7 @@ class Review:
     edition: int = 1
     reopened: int = 0
     next_action: int = 1
+    guard_reminded_at: datetime | None = None
 
     def section(self, id: str) -> Section | None:
         return next((section for section in self.sections if section.id == id), None)

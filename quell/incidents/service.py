@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 
 
@@ -27,7 +28,9 @@ class ConfigRepository:
 
     `validate` and `reload` are commands (no shell) run in the repository's working tree; `{file}` and `{instance}`
     are replaced. `files` maps an instance (or the service) to its file in the repository. `running` is a command that
-    prints what an instance runs: the commit that it read its file at, or the file's content.
+    prints what an instance runs: the commit that it read its file at, or the file's content. `also` are globs of what
+    else belongs to the service. `trial` is a command that tries a version (`{tree}`) without touching what users
+    reach: exit code 0 when it is good, 125 when it says nothing, anything else when it is bad.
     """
 
     path: str
@@ -37,6 +40,9 @@ class ConfigRepository:
     reload: tuple[str, ...] = ()
     running: tuple[str, ...] = ()
     guards: str = "guards"
+    also: tuple[str, ...] = ()
+    trial: tuple[str, ...] = ()
+    trial_timeout: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from quell.incidents.review import Review
+from quell.prevention.guard_standing import GuardStanding
 
 BEFORE = timedelta(days=1)  # the first reminder, before the date
 AGAIN = timedelta(days=3)  # between two reminders of what is overdue
@@ -58,20 +59,25 @@ def duties_of(review: Review, today: date) -> tuple[Duty, ...]:
     return tuple(sorted([*signs, *items], key=lambda duty: (duty.due, duty.what != SIGN_OFF, duty.subject)))
 
 
-def guard_duty(review: Review, today: date) -> Duty | None:
-    """The guard that is still missing when everybody shall have signed; None where nobody has to sign."""
+def guard_duty(review: Review, guards: GuardStanding, today: date) -> Duty | None:
+    """The guard that is still missing, or not accepted, when everybody shall have signed; None where nobody has to."""
     section, dates = review.section("guards"), [sign_off.due for sign_off in review.sign_offs]
-    if not dates or review.guard_waiver is not None:
+    if not dates or review.guard_waiver is not None or guards.is_accepted:
         return None
     return Duty(
         incident=review.id,
         what=GUARD,
         subject=review.id,
         who=section.assignee if section else "",
-        text="write a guard, or waive it with a reason",
+        text=guards.to_do,
         due=max(dates),
         days=(today - max(dates)).days,
     )
+
+
+def guard_subject(incident: str) -> str:
+    """What an entry about the guard of an incident is about."""
+    return f"{incident}/{GUARD}"
 
 
 def overdue_of(duties: Iterable[Duty]) -> tuple[Duty, ...]:

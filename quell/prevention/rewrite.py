@@ -28,6 +28,7 @@ def rewrite(earlier: Review | None, drafted: Review) -> Review:
         action_items=actions,
         comments=earlier.comments,
         guard_waiver=None if is_reopened else earlier.guard_waiver,
+        guard_reminded_at=None if is_reopened else earlier.guard_reminded_at,
         edition=earlier.edition + (not is_same),
         next_action=next_number(replace(earlier, action_items=actions)),
     )

@@ -1,13 +1,13 @@
 """Sign-offs and the end: who may sign for which team, and what an incident still lacks to be closed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from quell.incidents.decision import Person
 from quell.incidents.errors import Conflict, InvalidInput, NotFound, Refused
-from quell.incidents.fix import Fix, FixState
 from quell.incidents.review import GuardWaiver, Review, SignOff
+from quell.prevention.guard_standing import GuardStanding
 from quell.prevention.reminder import SIGN_OFF
 from quell.prevention.review_edit import Edit
 
@@ -73,41 +73,39 @@ def _can_act(person: Person) -> bool:
     return bool(set(person.roles) - {"viewer"})
 
 
-def waive_guard(review: Review, why: str, *, fixes: Sequence[Fix], by: str, now: datetime) -> Edit:
-    """Close without a guard, because of a reason that the record keeps."""
+def waive_guard(review: Review, why: str, *, guards: GuardStanding, by: str, now: datetime) -> Edit:
+    """Close without an accepted guard, because of a reason that the record keeps."""
     why = " ".join(why.split())
-    if guards_of(fixes):
-        raise Conflict(f"{review.id} has a guard ({', '.join(guards_of(fixes))}): there is nothing to waive")
+    if guards.is_accepted:
+        names = ", ".join(record.file for record in guards.accepted)
+        raise Conflict(f"{review.id} has an accepted guard ({names}): there is nothing to waive")
     if not SHORTEST_REASON <= len(why) <= LONGEST_WORD:
+        what = "why the guard cannot be accepted" if guards.names else "why no check could have caught it"
         raise InvalidInput(
-            f"why has {len(why)} characters: say in {SHORTEST_REASON} to {LONGEST_WORD} why no check could have caught"
-            " it, and what watches for it instead"
+            f"why has {len(why)} characters: say in {SHORTEST_REASON} to {LONGEST_WORD} {what},"
+            " and what watches for it instead"
         )
+    without = "an accepted guard" if guards.names else "a guard"
     return Edit(
         review=replace(review, guard_waiver=GuardWaiver(by=by, at=now, why=why)),
         kind="review guard waived",
-        text=f"closed without a guard: {why}",
+        text=f"closed without {without}: {why}",
         subject=review.id,
     )
 
 
-def guards_of(fixes: Sequence[Fix]) -> tuple[str, ...]:
-    """The guards that the incident has left: proven, and in force with a promoted fix."""
-    return tuple(fix.guard for fix in fixes if fix.guard and fix.guard_proof and fix.state is FixState.PROMOTED)
-
-
-def missing_to_close(review: Review, fixes: Sequence[Fix]) -> tuple[str, ...]:
+def missing_to_close(review: Review, guards: GuardStanding) -> tuple[str, ...]:
     """What the incident still lacks, a sentence each; empty when it may be closed."""
     missing = [f"{s.team} has not signed (due {s.due})" for s in review.sign_offs if not s.person]
-    if not guards_of(fixes) and review.guard_waiver is None:
-        missing.append("there is no guard that would have caught it, and nobody has waived it with a reason")
+    if guards.lacks and review.guard_waiver is None:
+        missing.append(f"{guards.lacks}, and nobody has waived it with a reason")
     return tuple(missing)
 
 
-def why_closed(review: Review, fixes: Sequence[Fix]) -> str:
+def why_closed(review: Review, guards: GuardStanding) -> str:
     signed = ", ".join(f"{s.team} ({s.person})" for s in review.sign_offs) or "no team was involved"
-    guards = guards_of(fixes)
-    guard = f"guarded by {', '.join(guards)}" if guards else "without a guard, which was waived with a reason"
+    accepted = ", ".join(record.file for record in guards.accepted)
+    guard = f"guarded by {accepted}" if accepted else "without an accepted guard, which was waived with a reason"
     left = len(review.open_actions)
     return f"signed by {signed}; {guard}; {left} action item{'' if left == 1 else 's'} open"
 

@@ -1,13 +1,15 @@
 """A candidate: a linked change whose commit may have caused the incident, ranked with the reason."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from quell.incidents.change import Change, ChangeKind
 from quell.incidents.incident import Incident
 
 _CLOCK_SKEW = timedelta(seconds=30)  # a pipeline's clock, and the time from a reload to its first report
+_SHORTEST = 7  # hex digits that git takes for a commit's name
+_CLEAR_LEAD = 1.0  # what being on the first suspect is worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,18 @@ def rank_candidates(incident: Incident, changes: Sequence[Change]) -> tuple[Cand
     candidates = [_weigh(incident, change) for change in changes if change.commit]
     known = [candidate for candidate in candidates if candidate is not None]
     return tuple(sorted(known, key=lambda c: (-c.score, -c.change.at.timestamp(), c.change.id)))
+
+
+def confirmed_first(ranked: Sequence[Candidate], commit: str, reason: str) -> tuple[Candidate, ...]:
+    """The ranking with the candidates of a confirmed commit first; a change may name its commit by its first digits."""
+    is_it = [len(one.commit) >= _SHORTEST and commit.startswith(one.commit) for one in ranked]
+    first = [replace(one, reason=f"{reason}; {one.reason}") for one, it in zip(ranked, is_it, strict=True) if it]
+    return (*first, *(one for one, it in zip(ranked, is_it, strict=True) if not it))
+
+
+def is_doubtful(ranked: Sequence[Candidate]) -> bool:
+    """Whether a confirmation would tell something: there is no candidate, or the second is nearly as likely."""
+    return not ranked or (len(ranked) > 1 and ranked[0].score - ranked[1].score < _CLEAR_LEAD)
 
 
 def _weigh(incident: Incident, change: Change) -> Candidate | None:

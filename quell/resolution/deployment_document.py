@@ -3,15 +3,17 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from quell.incidents.change import Change
+from quell.incidents.drill import Drill, Mark
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident
 from quell.incidents.service import Service
 
 BEGIN = "<!-- quell: from here to the end mark this is kept by Quell; write above or below it -->"
 END = "<!-- quell: end -->"
+QUARTER = timedelta(days=91)  # how long a drill's proof is good for, as for playbooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class Deployments:
     guards: Sequence[GuardFact] = ()
     watched: Sequence[tuple[str, str]] = ()  # (signal, what it says) that show whether a deployment went well
     proved_rollback: Fix | None = None  # the last undo that was carried out and held
+    drills: Sequence[Drill] = ()  # newest first; those of other services do no harm
+    now: datetime
 
 
 def render_document(facts: Deployments) -> str:
@@ -114,7 +118,47 @@ def _rolling_back(facts: Deployments) -> str:
             f"Last carried out on {_day(proof.updated_at)} by {proof.id} on {where}, for {proof.incident}: "
             f"commit {proof.bad_commit[:12]} was taken back by {(proof.fix_commit or '')[:12]}, and it held."
         )
-    return "```sh\n" + "\n".join(commands) + f"\n```\n\n{proved}"
+    return "```sh\n" + "\n".join(commands) + f"\n```\n\n{proved}\n\n{_proven_by_drill(facts)}"
+
+
+def _proven_by_drill(facts: Deployments) -> str:
+    """The last drill in which these commands mended the service, and what the ones since then came to."""
+    tried = [(drill, fix) for drill in facts.drills if (fix := _fix_of(facts, drill)) is not None]
+    proven = next(((drill, fix) for drill, fix in tried if _is_proof(drill, fix)), None)
+    since = [pair for pair in tried if proven is None or pair[0].began_at > proven[0].began_at]
+    lines = [_proof_line(facts, *proven) if proven else "It was never proven by a drill: hold one, `quell drill run`."]
+    if since:
+        drill, fix = since[0]
+        lines.append(
+            f"**The last drill did not prove it**: {drill.sentence}, {_day(drill.began_at)}; {fix.id} is {fix.state}."
+        )
+    return "\n\n".join(lines)
+
+
+def _proof_line(facts: Deployments, drill: Drill, fix: Fix) -> str:
+    took = (fix.updated_at - fix.created_at).total_seconds()
+    resolved = drill.parts["resolved"].seconds
+    after = f", and the incident was over {resolved:.0f} s after the fault" if resolved is not None else ""
+    line = (
+        f"Last proven by a drill on {_day(drill.began_at)}: {drill.id}, {drill.strike.words}. {fix.id} took commit"
+        f" {fix.bad_commit[:12]} back in {took:.0f} s{after}."
+    )
+    if facts.now - drill.began_at > QUARTER:
+        line += " **That is more than a quarter ago**: hold another, `quell drill run`."
+    return line
+
+
+def _fix_of(facts: Deployments, drill: Drill) -> Fix | None:
+    """What took a commit of the service back in the drill; None where the drill did not come to that."""
+    of_drill = [fix for fix in facts.fixes if drill.incident is not None and fix.incident == drill.incident]
+    return next((fix for fix in of_drill if fix.state is FixState.PROMOTED), of_drill[0] if of_drill else None)
+
+
+def _is_proof(drill: Drill, fix: Fix) -> bool:
+    """A drill that was ended early, or after which users were not well, proves nothing."""
+    resolved = drill.parts.get("resolved")
+    is_over = resolved is not None and resolved.mark is Mark.YES
+    return fix.state is FixState.PROMOTED and not drill.aborted and is_over
 
 
 def _failure_modes(facts: Deployments) -> str:

@@ -1,7 +1,7 @@
 """The post-mortem's page in a real browser: edits and conflicts, signatures, roles, forged forms, print and phone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from deployments.gateway import build_app, serving
 from quell.adapters.password import hash_password
 from quell.adapters.store.memory import MemoryStore
+from quell.incidents.guard_record import PROPOSED
 from quell.incidents.incident import IncidentState
 from quell.prevention.blameless import find_blame
+from tasks.guards import note_acceptance, put_guard
 from tests.page_checks import CONTRAST, NAMELESS, REPEATED_IDS
 from tests.pages import keep
-from tests.postmortem_room import SECRET, SECRET_VARIABLE, Room, people
+from tests.postmortem_room import GUARD, SECRET, SECRET_VARIABLE, Room, people
 
 pytestmark = pytest.mark.browser
 PASSWORD = "correct horse battery staple"
@@ -243,3 +245,20 @@ def test_the_markdown_is_the_same_document(site: Site, context: BrowserContext) 
         page.get_by_role("link", name="Markdown").click()
     assert download.value.suggested_filename == "INC-1.md"
     assert Path(download.value.path()).read_text() == site.room.review.markdown
+
+
+def test_a_guard_that_nobody_accepted_is_named_with_what_to_do(site: Site, context: BrowserContext) -> None:
+    """The page says what holds the incident open, and who accepted what once somebody did."""
+    with site.room.store.writing() as tx:
+        put_guard(tx, replace(GUARD, state=PROPOSED, accepted_by="", accepted_at=None), site.room.now)
+    page = sign_in(context, site, "alice")
+    guards = page.locator("#sign-offs")
+    assert "checkout-timeout" in guards.inner_text() and "nobody has accepted it" in guards.inner_text()
+    assert "quell guard accept checkout-timeout" in guards.inner_text()
+    assert "guard proven, not accepted" in page.locator(".standing").inner_text()
+    assert page.locator("#waive summary").inner_text() == "Close without an accepted guard"
+    keep(page, "postmortem-guard-waits")
+    note_acceptance(site.room.res, "checkout-timeout", "carol", is_edited=False, commit="c0ffee")
+    page.reload()
+    assert "accepted by carol" in guards.inner_text() and page.locator("#waive").count() == 0
+    assert "guard accepted" in page.locator(".standing").inner_text()

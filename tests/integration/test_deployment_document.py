@@ -1,10 +1,11 @@
 """What is known of deploying a service stands in the service's own repository, as a branch that somebody reviews."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -15,11 +16,13 @@ from deployments.cli.main import app
 from quell.adapters.store.memory import MemoryStore
 from quell.config.config import Config, Connections
 from quell.incidents.change import Change, ChangeKind
+from quell.incidents.drill import DRILL, Drill, Mark, Part, Strike
 from quell.incidents.errors import NotFound
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.service import Catalog, ConfigRepository, Service
 from quell.incidents.suspect import Suspect
+from quell.ports import Document
 from quell.resolution.deployment_document import BEGIN, END
 from tasks.deployment_document import document_file, log_file, propose_documents
 from tasks.resources import Resources
@@ -147,6 +150,69 @@ def test_a_rollback_that_was_never_carried_out_is_not_called_proven(res: Resourc
         tx.fixes.put(replace(fix, state=FixState.REVERTED))
     text = on_branch(shop, propose_documents(res, "checkout").branch, document_file("checkout"))
     assert "nothing proves it" in text
+
+
+def drill(id: str, began_at: datetime, *, incident: str = "INC-4", resolved: Mark = Mark.YES) -> Drill:
+    parts = {"undone": Part(mark=Mark.YES), "resolved": Part(mark=resolved, seconds=74.4)}
+    strike = Strike(fault="bad-config", kind="instance", target="checkout-2")
+    return Drill(
+        id=id,
+        strike=strike,
+        began_at=began_at,
+        ended_at=began_at + timedelta(minutes=3),
+        by="dana",
+        incident=incident,
+        aborted="",
+        parts=parts,
+    )
+
+
+def keep(res: Resources, *drills: Drill) -> None:
+    with res.store.writing() as tx:
+        for one in drills:
+            body = msgspec.to_builtins(asdict(one))
+            tx.documents.put(Document(id=one.id, kind=DRILL, updated_at=one.ended_at, body=body))
+
+
+def rolling_back(res: Resources) -> str:
+    """The part about the rollback, as it is proposed now."""
+    propose_documents(res, "checkout")
+    service = res.config.catalog.service("checkout")
+    assert service is not None and service.repository is not None
+    text = on_branch(Path(service.repository.path), "quell/docs-checkout", document_file("checkout"))
+    return text.partition("## Rolling back")[2].partition("## Known failure modes")[0]
+
+
+def test_the_document_says_which_drill_last_proved_the_rollback_and_in_how_many_seconds(
+    res: Resources, shop: Path
+) -> None:
+    """A drill without a rollback, or of another incident, proves nothing of it."""
+    keep(res, drill("DRILL-1", NOW, incident="INC-9"))
+    assert "never proven by a drill" in rolling_back(res)
+    git(shop, "merge", "--quiet", "quell/docs-checkout")
+    keep(res, drill("DRILL-2", NOW))
+    text = rolling_back(res)
+    assert "Last proven by a drill on 2026-11-23: DRILL-2, bad-config on checkout-2." in text
+    assert "back in 60 s, and the incident was over 74 s after the fault." in text
+    git(shop, "merge", "--quiet", "quell/docs-checkout")
+    assert propose_documents(res, "checkout").diff == "", "nothing is proposed while nothing has happened"
+
+
+def test_a_proof_that_is_older_than_a_quarter_is_proposed_as_such(res: Resources, shop: Path) -> None:
+    keep(res, drill("DRILL-2", NOW))
+    propose_documents(res, "checkout")
+    git(shop, "merge", "--quiet", "quell/docs-checkout")
+    later = replace(res, clock=lambda: NOW + timedelta(days=90))
+    assert propose_documents(later, "checkout").diff == ""
+    later = replace(res, clock=lambda: NOW + timedelta(days=92))
+    assert "**That is more than a quarter ago**" in propose_documents(later, "checkout").diff
+
+
+def test_a_drill_that_failed_since_then_is_not_kept_quiet(res: Resources) -> None:
+    keep(res, drill("DRILL-2", NOW), drill("DRILL-3", NOW + timedelta(days=1), resolved=Mark.NO))
+    text = rolling_back(res)
+    assert "DRILL-2, bad-config on checkout-2." in text
+    assert "**The last drill did not prove it**: DRILL-3, bad-config on checkout-2: not resolved, 2026-11-24" in text
 
 
 def test_merged_documents_are_left_alone_until_something_happens_and_people_may_write_around(

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +19,12 @@ from deployments.cli.main import app
 from deployments.cli.record import opened
 from quell.adapters.documents import HeldFiles, TextDocument
 from quell.adapters.guards import load_guards
+from quell.incidents.guard_record import GuardRecord
+from quell.incidents.incident import IncidentId
 from quell.resolution.gate import check_document
-from tasks.guards import GuardRecord, guard_records, put_guard
+from tasks.guard_standing import standing_of, take_up_acceptances
+from tasks.guards import guard_records, put_guard
+from tests.postmortem_room import GUARD, INCIDENT
 
 pytestmark = pytest.mark.integration
 
@@ -214,6 +219,52 @@ def test_an_acceptance_stands_on_the_incidents_timeline_and_names_a_known_person
         (entry,) = tx.timeline.of("INC-10")
     assert (kept.state, kept.accepted_by) == ("accepted", "alice")
     assert (entry.kind, entry.by, entry.subject) == ("guard accepted", "alice", "FIX-3")
+
+
+def test_a_guard_that_people_wrote_for_an_incident_is_on_its_record_once_it_is_accepted(
+    shop: Path, tmp_path: Path
+) -> None:
+    """Where Quell found none, a person's counts: proved like every other."""
+    config = Path(shutil.copytree(TREE / "deployments" / "config.example", tmp_path / "config"))
+    settings = config / "quell.toml"
+    settings.write_text(settings.read_text().replace(".quell/sandbox", str(tmp_path)))
+    teach(shop, CASES["retry storm"])
+    (guard,) = load_guards(shop / "guards")
+    with opened(config) as res, res.store.writing() as tx:
+        tx.incidents.put(replace(INCIDENT, id=IncidentId(guard.incident)))
+    accept = ["guard", "accept", guard.name, "--repository", str(shop), "--config", str(config), "--by", "alice"]
+    assert f"on the timeline of {guard.incident}" in run(app, accept).output
+    with opened(config) as res, res.store.reading() as tx:
+        (kept,) = guard_records(tx, guard.incident)
+        standing = standing_of(tx, guard.incident)
+    assert (kept.state, kept.accepted_by, kept.fix, kept.bad) == ("accepted", "alice", "", guard.proof.bad)
+    assert standing.is_accepted
+
+
+def test_an_acceptance_in_git_alone_is_taken_up_when_the_guard_is_proved(shop: Path, tmp_path: Path) -> None:
+    """A pull request, or a machine without the configuration, accepts as well; a worthless edit does not."""
+    config = Path(shutil.copytree(TREE / "deployments" / "config.example", tmp_path / "config"))
+    settings = config / "quell.toml"
+    settings.write_text(settings.read_text().replace(".quell/sandbox", str(tmp_path)))
+    teach(shop, CASES["retry storm"])
+    (guard,) = load_guards(shop / "guards")
+    file = shop / guard.source
+    record = replace(GUARD, name=guard.name, fix="", repository=str(shop), file=guard.source, state="proposed")
+    with opened(config) as res:
+        with res.store.writing() as tx:
+            tx.incidents.put(INCIDENT)
+            put_guard(tx, record, record.proposed_at)
+        accepted = file.read_text().replace("accepted_by: dana", "accepted_by: alice")
+        file.write_text(accepted.replace("accepted_by: alice", "state: proposed"))
+        git(shop, "commit", "--quiet", "--all", "-m", "as it was proposed")
+        assert take_up_acceptances(res, [record]) == []
+        file.write_text(accepted)
+        assert take_up_acceptances(res, [record]) == [], "it is not committed yet"
+        git(shop, "commit", "--quiet", "--all", "-m", "accept it")
+        (said,) = take_up_acceptances(res, [record])
+        assert said == f"INC-1: guard {guard.name} was accepted in git by alice"
+        with res.store.reading() as tx:
+            assert standing_of(tx, "INC-1").is_accepted
 
 
 def test_a_guard_that_nobody_has_accepted_yet_is_in_force_and_says_so(shop: Path) -> None:

@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 
 from quell.incidents.errors import Conflict, InvalidInput, NotFound, Refused
+from quell.incidents.fix import FixState
+from quell.incidents.guard_record import PROPOSED
 from quell.incidents.incident import IncidentState
 from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.ports import Store
 from quell.prevention.review_act import ReviewDetails
+from tasks.guards import note_acceptance
 from tasks.review import write_review_of
 from tasks.review_desk import act_on_review
 from tasks.review_overdue import list_duties, list_overdue
-from tests.postmortem_room import FIX, INCIDENT, SECRET, SECRET_VARIABLE, Room
+from tasks.review_round import review_round
+from tests.postmortem_room import FIX, GUARD, INCIDENT, SECRET, SECRET_VARIABLE, Room
 
 pytestmark = pytest.mark.integration
 
@@ -171,6 +175,54 @@ def test_a_guard_that_is_missing_is_overdue_with_the_last_signature(every_store:
     room.act("alice", "waive-guard", text="the provider's outage cannot be caught by a check of ours")
     with room.store.reading() as tx:
         assert list_overdue(tx, room.now.date()) == ()
+
+
+PROPOSED_GUARD = replace(GUARD, state=PROPOSED, accepted_by="", accepted_at=None)
+
+
+def test_a_proven_guard_closes_nothing_before_a_person_has_accepted_it(every_store: Store, tmp_path: Path) -> None:
+    """What nobody has read may ask too much, or nothing: it is due like a signature, and said everywhere."""
+    room = Room(every_store, tmp_path).open(guard=PROPOSED_GUARD)
+    room.sign("alice", "shop")
+    room.sign("bob", "platform")
+    assert room.state is IncidentState.REVIEWED
+    with pytest.raises(Conflict, match="guard checkout-timeout is proven, but nobody has accepted it"):
+        room.act("alice", "close")
+    room.now += timedelta(days=5)
+    with room.store.reading() as tx:
+        (duty,) = list_overdue(tx, room.now.date())
+    assert duty.in_words == (
+        "INC-1 (accept guard checkout-timeout, or waive it with a reason; platform) is overdue for 2 days"
+    )
+    note_acceptance(room.res, "checkout-timeout", "carol", is_edited=False, commit="c0ffee")
+    assert "INC-1 is closed" in review_round(room.res)
+    assert room.state is IncidentState.CLOSED
+
+
+def test_a_guard_that_cannot_be_accepted_is_waived_by_name_and_with_a_reason(
+    every_store: Store, tmp_path: Path
+) -> None:
+    room = Room(every_store, tmp_path).open(guard=PROPOSED_GUARD)
+    room.sign("alice", "shop")
+    room.sign("bob", "platform")
+    with pytest.raises(InvalidInput, match="say in 15 to 500 why the guard cannot be accepted"):
+        room.act("alice", "waive-guard", text="no")
+    why = "the file goes away next week with the old checkout"
+    assert room.act("alice", "waive-guard", text=why) == "INC-1 is closed"
+    assert ("review guard waived", "alice", f"closed without an accepted guard: {why}") in room.entries()
+
+
+def test_an_accepted_guard_leaves_nothing_to_waive(room: Room) -> None:
+    with pytest.raises(Conflict, match="has an accepted guard"):
+        room.act("alice", "waive-guard", text="it would be easier without it, I think")
+
+
+def test_a_guard_counts_only_with_a_fix_that_stands(every_store: Store, tmp_path: Path) -> None:
+    """The revert of a fix takes its guards out of the repository."""
+    room = Room(every_store, tmp_path).open(fix=replace(FIX, state=FixState.REVERTED))
+    room.sign("alice", "shop")
+    room.sign("bob", "platform")
+    assert room.state is IncidentState.REVIEWED
 
 
 def test_a_waiver_alone_closes_nothing(every_store: Store, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Reminders of sign-offs and action items: derived, routed and dropped like every notification, each once."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import time, timedelta
 from pathlib import Path
@@ -8,16 +9,19 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from quell.incidents.fix import FixState
+from quell.incidents.guard_record import PROPOSED
 from quell.incidents.incident import IncidentState
 from quell.incidents.maintenance import Weekly
 from quell.incidents.matcher import parse_matchers
-from quell.incidents.notification import NotificationKind, NotificationState
-from quell.ports import Store
+from quell.incidents.notification import Notification, NotificationKind, NotificationState
+from quell.ports import Store, Transaction
 from quell.triage.notification_route import Notifying, PeopleMail, Receiver, Route
+from tasks.guards import note_acceptance
 from tasks.notify import queue_due
+from tasks.notify_facts import is_still_asked
 from tasks.outbox import receivers_with_work, take
 from tasks.review_round import review_round
-from tests.postmortem_room import FIX, ONSET, Room, at
+from tests.postmortem_room import FIX, GUARD, ONSET, Room, at
 
 pytestmark = pytest.mark.integration
 ROUTES = (
@@ -55,6 +59,31 @@ def test_each_team_is_asked_by_its_own_route(room: Room) -> None:
     assert parcel is not None
     assert parcel.message.title.startswith("Post-mortem INC-1: team shop is asked to read and sign")
     assert "https://quell.example/incidents/INC-1/postmortem" in parcel.message.text
+
+
+def test_a_guard_that_nobody_accepts_is_reminded_of_as_often_as_a_signature(every_store: Store, tmp_path: Path) -> None:
+    """And no more once it is accepted: a reminder that waits for the morning is dropped."""
+    proposed = replace(GUARD, state=PROPOSED, accepted_by="", accepted_at=None)
+    room = Room(every_store, tmp_path, notifying=notifying()).open(guard=proposed)
+    room.sign("alice", "shop")
+    room.sign("bob", "platform")
+    reminded: list[int] = []
+    for hours in range(0, 24 * 8, 4):
+        room.now = at(400) + timedelta(hours=hours)
+        if any("guard" in said for said in review_round(room.res)):
+            assert not any("guard" in said for said in review_round(room.res)), "twice in one morning"
+            reminded.append((room.now.date() - ONSET.date()).days)
+    assert reminded == [2, 4, 7]
+    assert [receiver for receiver, text in asked(room) if "guard" in text] == ["platform-chat"] * 3
+    note_acceptance(room.res, "checkout-timeout", "carol", is_edited=False, commit="c0ffee")
+    assert not any(is_still_asked(tx, room.res, one) for tx, one in guard_reminders(room))
+
+
+def guard_reminders(room: Room) -> Iterator[tuple[Transaction, Notification]]:
+    with room.store.reading() as tx:
+        found = [one for one in tx.notifications.find() if one.subject == "INC-1/guard"]
+        assert len(found) == 3
+        yield from ((tx, one) for one in found)
 
 
 def test_reminders_come_the_day_before_the_day_after_and_every_third_day(room: Room) -> None:

@@ -2,16 +2,18 @@
 
 import csv
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from prefect import flow
 from prefect.artifacts import Artifact
@@ -31,8 +33,9 @@ from quell.adapters.store.sql import SqlStore
 from quell.adapters.weekly_file import write_csv, write_parquet
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
+from quell.incidents.drill import DRILL, Drill, Mark, Part, Strike
 from quell.incidents.errors import InvalidInput
-from quell.ports import Store
+from quell.ports import Document, Store
 from quell.prevention.weekly.export import COLUMNS, export_rows
 from quell.prevention.weekly.figure import Figure
 from quell.prevention.weekly.section import WeeklyReport
@@ -202,6 +205,55 @@ def test_the_report_and_its_files_are_only_for_those_who_may_read() -> None:
         for path in ("/weekly", "/weekly/2026-W47", "/weekly/2026-W47.csv", "/weekly/2026-W47/times/mttr"):
             answer = httpx.get(url + path, headers={"Accept": "text/html"})
             assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in"), path
+
+
+def hold_drills(store: Store) -> None:
+    """Two of one fault in the week, the second one not resolved; a third in the week before."""
+    with store.writing() as tx:
+        for number, (began, resolved) in enumerate(
+            ((MONDAY, Mark.YES), (MONDAY + timedelta(days=1), Mark.NO), (MONDAY - timedelta(days=3), Mark.YES)), 1
+        ):
+            drill = Drill(
+                id=f"DRILL-{number}",
+                strike=Strike(fault="errors", kind="instance", target="checkout-2"),
+                began_at=began,
+                ended_at=began + timedelta(minutes=2),
+                by="dana",
+                incident="INC-1",
+                aborted="",
+                parts={
+                    "detected": Part(mark=Mark.YES, seconds=10.0 * number, words="INC-1 <b>"),
+                    "resolved": Part(mark=resolved, seconds=90.0),
+                },
+            )
+            body = msgspec.to_builtins(asdict(drill))
+            tx.documents.put(Document(id=drill.id, kind=DRILL, updated_at=drill.ended_at, body=body))
+
+
+def test_every_number_leads_to_a_page_that_is_there(every_store: Store) -> None:
+    """Thresholds, post-mortems and drills have pages of their own; a link to nothing is worse than none."""
+    fill(every_store)
+    hold_drills(every_store)
+    res = shop(every_store)
+    report = weekly_report(res, WEEK)
+    passed, detected = figure(report, "drills/errors.passed"), figure(report, "drills/errors.detected")
+    assert (passed.value, passed.n, detected.value) == (0.5, 2, 15.0)
+    (row,) = next(section for section in report.sections if section.key == "drills").rows
+    assert row.cells[-1] == "DRILL-2, errors on checkout-2: not resolved"
+    overdue = next(section for section in report.sections if section.key == "overdue").figures[0].key
+    wanted = {"thresholds/": False, "/postmortem": False, "drills/DRILL-": False}
+    with serving(build_app(res)) as url:
+        for key in ("thresholds/thr-2.predicted", "drills/errors.detected", overdue):
+            page = httpx.get(f"{url}/weekly/2026-W47/{key}")
+            assert page.status_code == 200, key
+            links = re.findall(r'class="id" href="(/[^"]+)"', page.text)
+            wanted |= {part: True for part in wanted if any(part in link for link in links)}
+            assert {httpx.get(url + link).status_code for link in links} == {200}, (key, links)
+        listed, card = httpx.get(f"{url}/drills").text, httpx.get(f"{url}/drills/drill-2").text
+        assert httpx.get(f"{url}/drills/DRILL-9").status_code == 404
+    assert all(wanted.values()), wanted
+    assert listed.index("DRILL-2") < listed.index("DRILL-1") < listed.index("DRILL-3"), "the newest first"
+    assert "INC-1 &lt;b&gt;" in card and "failed" in card
 
 
 def test_the_page_computes_a_report_once_for_many_readers() -> None:

@@ -187,6 +187,17 @@ MISTAKES = {
         "services.yaml", 'check, "{file}"]', 'check, "{flie}"]',
         'services.storefront.repository.validate[4]: placeholder "flie" is not defined; did you mean "file"?',
     ),
+    "unknown placeholder in a trial": (
+        "services.yaml", '.quell/sandbox, "{tree}"', '.quell/sandbox, "{tre}"',
+        'services.storefront.repository.trial[4]: placeholder "tre" is not defined; did you mean "tree"?',
+    ),
+    "a trial that would deploy": (
+        "services.yaml",
+        'deployments.sandbox.trial, .quell/sandbox, "{tree}", "{instance}"',
+        'deployments.sandbox.deploy, .quell/sandbox, "{instance}"',
+        "services.storefront.repository.trial: trial is the command that puts a change into force: a trial must not "
+        "touch what users reach",
+    ),
     "missing key": (
         "services.yaml", "    team: platform\n", "", "services.payment.team: is required and missing",
     ),

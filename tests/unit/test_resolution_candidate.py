@@ -7,7 +7,7 @@ import pytest
 from quell.incidents.change import Change, ChangeKind
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.suspect import Suspect
-from quell.resolution.candidate import rank_candidates
+from quell.resolution.candidate import confirmed_first, is_doubtful, rank_candidates
 
 pytestmark = pytest.mark.unit
 
@@ -69,3 +69,33 @@ def test_the_reason_names_suspect_and_time() -> None:
     )
     assert "checkout-2 is suspect number 1, by this change" in candidate.reason
     assert "made 90 s before the onset" in candidate.reason
+
+
+def test_a_confirmed_commit_is_first_whatever_speaks_for_the_others() -> None:
+    """A pipeline may name it by its first digits; fewer than seven name nothing for sure."""
+    full = "ab12cd34ef" * 4
+    changes = [
+        change("new", instance="checkout-2", minutes=1, commit="f" * 40),
+        change("old", instance="checkout-1", minutes=50, commit=full[:8]),
+        change("vague", instance="checkout-1", minutes=60, commit=full[:4]),
+    ]
+    ranked = rank_candidates(incident(suspect("checkout-2")), changes)
+    first, *others = confirmed_first(ranked, full, "it flips the check")
+    assert first.change.id == "old" and first.reason.startswith("it flips the check; ")
+    assert [one.change.id for one in others] == ["new", "vague"]
+
+
+@pytest.mark.parametrize(
+    ("suspects", "changes", "doubtful"),
+    [
+        ([], [], True),
+        ([], [("a", None, 1)], False),
+        ([suspect("checkout-2", "a")], [("a", "checkout-2", 2), ("b", "checkout-1", 1)], False),
+        ([suspect("checkout-2")], [("a", "checkout-2", 9), ("b", "checkout-2", 1)], True),
+    ],
+)
+def test_a_bisection_is_worth_its_time_only_where_no_candidate_leads_clearly(
+    suspects: list[Suspect], changes: list[tuple[str, str | None, float]], doubtful: bool
+) -> None:
+    ranked = rank_candidates(incident(*suspects), [change(i, instance=n, minutes=m) for i, n, m in changes])
+    assert is_doubtful(ranked) is doubtful

@@ -13,6 +13,7 @@ from quell.incidents.decision import Person
 from quell.incidents.errors import Conflict, InvalidInput, NotFound
 from quell.incidents.review import ActionItem, Review, Section, SignOff
 from quell.prevention.action_item import add_action, change_action
+from quell.prevention.guard_standing import GuardStanding
 from quell.prevention.postmortem import compose
 from quell.prevention.reminder import duties_of, is_reminder_due
 from quell.prevention.review_edit import LONGEST_SECTION, comment_on, edit_section
@@ -135,7 +136,7 @@ def test_a_team_of_which_nobody_is_known_is_signed_for_by_another_and_that_is_sa
 
 
 def test_what_is_missing_is_said_a_sentence_each() -> None:
-    assert missing_to_close(REVIEW, ()) == (
+    assert missing_to_close(REVIEW, GuardStanding()) == (
         "platform has not signed (due 2026-11-26)",
         "shop has not signed (due 2026-11-26)",
         "there is no guard that would have caught it, and nobody has waived it with a reason",

@@ -16,6 +16,7 @@ from quell.incidents.outcome import FALSE_ISOLATION
 from quell.incidents.review import ActionItem, Review, SignOff
 from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.threshold import ThresholdState, ThresholdVersion
+from quell.prevention.guard_standing import GuardStanding
 from quell.prevention.weekly.approvals import approvals_section
 from quell.prevention.weekly.cause import cause_section
 from quell.prevention.weekly.figure import Figure
@@ -308,6 +309,8 @@ def test_what_is_overdue_after_a_post_mortem_is_named_the_longest_first() -> Non
         ("INC-1", "alice", "write a guard", 22),
         ("INC-1", "shop", "sign-off", 3),
     ]
+    rows = overdue_section(find_overdue([review], date(2026, 11, 26), {"INC-1": GuardStanding()}), today).rows
+    assert "write a guard, or waive it with a reason" in [row.cells[1] for row in rows]
 
 
 def test_a_longer_time_than_a_day_stays_readable() -> None:

@@ -22,6 +22,8 @@ class BehindKind(StrEnum):
     ALERT = "alert"
     ANOMALY = "anomaly"
     THRESHOLD = "threshold"
+    REVIEW = "post-mortem"
+    DRILL = "drill"
     RUN = "flow run"
 
 

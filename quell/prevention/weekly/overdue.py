@@ -1,10 +1,12 @@
-"""Overdue: signatures and action items of post-mortems whose day has passed."""
+"""Overdue: signatures, guards and action items of post-mortems whose day has passed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from quell.incidents.review import Review
+from quell.prevention.guard_standing import GuardStanding
+from quell.prevention.reminder import guard_duty
 from quell.prevention.weekly.figure import Behind, BehindKind, Figure, Unit
 from quell.prevention.weekly.section import Row, Section, slug, unique
 
@@ -17,8 +19,10 @@ class Overdue:
     due: date
 
 
-def find_overdue(reviews: Iterable[Review], today: date) -> tuple[Overdue, ...]:
-    """The longest overdue first."""
+def find_overdue(
+    reviews: Iterable[Review], today: date, guards: Mapping[str, GuardStanding] | None = None
+) -> tuple[Overdue, ...]:
+    """The longest overdue first. `guards`: of the incidents that are not closed."""
     found: list[Overdue] = []
     for review in reviews:
         found += [
@@ -31,6 +35,9 @@ def find_overdue(reviews: Iterable[Review], today: date) -> tuple[Overdue, ...]:
             for item in review.action_items
             if item.done_at is None and item.due < today
         ]
+        standing = (guards or {}).get(review.id)
+        if standing is not None and (duty := guard_duty(review, standing, today)) is not None and duty.is_overdue:
+            found.append(Overdue(incident=review.id, what=duty.text, who=duty.who, due=duty.due))
     return tuple(sorted(found, key=lambda one: (one.due, one.incident, one.what)))
 
 
@@ -40,7 +47,7 @@ def overdue_section(overdue: Iterable[Overdue], today: date) -> Section:
         title="Overdue after post-mortems",
         columns=("who", "what", "days overdue"),
         rows=unique(_row(one, today) for one in overdue),
-        empty="No signature and no action item is overdue.",
+        empty="No signature, no guard and no action item is overdue.",
     )
 
 
@@ -51,6 +58,6 @@ def _row(one: Overdue, today: date) -> Row:
         unit=Unit.COUNT,
         value=float((today - one.due).days),
         n=1,
-        behind=(Behind(kind=BehindKind.INCIDENT, id=one.incident, incident=one.incident),),
+        behind=(Behind(kind=BehindKind.REVIEW, id=one.incident, incident=one.incident),),
     )
     return Row(name=one.incident, cells=(one.who, one.what, days))

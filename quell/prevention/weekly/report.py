@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from quell.incidents.drill import Drill
 from quell.incidents.mitigation import Mitigation
 from quell.prevention.care import Care
 from quell.prevention.weekly.approvals import approvals_section
 from quell.prevention.weekly.cause import cause_section
+from quell.prevention.weekly.drills import drills_section
 from quell.prevention.weekly.facts import Facts
 from quell.prevention.weekly.isolation import isolation_section
 from quell.prevention.weekly.lessons import lessons_section
@@ -36,6 +38,7 @@ class Background:
     mitigations: tuple[Mitigation, ...] = ()  # of the last quarter, the newest first
     wrongly_refused: Mapping[str, int] = field(default_factory=dict[str, int])
     cares: tuple[Care, ...] = ()
+    drills: tuple[Drill, ...] = ()  # of the week
     overdue: tuple[Overdue, ...] = ()
     runs: RunHealth = field(default_factory=RunHealth)
     runs_before: RunHealth = field(default_factory=RunHealth)
@@ -61,6 +64,7 @@ def make_report(facts: Facts, before: Facts, background: Background) -> WeeklyRe
         approvals,
         lessons_section(given.mitigations, facts.now, given.wrongly_refused),
         upkeep_section(given.cares),
+        drills_section(given.drills),
         limits_section(given.limits),
         overdue_section(given.overdue, facts.now.date()),
         beside(runs_section(given.runs), runs_section(given.runs_before)),
