@@ -4,15 +4,13 @@ A fix that a dead process left is taken up where its state says; `reconcile_fixe
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from quell.adapters.git import GitRepository
 from quell.incidents.errors import Conflict, InvalidInput, QuellError, Refused, Unavailable
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentState
