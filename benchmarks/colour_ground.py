@@ -21,6 +21,7 @@ from benchmarks.fix_ground import (
 )
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+from quell.adapters.git import GitRepository
 from quell.config.config import Config
 from quell.incidents.change import Change, ChangeKind
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
@@ -160,6 +161,25 @@ def break_colour(ground: Ground, backend: str, path: str = "") -> None:
     """Its instances fail for a reason that is not in the file: on this path only, or on all."""
     for name in COLOURS[backend]:
         ground.broken(name).write_text(path)
+
+
+def put_right(ground: Ground) -> None:
+    """Everything as it was at first: blue serves, both run what is committed, and nothing is left over."""
+    folder = ground.repository
+    for name in NAMES:
+        ground.broken(name).unlink(missing_ok=True)
+    for path in (folder / ".git").glob("*.lock"):
+        path.unlink()
+    git(folder, "reset", "--hard", "--quiet")
+    for branch in git(folder, "branch", "--format=%(refname:short)").split():
+        if branch != "main":
+            GitRepository(folder).forget(branch)
+    if (folder / FILE).read_text() != TEXT:
+        (folder / FILE).write_text(TEXT)
+        git(folder, "commit", "--quiet", "-m", "as at first", "--", FILE)
+    reload(ground, NAMES)
+    set_route(ground, "backends", BLUE)
+    set_route(ground, "splits", "none:0")
 
 
 def committed(ground: Ground) -> str:

@@ -12,9 +12,7 @@ from dataclasses import replace
 from benchmarks.colour_ground import (
     BLUE,
     COLOURS,
-    FILE,
     GREEN,
-    NAMES,
     ROUTE,
     TEXT,
     break_colour,
@@ -22,14 +20,12 @@ from benchmarks.colour_ground import (
     colour_resources,
     committed,
     open_incident,
+    put_right,
     route_of,
     runs,
-    set_route,
 )
 from benchmarks.fix_faults import Sequence, commits_like, double_commits, fixes_of, left_over, stands
-from benchmarks.fix_ground import git, reload
 from benchmarks.fix_sequences import PASSES, Sequences
-from quell.adapters.git import GitRepository
 from quell.incidents.fix import FixState
 from quell.incidents.incident import IncidentId, IncidentState
 from quell.incidents.timeline import verify_chain
@@ -102,19 +98,4 @@ class ColourSequences(Sequences):
                 yield f"differs: {backend} runs {sorted(found)}, it should be {wanted}"
 
     def _put_away(self, one: Sequence) -> None:  # noqa: ARG002 - as the other sequences have it
-        """Everything as it was at first: blue serves, and both run what is committed."""
-        folder = self._ground.repository
-        for name in NAMES:
-            self._ground.broken(name).unlink(missing_ok=True)
-        for path in (folder / ".git").glob("*.lock"):
-            path.unlink()
-        git(folder, "reset", "--hard", "--quiet")
-        for branch in git(folder, "branch", "--format=%(refname:short)").split():
-            if branch != "main":
-                GitRepository(folder).forget(branch)
-        if (folder / FILE).read_text() != TEXT:
-            (folder / FILE).write_text(TEXT)
-            git(folder, "commit", "--quiet", "-m", "as at first", "--", FILE)
-        reload(self._ground, NAMES)
-        set_route(self._ground, "backends", BLUE)
-        set_route(self._ground, "splits", "none:0")
+        put_right(self._ground)
