@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from quell.actuator import Actuator
 from quell.incidents.errors import Unavailable
 from quell.incidents.fix import Fix
 from quell.incidents.mitigation import HOLDING_STATES, Step
 from quell.incidents.service import BlueGreen, Service
-from quell.ports import Actuator
 from quell.resolution.rollout import RolloutStep, plan_split
 from tasks.colours import balancer_of, live_colour, two_colours_of
 from tasks.lane_journal import BACKEND_RESPONSES, SPLIT, intend

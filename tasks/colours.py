@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from quell.actuator import Actuator
 from quell.adapters.commands import fill_in, run_command
 from quell.adapters.git import GitRepository
 from quell.adapters.probe import HttpProber
@@ -18,7 +19,6 @@ from quell.incidents.fix import Fix, FixState
 from quell.incidents.journal import JournalState
 from quell.incidents.mitigation import Step
 from quell.incidents.service import BlueGreen, ConfigRepository, Instance, Service
-from quell.ports import Actuator
 from tasks.fix import COMMAND_TIMEOUT, get_fix, note
 from tasks.lane_journal import SWITCH, close_entry, entries_of, intend, put_back
 from tasks.lease import Hold

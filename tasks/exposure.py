@@ -1,7 +1,7 @@
 """What a step has exposed: how many requests the canary was given, of all that were served since it was opened."""
 
+from quell.actuator import RequestCounts
 from quell.incidents.errors import QuellError
-from quell.ports import RequestCounts
 from tasks.canary_counts import Counter
 from tasks.lane import Lane
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from quell.actuator import Actuator
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.fix import Fix
 from quell.incidents.journal import JournalEntry, JournalState
 from quell.incidents.mitigation import MitigationState, Step
-from quell.ports import Actuator
 from quell.resolution.rollout import RolloutStep, plan_steps
 from tasks.colour_lane import ColourLane, colour_lane_of
 from tasks.lane_journal import CANARY, CONTROL, RESPONSES, SPLIT, entries_of, intend, put_back

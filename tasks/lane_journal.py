@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from quell.actuator import Actuator
 from quell.incidents.errors import InvalidInput, Unavailable
 from quell.incidents.fix import Fix
 from quell.incidents.journal import JournalEntry, JournalState
 from quell.incidents.mitigation import Step
-from quell.ports import Actuator
 from tasks.lease import Hold
 from tasks.resources import Resources
 
