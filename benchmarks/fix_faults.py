@@ -28,6 +28,7 @@ class Sequence:
     settled_s: float | None = None
     theirs: int | None = None  # what a person wrote into the bad line
     acted: bool = False
+    broken: list[str] = field(default_factory=list[str])  # what did not hold right after a kill
     faults: tuple[str, ...] = ()
 
     @property
@@ -38,7 +39,7 @@ class Sequence:
 
 def faults_of(ground: Ground, res: Resources, one: Sequence) -> Iterator[str]:
     yield from _differences(ground, res, one)
-    yield from _left_over(ground)
+    yield from left_over(ground)
     fixes = fixes_of(res, one)
     with res.store.reading() as tx:
         incident = tx.incidents.get(IncidentId(one.incident))
@@ -50,10 +51,10 @@ def faults_of(ground: Ground, res: Resources, one: Sequence) -> Iterator[str]:
             yield f"unfinished: {fix.id} is {fix.state} ({fix.taking_back})"
     if incident is None or incident.state is IncidentState.RESOLVING:
         yield f"lost: nobody goes on with {one.incident}"
-    elif (incident.state is IncidentState.RESOLVED) is not _stands(fixes):
-        yield f"lost: {one.incident} is {incident.state} and its fix {'stands' if _stands(fixes) else 'does not'}"
+    elif (incident.state is IncidentState.RESOLVED) is not stands(fixes):
+        yield f"lost: {one.incident} is {incident.state} and its fix {'stands' if stands(fixes) else 'does not'}"
     yield from _proxy_faults(ground, one, holds)
-    yield from _double(ground, fixes)
+    yield from double_commits(ground, fixes)
 
 
 def _differences(ground: Ground, res: Resources, one: Sequence) -> Iterator[str]:
@@ -62,14 +63,14 @@ def _differences(ground: Ground, res: Resources, one: Sequence) -> Iterator[str]
         if ground.running(name).strip() != committed:
             yield f"differs: {name} does not run what main says"
     text = git(ground.repository, "show", f"main:{file_of(one.instance)}")
-    is_good = _stands(fixes_of(res, one))
+    is_good = stands(fixes_of(res, one))
     wanted = one.theirs if one.theirs is not None else 800
     is_right = f"payment_timeout_ms: {wanted}\n" in text
     if is_right is not (is_good or one.theirs is not None):
         yield f"wrong: main says {text.splitlines()[0]}, the fix {'stands' if is_good else 'does not stand'}"
 
 
-def _left_over(ground: Ground) -> Iterator[str]:
+def left_over(ground: Ground) -> Iterator[str]:
     folder = ground.repository
     if dirt := git(folder, "status", "--porcelain"):
         yield f"left over: the working tree is not clean: {dirt}"
@@ -93,14 +94,14 @@ def _proxy_faults(ground: Ground, one: Sequence, holds: bool) -> Iterator[str]:
             yield f"proxy: {name} is {found.admin_state} with weight {found.weight}, the record says {wanted}"
 
 
-def _double(ground: Ground, fixes: list[Fix]) -> Iterator[str]:
+def double_commits(ground: Ground, fixes: list[Fix]) -> Iterator[str]:
     for fix in fixes:
-        times = [_commits(ground, f"^{word}: {fix.id}$") for word in ("Fix", "Undoes")]
+        times = [commits_like(ground, f"^{word}: {fix.id}$") for word in ("Fix", "Undoes")]
         if max(times) > 1:
             yield f"double: {fix.id} was committed {times[0]} times and undone {times[1]} times"
 
 
-def _commits(ground: Ground, pattern: str) -> int:
+def commits_like(ground: Ground, pattern: str) -> int:
     return len(git(ground.repository, "log", "--format=%H", f"--grep={pattern}", "main").split())
 
 
@@ -114,7 +115,7 @@ def fixes_of(res: Resources, one: Sequence) -> list[Fix]:
         return list(tx.fixes.find({"incident": one.incident}))
 
 
-def _stands(fixes: list[Fix]) -> bool:
+def stands(fixes: list[Fix]) -> bool:
     return any(fix.state is FixState.PROMOTED for fix in fixes)
 
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,14 +27,14 @@ from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.response.autonomy import Autonomy
 from quell.response.playbook import ApprovalPolicy, FleetLimits, Limits, Playbook, RecoveryRule, StepTemplate
-from tasks.canary_counts import RESPONSES
+from tasks.lane_journal import BACKEND_RESPONSES, RESPONSES
 from tasks.resources import Resources
 
 BACKEND = "be_shop"
 INSTANCES = tuple(f"shop-{n}" for n in (1, 2, 3))
 SCRIPT = Path(__file__).with_name("fix_service.py")
 GOOD = "payment_timeout_ms: 800\nretries: 1\nname: {name}\n\n# limits\n\nworkers: 4\n"
-_PYTHON = (sys.executable, "-S", "-E", str(SCRIPT))
+PYTHON = (sys.executable, "-S", "-E", str(SCRIPT))
 _START_SECONDS = 15.0
 _STOP = """#!/bin/sh
 # stands still in the middle of git where it is told to
@@ -58,6 +58,7 @@ class Ground:
     ports: Mapping[str, int]  # of the instances
     later: float = 0.0
     prometheus: str = ""
+    has_colours: bool = False
 
     @property
     def repository(self) -> Path:
@@ -87,22 +88,22 @@ def file_of(instance: str) -> str:
 def ground_of(store: str, folder: Path, *, more: str = "") -> Generator[Ground]:
     """Everything up; it ends with the block."""
     folder.mkdir(parents=True, exist_ok=True)
-    ports = {name: _free_port() for name in INSTANCES}
+    ports = {name: free_port() for name in INSTANCES}
     servers = "\n".join(f"  server {name} 127.0.0.1:{port} weight 100" for name, port in ports.items())
     with TrialProxy(folder / "proxy", more=f"backend {BACKEND}\n{servers}\n{more}", route=BACKEND) as proxy:
         ground = Ground(store=store, folder=folder, socket=proxy.socket, port=proxy.port, ports=ports)
         make_repository(ground)
-        with _instances(ground):
+        with serving(ground, {name: file_of(name) for name in INSTANCES}):
             yield ground
 
 
-def make_repository(ground: Ground) -> None:
+def make_repository(ground: Ground, files: Mapping[str, str] | None = None) -> None:
     """With hooks and a filter that can stop git in the middle: while it writes files, and while it moves a branch."""
     folder = ground.repository
     (folder / "services").mkdir(parents=True)
     git(folder, "init", "--quiet", "-b", "main")
-    for name in INSTANCES:
-        (folder / file_of(name)).write_text(GOOD.format(name=name))
+    for file, text in (files or {file_of(name): GOOD.format(name=name) for name in INSTANCES}).items():
+        (folder / file).write_text(text)
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "-m", "first")
     stop = ground.folder / "stop.sh"
@@ -130,10 +131,13 @@ def commit_and_deploy(ground: Ground, texts: Mapping[str, str], subject: str) ->
         (ground.repository / file).write_text(text)
     git(ground.repository, "add", "--", *texts)
     git(ground.repository, "commit", "--quiet", "-m", subject, "--", *texts)
-    for name in INSTANCES:
-        if file_of(name) in texts:
-            subprocess.run([*_PYTHON, "reload", str(ground.ports[name])], check=True, timeout=15)
+    reload(ground, [name for name in INSTANCES if file_of(name) in texts])
     return git(ground.repository, "rev-parse", "HEAD")
+
+
+def reload(ground: Ground, names: Iterable[str]) -> None:
+    for name in names:
+        subprocess.run([*PYTHON, "reload", str(ground.ports[name])], check=True, timeout=15)
 
 
 def set_key(text: str, key: str, value: int) -> str:
@@ -149,11 +153,13 @@ class ProxyMetrics:
     def instant(self, query: str, *, at: datetime | None = None) -> SeriesMatrix:  # noqa: ARG002
         labels: list[dict[str, str]] = []
         values: list[float] = []
-        if query.startswith(RESPONSES):
+        proxy = query.partition('proxy="')[2].rstrip('"}')
+        is_whole = query.startswith(BACKEND_RESPONSES)
+        if query.startswith((RESPONSES, BACKEND_RESPONSES)):
             for row in csv.DictReader(self._client.ask("show", "stat").removeprefix("# ").splitlines()):
-                if row["pxname"] == BACKEND and row["svname"] in INSTANCES:
+                if row["pxname"] == proxy and (row["svname"] == "BACKEND") is is_whole:
                     for code in ("2xx", "5xx"):
-                        labels.append({"server": row["svname"], "code": code})
+                        labels.append({"code": code} | ({} if is_whole else {"server": row["svname"]}))
                         values.append(float(row[f"hrsp_{code}"] or 0))
         return SeriesMatrix(
             timestamps=np.array([time.time()]) if labels else np.empty(0),
@@ -187,7 +193,7 @@ def config_of(ground: Ground) -> Config:
         path=str(ground.repository),
         files={name: file_of(name) for name in INSTANCES},
         validate=("grep", "-q", "payment_timeout_ms", "{file}"),
-        reload=("sh", "-c", 'exec "$@" "$(cat "$0")"', str(ground.folder / "port-of-{instance}"), *_PYTHON, "reload"),
+        reload=("sh", "-c", 'exec "$@" "$(cat "$0")"', str(ground.folder / "port-of-{instance}"), *PYTHON, "reload"),
     )
     for name, port in ground.ports.items():
         (ground.folder / f"port-of-{name}").write_text(str(port))
@@ -224,14 +230,15 @@ def config_of(ground: Ground) -> Config:
 
 
 @contextmanager
-def _instances(ground: Ground) -> Iterator[None]:
+def serving(ground: Ground, files: Mapping[str, str]) -> Iterator[None]:
+    """The instances as processes, each with its file."""
     processes = [
         subprocess.Popen(
-            [*_PYTHON, "serve", str(port), str(ground.repository / file_of(name)), str(ground.broken(name))],
+            [*PYTHON, "serve", str(ground.ports[name]), str(ground.repository / file), str(ground.broken(name)), name],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        for name, port in ground.ports.items()
+        for name, file in files.items()
     ]
     try:
         for port in ground.ports.values():
@@ -256,7 +263,7 @@ def _wait_until_up(port: int) -> None:
             time.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

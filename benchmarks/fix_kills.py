@@ -1,6 +1,6 @@
 """kill -9 of fixes: git, what runs, HAProxy and the record must agree afterwards; and how far a bad fix gets.
 
-`python -m benchmarks.fix_kills [--times N] [--seed N] [--store URL] [--canaries N] [--json]`
+`python -m benchmarks.fix_kills [--times N] [--seed N] [--colours N] [--store URL] [--canaries N] [--json]`
 
 N random sequences (default 50): a person commits a bad value, Quell fixes it, the fix is promoted, is bad, gets no
 verdict or is taken back; up to three processes are killed on the way, and a person commits to the same branch or
@@ -8,7 +8,9 @@ releases the containment meanwhile. Killed is before, after and in the middle of
 Within the reconciliation passes of a minute everything must agree, see benchmarks/fix_faults.py; "equal" counts the
 sequences in which nothing was found.
 
-Then N bad fixes (default 10) under real traffic: see benchmarks/fix_exposure.py.
+The same with N sequences (default 20) of a service in two colours: see benchmarks/colour_sequences.py.
+
+Then N bad fixes (default 10) of each sort under real traffic: see benchmarks/fix_exposure.py.
 """
 
 import argparse
@@ -18,11 +20,20 @@ from collections.abc import Sequence as Many
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fix_exposure import expose
+from benchmarks.colour_ground import colour_ground_of
+from benchmarks.colour_sequences import ColourSequences
+from benchmarks.fix_exposure import expose, expose_colours
 from benchmarks.fix_faults import Sequence
 from benchmarks.fix_ground import ground_of
 from benchmarks.fix_sequences import KINDS, Sequences
 from benchmarks.report import cell, parser, print_json, print_table
+
+_TITLES = {
+    "kills": "fixes and kill -9",
+    "colour_kills": "fixes of a service in two colours and kill -9",
+    "exposure": "bad fixes at the canary",
+    "colour_exposure": "bad fixes on the idle colour",
+}
 
 
 def run(times: int, seed: int, store: str | None = None) -> tuple[dict[str, Any], list[Sequence]]:
@@ -30,6 +41,15 @@ def run(times: int, seed: int, store: str | None = None) -> tuple[dict[str, Any]
         folder = Path(name)
         with ground_of(store or f"sqlite:///{folder}/quell.db", folder / "ground") as ground:
             sequences = Sequences(ground, seed)
+            done = [sequences.run(number, KINDS[number % len(KINDS)]) for number in range(times)]
+    return figures(done, sequences.boundaries, seed), done
+
+
+def run_colours(times: int, seed: int) -> tuple[dict[str, Any], list[Sequence]]:
+    with tempfile.TemporaryDirectory(prefix="quell-colour-kills-") as name:
+        folder = Path(name)
+        with colour_ground_of(f"sqlite:///{folder}/quell.db", folder / "ground") as ground:
+            sequences = ColourSequences(ground, seed)
             done = [sequences.run(number, KINDS[number % len(KINDS)]) for number in range(times)]
     return figures(done, sequences.boundaries, seed), done
 
@@ -55,24 +75,30 @@ def main() -> None:
     asked = parser(__doc__)
     asked.add_argument("--times", type=int, default=50)
     asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--colours", type=int, default=20, help="sequences of a service in two colours")
     asked.add_argument("--store", metavar="URL", help="default: a SQLite database of its own")
     asked.add_argument("--canaries", type=int, default=10, help="bad fixes under traffic")
     options: argparse.Namespace = asked.parse_args()
-    found, _ = run(options.times, options.seed, options.store)
-    exposed = exposure(options.canaries) if options.canaries else {}
+    found: dict[str, dict[str, Any]] = {}
+    if options.times:
+        found["kills"], _ = run(options.times, options.seed, options.store)
+    if options.colours:
+        found["colour_kills"], _ = run_colours(options.colours, options.seed)
+    if options.canaries:
+        found["exposure"] = exposure(options.canaries)
+        found["colour_exposure"] = exposure(options.canaries, in_colours=True)
     if options.json:
-        print_json({"kills": found, "exposure": exposed})
+        print_json(found)
         return
-    _show("fixes and kill -9", found)
-    for story in found["stories"]:
-        print(story)
-    if exposed:
-        _show("bad fixes at the canary", exposed)
+    for name, figures_of in found.items():
+        _show(_TITLES[name], figures_of)
+        for story in figures_of.get("stories", ()):
+            print(story)
 
 
-def exposure(canaries: int) -> dict[str, Any]:
+def exposure(canaries: int, *, in_colours: bool = False) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="quell-fix-exposure-") as name:
-        return expose(canaries, Path(name))
+        return (expose_colours if in_colours else expose)(canaries, Path(name))
 
 
 def _show(title: str, found: dict[str, Any]) -> None:

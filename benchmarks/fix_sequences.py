@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -78,10 +79,13 @@ class Sequences:
         self._torture(one, order)
         self._settle(one)
         res = self._resources(PASSES[-1])
-        one.faults = tuple(faults_of(self._ground, res, one))
+        one.faults = tuple(self._faults(res, one))
         res.store.close()
         self._put_away(one)
         return one
+
+    def _faults(self, res: Resources, one: Sequence) -> Iterator[str]:
+        return faults_of(self._ground, res, one)
 
     def _begin(self, number: int, kind: str, act: str) -> Sequence:
         """A person's bad commit is in force on one instance, which Quell has isolated."""
@@ -117,7 +121,7 @@ class Sequences:
             raise RuntimeError(f"{one.story} does not get through without a kill: {names}")
         self.boundaries.update(f"{one.kind}, {name}" for name in names)
         self._settle(one)
-        if faults := tuple(faults_of(self._ground, res := self._resources(PASSES[-1]), one)):
+        if faults := tuple(self._faults(res := self._resources(PASSES[-1]), one)):
             raise RuntimeError(f"{one.story} is wrong without a kill: {'; '.join(faults)}")
         res.store.close()
         self._put_away(one)
@@ -138,10 +142,14 @@ class Sequences:
             if said != "dies":
                 break
             one.kills.append(f"{order.work} {name}")
+            self._after_kill(one)
             self._act(one)
             self._later += PASSES[0]  # the next one begins after the lease has run out
             again = self._dice.choice(("reconcile", "same"))
             order = replace(order, work="reconcile") if again == "reconcile" else order
+
+    def _after_kill(self, one: Sequence) -> None:
+        """What must hold although nobody has reconciled anything yet: see colour_sequences.py."""
 
     def _moment(self, kind: str) -> int:
         """Each boundary once, in random order, before one comes again."""

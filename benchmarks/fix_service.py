@@ -1,7 +1,8 @@
-"""An instance that a fix is tried on, and its commands: `serve PORT FILE BROKEN`, `reload PORT`, `running PORT`.
+"""An instance that a fix is tried on, and its commands: `serve PORT FILE BROKEN [NAME]`, `reload PORT`, `running PORT`.
 
 It answers with what it read when it last reloaded its file: 500 where the timeout in it is too short, or while the
-file BROKEN exists (what is wrong with it is something else). A script of its own, so that a reload starts quickly.
+file BROKEN exists (what is wrong with it is something else; the file may hold the one path that fails). A script of its
+own, so that a reload starts quickly.
 """
 
 import os
@@ -18,15 +19,19 @@ SHORTEST_MS = 50
 class Instance(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     file = broken = Path()
-    running = ""
+    running = name = ""
 
     def do_GET(self) -> None:
         if self.path == "/running":
             self._answer(200, Instance.running)
             return
         found = re.search(r"payment_timeout_ms: (\d+)", Instance.running)
-        is_well = found is not None and int(found[1]) >= SHORTEST_MS and not self.broken.exists()
+        is_well = found is not None and int(found[1]) >= SHORTEST_MS and not self._is_broken()
         self._answer(200 if is_well else 500, "")
+
+    def _is_broken(self) -> bool:
+        """On the path that stands in the file, or on every one where it is empty."""
+        return self.broken.exists() and self.broken.read_text() in ("", self.path)
 
     def do_POST(self) -> None:
         Instance.running = self.file.read_text()
@@ -35,7 +40,7 @@ class Instance(BaseHTTPRequestHandler):
     def _answer(self, status: int, text: str) -> None:
         self.send_response(status)
         self.send_header("content-length", str(len(text)))
-        self.send_header("x-instance", self.file.stem)
+        self.send_header("x-instance", self.name)
         self.end_headers()
         self.wfile.write(text.encode())
 
@@ -49,6 +54,7 @@ def main(verb: str, port: str, *more: str) -> None:
     match verb:
         case "serve":
             Instance.file, Instance.broken = Path(more[0]), Path(more[1])
+            Instance.name = more[2] if more[2:] else Instance.file.stem
             Instance.running = Instance.file.read_text()
             ThreadingHTTPServer(("127.0.0.1", int(port)), Instance).serve_forever()
         case "reload":

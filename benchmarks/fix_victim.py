@@ -14,8 +14,9 @@ from http.client import HTTPConnection
 from typing import Any
 
 import quell.adapters.git_program
+import tasks.colours
 import tasks.fix
-import tasks.rollback
+from benchmarks.colour_ground import colour_resources
 from benchmarks.fix_ground import Ground, resources
 from benchmarks.kill_ground import StoppingActuator, StoppingStore
 from quell.adapters.commands import CommandResult, run_command
@@ -83,7 +84,7 @@ def victim(ground: Ground, order: Order, pipe: Any) -> None:
 
     stops = Stops(at=order.stops, stop=stop)
     _stop_commands(ground, order, stops)
-    res = resources(ground)
+    res = (colour_resources if ground.has_colours else resources)(ground)
     boundaries: Any = stops
     store: Any = StoppingStore(res.store, boundaries)
     actuators: Any = {name: StoppingActuator(one, boundaries) for name, one in res.actuators.items()}
@@ -156,7 +157,7 @@ def _stop_commands(ground: Ground, order: Order, stops: Stops) -> None:
 
     quell.adapters.git_program.run_command = run
     tasks.fix.run_command = run
-    tasks.rollback.run_command = run
+    tasks.colours.run_command = run
 
 
 def _told_to_stop(ground: Ground, order: Order, place: str) -> Mapping[str, str]:

@@ -72,6 +72,15 @@ class RequestLog(Protocol):
 
 
 @runtime_checkable
+class RequestCounts(Protocol):
+    """What an actuator may have beside: to count what went through it, without a metric server between."""
+
+    def counted(self, names: Sequence[str]) -> Mapping[str, int]:
+        """How many requests each `backend/server`, or each backend as a whole, answered since some start."""
+        ...
+
+
+@runtime_checkable
 class GradualActuator(Protocol):
     """What an actuator may have beside: to put some of its steps back a little at a time."""
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from quell.incidents.fix import Fix
@@ -15,11 +15,12 @@ from quell.resolution.canary import (
     requests_needed,
 )
 from quell.resolution.look import is_due
-from quell.resolution.rollout import RolloutStep, plan_steps
+from quell.resolution.rollout import RolloutStep, weight_within
 from tasks.automation import automation_enabled
 from tasks.canary_counts import Counter
+from tasks.exposure import Exposure
 from tasks.fix import note
-from tasks.lane import Lane, close_lane, open_lane
+from tasks.lane import Lane, close_lane
 from tasks.lease import Hold
 from tasks.resources import Resources
 
@@ -36,8 +37,14 @@ class Watch:
     lease: Hold
     policy: CanaryPolicy
     sleep: Callable[[float], None] = time.sleep
+    exposure: Exposure | None = None  # of the step that runs
     exposed: int = 0  # requests that the canary has served over all steps
-    served: int = field(default=0)  # by the whole backend meanwhile
+    served: int = 0  # by all meanwhile
+
+    def count(self) -> None:
+        """Add what the step has exposed, once it is over."""
+        exposed, served = self.exposure.read() if self.exposure is not None else (0, 0)
+        self.exposed, self.served, self.exposure = self.exposed + exposed, self.served + served, None
 
 
 def run_canary(
@@ -53,16 +60,17 @@ def run_canary(
 
     The intent and the state before are in the journal before a weight is changed. The first step that is not promoted
     ends it, and everything is put back here, before anything else is written. Missing metrics are no evidence: they
-    end inconclusive.
+    end inconclusive. Of what is served in a step no more than its share is exposed: the weight follows the counts.
     """
     watch = Watch(res=res, fix=fix, lane=lane, lease=lease, policy=policy, sleep=sleep)
-    steps = plan_steps(policy.shares, lane.weight, lane.peer_weights, paired=lane.is_paired)
+    steps = lane.steps(policy.shares)
     result = no_verdict("the policy has no shares: nothing was tried")
     for place, step in enumerate(steps, start=1):
         result = _run_step(watch, step)
         has_ended = result.verdict is not CanaryVerdict.PROMOTE
         if has_ended:
             close_lane(res, fix)
+        watch.count()
         if len(steps) > 1:
             share = f"weight {step.weight}, step {place} of {len(steps)}"
             note(res, fix, f"canary step {result.verdict}", f"{share}: {result.reason}")
@@ -74,10 +82,12 @@ def run_canary(
 
 
 def _run_step(watch: Watch, step: RolloutStep) -> CanaryResult:
-    res, policy = watch.res, watch.policy
-    open_lane(res, watch.fix, watch.lane, watch.lease, step)
+    res, policy, lane = watch.res, watch.policy, watch.lane
+    counter = Counter(res, lane, policy)
+    watch.exposure = exposure = Exposure(lane, counter)
+    weight = weight_within(step, 0, 0)
+    lane.open(res, watch.fix, watch.lease, step, weight)
     start = res.clock()
-    counter = Counter(res, watch.lane, policy)
     result: CanaryResult | None = None
     before: Sample | None = None
     while True:
@@ -91,15 +101,32 @@ def _run_step(watch: Watch, step: RolloutStep) -> CanaryResult:
         if elapsed >= policy.warm_up and counter.read():
             canary, control = counter.samples()
             if is_due(canary, before) or _is_over(elapsed, policy):
-                result, before = judge_canary(canary, control, policy), canary
+                result, before = judge_canary(canary, _yardstick(lane, control, policy), policy), canary
             if result and _has_ended(result, elapsed, policy):
                 break
+        weight = _adjust(lane, step, weight, exposure.read())
         watch.sleep(_POLL_SECONDS)
-    watch.exposed += counter.exposed
-    watch.served += counter.served
     if result and _has_ended(result, elapsed, policy):
         return result
     return _inconclusive(result, _too_late(result, policy))
+
+
+def _adjust(lane: Lane, step: RolloutStep, weight: int, counts: tuple[int, int]) -> int:
+    """The weight that holds what is exposed to the step's share, in force."""
+    wanted = weight_within(step, *counts)
+    if wanted != weight:
+        lane.weigh(wanted)
+    return wanted
+
+
+def _yardstick(lane: Lane, control: Sample, policy: CanaryPolicy) -> Sample:
+    """Where the control runs the very thing that the fix mends, and fails of it, the canary is to have no failures.
+
+    Beside a control that fails as often, a fix that mends nothing would have no excess.
+    """
+    if lane.is_control_bad and control.error_ratio > policy.control_error_limit:
+        return replace(control, errors=0)
+    return control
 
 
 def _is_over(elapsed: timedelta, policy: CanaryPolicy) -> bool:

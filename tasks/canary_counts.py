@@ -10,14 +10,16 @@ from quell.incidents.errors import QuellError
 from quell.resolution.policy import CanaryPolicy
 from quell.resolution.sample import Sample
 from tasks.lane import Lane
+from tasks.lane_journal import BACKEND_RESPONSES, RESPONSES
 from tasks.resources import Resources
 
-# HAProxy's own exporter: what each server answered, by class of status
-RESPONSES = "haproxy_server_http_responses_total"
+__all__ = ["RESPONSES", "Counter"]
+
 _ERROR_CODE = "5xx"
+_FAILED = 500
 _ANSWER_CODES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 
-Counts = Mapping[tuple[str, str], float]  # (server, code) -> answers since HAProxy started
+Counts = Mapping[tuple[str, str], float]  # (server or backend, code) -> answers since HAProxy started
 
 
 class Counter:
@@ -53,7 +55,7 @@ class Counter:
         A request fails or not however busy the server is, and at one percent a control of the canary's size would have
         a handful of requests: four failures of four beside none of four prove nothing, beside none of 400 they do.
         """
-        sides = self._sample((self._lane.server,)), self._sample(self._lane.peers)
+        sides = self._sample(self._lane.counted), self._sample(self._lane.counted_beside)
         canary, control = (
             replace(side, latencies=tuple(latencies), saturation=tuple(saturation))
             for side, latencies, saturation in zip(sides, self._latencies, self._saturation, strict=True)
@@ -62,11 +64,11 @@ class Counter:
 
     @property
     def exposed(self) -> int:
-        return self._sample((self._lane.server,)).requests
+        return self._sample(self._lane.counted).requests
 
     @property
     def served(self) -> int:
-        return self._sample((self._lane.server, *self._lane.peers)).requests
+        return self._sample((*self._lane.counted, *self._lane.counted_beside)).requests
 
     def _read_log(self) -> None:
         """Take what has come into the log since the last reading; what was in it at the first does not count."""
@@ -80,9 +82,9 @@ class Counter:
         for request in held if self._seen is not None else ():
             if request.id in (self._seen or ()):
                 continue
-            if request.server == self._lane.server:
+            if request.server in self._lane.servers:
                 self._latencies[0].append(request.seconds)
-            elif request.server in self._lane.control:
+            elif request.server in self._lane.control and not (self._lane.is_control_bad and request.status >= _FAILED):
                 self._latencies[1].append(request.seconds)
         self._seen = {request.id for request in held}
 
@@ -90,7 +92,7 @@ class Counter:
         """One value a side; a reading in which one of them has none is left out."""
         if not self._policy.saturation:
             return
-        sides = [[self._saturation_of(s) for s in servers] for servers in ((self._lane.server,), self._lane.control)]
+        sides = [[self._saturation_of(s) for s in servers] for servers in (self._lane.servers, self._lane.control)]
         if not any(value is None for side in sides for value in side):
             for kept, side in zip(self._saturation, sides, strict=True):
                 kept.append(float(np.mean([value for value in side if value is not None])))
@@ -105,27 +107,29 @@ class Counter:
             return None
         return float(matrix.values[-1][0])
 
-    def _sample(self, servers: tuple[str, ...]) -> Sample:
-        total = sum(self._grown(server, code) for server in servers for code in _ANSWER_CODES)
-        return Sample(requests=total, errors=sum(self._grown(server, _ERROR_CODE) for server in servers))
+    def _sample(self, names: tuple[str, ...]) -> Sample:
+        total = sum(self._grown(name, code) for name in names for code in _ANSWER_CODES)
+        return Sample(requests=total, errors=sum(self._grown(name, _ERROR_CODE) for name in names))
 
-    def _grown(self, server: str, code: str) -> int:
+    def _grown(self, name: str, code: str) -> int:
         if self._first is None or self._last is None:
             return 0
-        before, now = self._first.get((server, code), 0.0), self._last.get((server, code), 0.0)
+        before, now = self._first.get((name, code), 0.0), self._last.get((name, code), 0.0)
         return round(now - before if now >= before else now)
 
 
 def _read(res: Resources, lane: Lane) -> Counts | None:
-    """The counters of the backend's servers; None when they cannot be read now."""
-    try:
-        matrix = res.metrics.instant(f'{RESPONSES}{{proxy="{lane.backend}"}}')
-    except QuellError:
-        return None
-    if not len(matrix.timestamps):
-        return None
+    """The counters of the lane's servers, or of its backends as wholes; None when they cannot be read now."""
     counts: dict[tuple[str, str], float] = {}
-    for labels, value in zip(matrix.labels, matrix.values[-1], strict=True):
-        if np.isfinite(value):
-            counts[f"{lane.backend}/{labels.get('server', '')}", labels.get("code", "")] = float(value)
+    for backend in lane.backends:
+        try:
+            matrix = res.metrics.instant(f'{lane.metric}{{proxy="{backend}"}}')
+        except QuellError:
+            return None
+        if not len(matrix.timestamps):
+            return None
+        for labels, value in zip(matrix.labels, matrix.values[-1], strict=True):
+            if np.isfinite(value):
+                name = backend if lane.metric == BACKEND_RESPONSES else f"{backend}/{labels.get('server', '')}"
+                counts[name, labels.get("code", "")] = float(value)
     return counts or None

@@ -1,24 +1,25 @@
 """A canary's lane at the load balancer: its share of the traffic, its control, and the way back for both."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from quell.actuator import Actuator
-from quell.incidents.errors import InvalidInput, QuellError, Unavailable
+from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.fix import Fix
 from quell.incidents.journal import JournalEntry, JournalState
 from quell.incidents.mitigation import MitigationState, Step
-from quell.resolution.rollout import RolloutStep
+from quell.resolution.rollout import RolloutStep, plan_steps
+from tasks.colour_lane import ColourLane, colour_lane_of
+from tasks.lane_journal import CANARY, CONTROL, RESPONSES, SPLIT, entries_of, intend, put_back
 from tasks.lease import Hold
 from tasks.resources import Resources
 
 _READY = "ready"
 _PEERS_LEFT = 2  # at their full weight beside a control of the canary's size; fewer could not carry the rest
-_PARTS = ("canary", "control")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class ServerLane:
     """The canary's server at the load balancer, and its siblings in the same backend.
 
     The control is what serves at the same time from the same queue of requests, so that time of day, customers and
@@ -38,8 +39,24 @@ class Lane:
     actuator: Actuator
 
     @property
-    def backend(self) -> str:
-        return self.server.partition("/")[0]
+    def servers(self) -> tuple[str, ...]:
+        return (self.server,)
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        return self.servers
+
+    @property
+    def counted_beside(self) -> tuple[str, ...]:
+        return self.peers
+
+    @property
+    def metric(self) -> str:
+        return RESPONSES
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        return (self.server.partition("/")[0],)
 
     @property
     def is_paired(self) -> bool:
@@ -49,9 +66,51 @@ class Lane:
     def control(self) -> tuple[str, ...]:
         return self.peers[-1:] if self.is_paired else self.peers
 
+    @property
+    def is_control_bad(self) -> bool:
+        """Whether the control runs what the fix mends: the one instance that does is the canary."""
+        return False
+
+    def steps(self, shares: Sequence[float]) -> tuple[RolloutStep, ...]:
+        return plan_steps(shares, self.weight, self.peer_weights, paired=self.is_paired)
+
+    def open(self, res: Resources, fix: Fix, lease: Hold, step: RolloutStep, weight: int) -> None:
+        """Journal, then the control's weight, then the canary's, then ready: it never serves more than its share."""
+        intend(res, fix, lease, CANARY, self.actuator, self._effect(self.server, step.weight))
+        if self.is_paired:
+            intend(res, fix, lease, CONTROL, self.actuator, self._effect(self.control[0], self._beside(step.weight)))
+        self.weigh(weight)
+        wanted = {"admin_state": _READY, "weight": str(weight)}
+        isolate = Step(actuator=self.actuator.name, action="isolate", target=self.server)
+        self.actuator.undo(isolate, wanted)
+        if not self.actuator.verify_undone(isolate, wanted):
+            raise Unavailable(f"canary: {self.server} did not become ready with weight {weight}")
+
+    def weigh(self, weight: int) -> None:
+        """No more than the step's weight, whose intent is in the journal: for the control, and for the canary."""
+        if self.is_paired:
+            self.actuator.apply(self._effect(self.control[0], self._beside(weight)))
+        self.actuator.apply(self._effect(self.server, weight))
+
+    def _beside(self, weight: int) -> int:
+        return min(weight, self.peer_weights[-1])
+
+    def _effect(self, server: str, weight: int) -> Step:
+        return Step(actuator=self.actuator.name, action="weight", target=server, params={"weight": weight})
+
+
+Lane = ServerLane | ColourLane
+
 
 def lane_of(res: Resources, fix: Fix) -> Lane | None:
-    """Where the canary would run; None when the instance is not behind a load balancer with a serving sibling."""
+    """Where the canary would run; None when nothing beside it serves that it could be compared with.
+
+    Raises QuellError where the load balancer does not answer, or is not configured for what two colours need.
+    """
+    return colour_lane_of(res, fix) if fix.colour else _server_lane_of(res, fix)
+
+
+def _server_lane_of(res: Resources, fix: Fix) -> ServerLane | None:
     instance = res.config.catalog.instance(fix.instance) if fix.instance else None
     service = res.config.catalog.service(fix.service)
     actuator = res.actuators.get("haproxy")
@@ -64,7 +123,7 @@ def lane_of(res: Resources, fix: Fix) -> Lane | None:
     peers = [server for server in known if serving.get(server, 0) > 0]
     if not peers:
         return None
-    return Lane(
+    return ServerLane(
         server=instance.server,
         peers=tuple(peers),
         peer_weights=tuple(known[server] for server in peers),
@@ -73,33 +132,19 @@ def lane_of(res: Resources, fix: Fix) -> Lane | None:
     )
 
 
-def open_lane(res: Resources, fix: Fix, lane: Lane, lease: Hold, step: RolloutStep) -> None:
-    """Journal, then the control's weight, then the canary's, then ready: it never serves more than its share."""
-    canary = _intend(res, fix, lane, lease, step, lane.server, "canary")
-    if lane.is_paired:
-        control = min(step.weight, lane.peer_weights[-1])
-        lane.actuator.apply(_intend(res, fix, lane, lease, replace(step, weight=control), lane.control[0], "control"))
-    lane.actuator.apply(canary)
-    wanted = {"admin_state": _READY, "weight": str(step.weight)}
-    isolate = Step(actuator=lane.actuator.name, action="isolate", target=lane.server)
-    lane.actuator.undo(isolate, wanted)
-    if not lane.actuator.verify_undone(isolate, wanted):
-        raise Unavailable(f"canary: {lane.server} did not become ready with weight {step.weight}")
-
-
 def close_lane(res: Resources, fix: Fix) -> bool:
-    """Put canary and control back as they were before (drained, where contained); whether there was anything.
+    """Put everything back as it was before (drained, where contained); whether there was anything.
 
     The canary first. Each is tried even where the other failed. Raises Unavailable.
     """
     # undone, or promoted: the lane is no more
-    entries = [entry for entry in _entries(res, fix) if entry.state is JournalState.INTENDED]
+    entries = [entry for entry in entries_of(res, fix) if entry.state is JournalState.INTENDED]
     problems: list[str] = []
     for entry in entries:
-        is_released = entry.id.endswith(_PARTS[0]) and _is_released(res, fix, entry)
+        is_released = entry.id.endswith(CANARY) and _is_released(res, fix, entry)
         wanted = {**entry.state_before, **({"admin_state": _READY} if is_released else {})}
         try:
-            _put_back(res, entry, wanted)
+            put_back(res, entry, wanted)
         except QuellError as error:
             problems.append(str(error))
     if problems:
@@ -119,53 +164,8 @@ def _is_released(res: Resources, fix: Fix, entry: JournalEntry) -> bool:
 
 def widen_lane(res: Resources, fix: Fix) -> None:
     """Give the promoted instance its full weight, whether or not a containment's release has done so."""
-    for entry in _entries(res, fix):
+    for entry in entries_of(res, fix, CANARY, CONTROL, SPLIT):
         if entry.state is JournalState.INTENDED:
-            is_canary = entry.id.endswith(_PARTS[0])
+            is_canary = entry.id.endswith(CANARY)
             wanted = {**entry.state_before, "admin_state": _READY} if is_canary else entry.state_before
-            _put_back(res, entry, wanted, JournalState.DONE)
-
-
-def _intend(res: Resources, fix: Fix, lane: Lane, lease: Hold, step: RolloutStep, server: str, part: str) -> Step:
-    """The effect, with its intent and the state before in the journal; a later step keeps the true state before."""
-    effect = Step(actuator=lane.actuator.name, action="weight", target=server, params={"weight": step.weight})
-    entry = JournalEntry(
-        id=f"{fix.id}/{part}",
-        mitigation=fix.id,
-        position=1 + _PARTS.index(part),
-        step=effect,
-        state_before=lane.actuator.read_state(effect),
-        state=JournalState.INTENDED,
-        holder=lease.holder,
-        intended_at=res.clock(),
-    )
-    with res.store.writing() as tx:
-        lease.renew(tx, res.clock())
-        known = tx.journal.get(entry.id)
-        if known is None or known.state is not JournalState.INTENDED:
-            tx.journal.put(entry)
-    return effect
-
-
-def _put_back(
-    res: Resources, entry: JournalEntry, wanted: Mapping[str, str], state: JournalState = JournalState.UNDONE
-) -> None:
-    actuator = _actuator(res, entry.step.actuator)
-    if state is JournalState.UNDONE or not actuator.verify_undone(entry.step, wanted):
-        actuator.undo(entry.step, wanted)
-    if not actuator.verify_undone(entry.step, wanted):
-        raise Unavailable(f"canary: {entry.step.target} could not be put back to {dict(wanted)}")
-    with res.store.writing() as tx:
-        tx.journal.put(replace(entry, state=state, finished_at=res.clock()))
-
-
-def _entries(res: Resources, fix: Fix) -> list[JournalEntry]:
-    with res.store.reading() as tx:
-        found = [tx.journal.get(f"{fix.id}/{part}") for part in _PARTS]
-    return [entry for entry in found if entry is not None]
-
-
-def _actuator(res: Resources, name: str) -> Actuator:
-    if name not in res.actuators:
-        raise InvalidInput(f"actuator {name} is not configured any more; it is needed to put things back")
-    return res.actuators[name]
+            put_back(res, entry, wanted, JournalState.DONE)

@@ -4,23 +4,21 @@ A fix that a dead process left is taken up where its state says; `reconcile_fixe
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from quell.adapters.git import GitRepository
-from quell.incidents.errors import Conflict, QuellError, Unavailable
+from quell.incidents.errors import Conflict, InvalidInput, QuellError, Refused, Unavailable
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Recovery
 from quell.resolution.canary import CanaryPolicy, CanaryResult, CanaryVerdict
 from tasks.artifacts import publish
-from tasks.bisect import remove_left_trees
 from tasks.canary import no_verdict, run_canary
+from tasks.colours import choose_colour, switch_colours
 from tasks.effect import undo_mitigation
 from tasks.fix import (
     BY,
@@ -37,12 +35,12 @@ from tasks.fix import (
     trailers_of,
 )
 from tasks.lane import lane_of, widen_lane
-from tasks.lease import hold, kept
-from tasks.left_fixes import find_left_fixes
+from tasks.lease import Hold, hold, kept
+from tasks.left_fixes import cool_down, find_left_fixes, mend_repositories
 from tasks.record import get_incident
 from tasks.resolution_report import show_fix, show_resolution
 from tasks.resources import Resources, resources
-from tasks.rollback import hand_over, holding, merge_fix, move_to, reload_instance, take_back, take_back_rest
+from tasks.rollback import hand_over, holding, merge_fix, move_to, put_into_force, take_back, take_back_rest
 from tasks.users import watch_users
 
 _LONGEST = timedelta(minutes=2)  # that one step keeps its lease: the commands it runs are each limited
@@ -93,11 +91,13 @@ def apply_fix_of(res: Resources, fix_id: str) -> Fix:
         git, repository = repository_of(res, fix)
         commit = git.find_by_trailer(repository.branch, *trailers_of(fix))
         try:
+            fix = choose_colour(res, fix)
             if commit is None:
-                text = f"bring {branch_of(fix)} onto {repository.branch} and reload {fix.instance or fix.service}"
+                where = fix.instance or (f"{fix.colour}, which is idle" if fix.colour else fix.service)
+                text = f"bring {branch_of(fix)} onto {repository.branch} and reload {where}"
                 note(res, fix, "fix applying", text, {"head before": git.head(repository.branch), "undo": "git revert"})
                 commit = merge_fix(res, git, repository, fix)
-            said = reload_instance(repository, fix, commit)
+            said = put_into_force(res, repository, fix, commit)
         except QuellError as error:
             return take_back(res, fix, f"the fix could not be put into force: {error}")
         with res.store.writing() as tx:
@@ -121,18 +121,24 @@ def judge_fix_of(
             return replace(no_verdict(fix.canary_result), verdict=given)
         if fix.state is FixState.VALIDATED:
             fix = move(res, fix, FixState.CANARY, f"{fix.instance or fix.service} gets a little traffic with the fix")
-        lane = lane_of(res, fix)
-        if lane is None:
-            reason = f"{fix.instance or fix.service} has no serving sibling at the load balancer to compare with"
-            result = no_verdict(reason)
-        else:
-            try:
-                result = run_canary(res, fix, lane, lease, policy or res.config.canary, sleep=sleep)
-            except Unavailable as error:
-                result = no_verdict(str(error))
+        result = _try_fix(res, fix, lease, policy or res.config.canary, sleep)
         _touch(res, fix)  # whoever judged it has yet to act on the verdict
         note(res, fix, f"canary {result.verdict}", result.reason)
         return result
+
+
+def _try_fix(
+    res: Resources, fix: Fix, lease: Hold, policy: CanaryPolicy, sleep: Callable[[float], None]
+) -> CanaryResult:
+    try:
+        lane = lane_of(res, fix)
+        if lane is None:
+            beside = "colour" if fix.colour else "sibling"
+            name = fix.instance or fix.colour or fix.service
+            return no_verdict(f"{name} has no serving {beside} at the load balancer to compare with")
+        return run_canary(res, fix, lane, lease, policy, sleep=sleep)
+    except (Unavailable, Refused, InvalidInput) as error:
+        return no_verdict(str(error))
 
 
 def promote_fix_of(res: Resources, fix_id: str, why: str) -> Fix:
@@ -140,16 +146,18 @@ def promote_fix_of(res: Resources, fix_id: str, why: str) -> Fix:
 
     Raises Conflict when somebody took the fix back meanwhile: the containment is all that protects users then.
     """
-    with hold(res, fix_id):
+    with hold(res, fix_id) as lease:
         fix = _get(res, fix_id)
         if fix.state is FixState.CANARY and not fix.taking_back:
             fix = move(res, fix, FixState.PROMOTED, why, canary_result=why)
         if fix.state is not FixState.PROMOTED or fix.taking_back:
             raise Conflict(f"{fix.id} is {fix.state} and cannot be promoted: it was taken back meanwhile")
+        if fix.colour:  # before the release: what contains the incident protects users from the colour that serves
+            switch_colours(res, fix, lease)
     for mitigation in holding(res, fix.incident):
         undo_mitigation(res, mitigation.id, BY, f"{fix.id} is promoted: the cause is mended")
     widen_lane(res, fix)
-    return fix
+    return _get(res, fix_id)
 
 
 def roll_back_of(res: Resources, fix_id: str, why: str) -> Fix:
@@ -182,7 +190,8 @@ def close_of(res: Resources, fix_id: str, *, sleep: Callable[[float], None] = ti
 
 def reconcile_fixes(res: Resources) -> list[str]:
     """End what a dead process left: a promoted fix is finished, any other is taken back; one sentence for each."""
-    return [*_mend_repositories(res), *(said for fix in find_left_fixes(res) if (said := _settle(res, fix)))]
+    settled = [said for fix in find_left_fixes(res) if (said := _settle(res, fix))]
+    return [*mend_repositories(res), *settled, *cool_down(res)]
 
 
 def _settle(res: Resources, fix: Fix) -> str:
@@ -198,18 +207,6 @@ def _settle(res: Resources, fix: Fix) -> str:
     except QuellError as error:
         return f"{fix.id} is {fix.state} and could not be settled: {error}"
     return f"{fix.id} was {fix.state} and is taken back"
-
-
-def _mend_repositories(res: Resources) -> Iterator[str]:
-    """A lock file that a dead git left stops people too: it must not wait for the next fix. Nor does a tree in which a
-    bisection died."""
-    services = res.config.catalog.services.values()
-    for path in {service.repository.path for service in services if service.repository}:
-        try:
-            GitRepository(Path(path)).mend()
-            yield from remove_left_trees(res, GitRepository(Path(path)))
-        except QuellError as error:
-            yield f"repository {path} cannot be looked at: {error}"
 
 
 def _get(res: Resources, fix_id: str) -> Fix:

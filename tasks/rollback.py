@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from quell.adapters.commands import fill_in, run_command
 from quell.adapters.git import GitRepository
-from quell.incidents.errors import Conflict, QuellError, Unavailable
+from quell.incidents.errors import Conflict, QuellError
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import INCIDENT_TRANSITIONS, Incident, IncidentState, move_incident
 from quell.incidents.mitigation import HOLDING_STATES, Mitigation, MitigationState
 from quell.incidents.service import ConfigRepository
 from quell.incidents.timeline import Event, event_of
-from tasks.fix import BY, COMMAND_TIMEOUT, branch_of, build_fix, get_fix, move, note, repository_of, trailers_of
+from tasks.colours import follow_git, make_ready, reload_instances, switch_back
+from tasks.fix import BY, branch_of, build_fix, get_fix, move, note, repository_of, trailers_of
 from tasks.lane import close_lane
 from tasks.record import get_incident
 from tasks.resources import Resources
@@ -30,16 +29,14 @@ def merge_fix(res: Resources, git: GitRepository, repository: ConfigRepository, 
     return git.merge(branch_of(fix), into=repository.branch)
 
 
-def reload_instance(repository: ConfigRepository, fix: Fix, commit: str) -> str:
-    """Put what is committed into force; the command's exit code 0 is the confirmation. Raises Unavailable."""
-    if not repository.reload:
-        return "no reload command is configured: the commit is on the branch"
-    values = {"file": fix.file, "instance": fix.instance or fix.service, "commit": commit}
-    command = fill_in(repository.reload, values)
-    result = run_command(command, cwd=Path(repository.path), timeout=COMMAND_TIMEOUT)
-    if not result.is_ok:
-        raise Unavailable(f"reload of {values['instance']} failed (exit code {result.code}): {result.said}")
-    return result.said or "reload confirmed"
+def put_into_force(res: Resources, repository: ConfigRepository, fix: Fix, commit: str) -> str:
+    """Let run what is committed: on the instance, or on the colour that is idle, which is seen to be well then.
+
+    Raises QuellError.
+    """
+    if fix.colour:
+        return make_ready(res, repository, fix, commit)
+    return reload_instances(repository, fix, commit, [fix.instance or fix.service])
 
 
 def take_back(res: Resources, fix: Fix, why: str) -> Fix:
@@ -130,7 +127,9 @@ def holding(res: Resources, incident_id: str) -> list[Mitigation]:
 
 def _contain_again(res: Resources, fix: Fix, why: str) -> None:
     if close_lane(res, fix):
-        note(res, fix, "canary ended", f"the server is as it was before the canary: {why}")
+        note(res, fix, "canary ended", f"the load balancer is as it was before the canary: {why}")
+    if switch_back(res, fix):
+        note(res, fix, "colours switched back", f"the colour of before serves again: {why}")
 
 
 def _undo_commit(res: Resources, fix: Fix, why: str) -> None:
@@ -149,11 +148,17 @@ def _undo_commit(res: Resources, fix: Fix, why: str) -> None:
             undone = _commit_undo(git, repository, branch, commit, message)
         except Conflict:  # it stays on the branch: what runs must not be something else
             git.forget(branch)
-            reload_instance(repository, fix, git.head(repository.branch))
+            _follow(res, repository, fix, git.head(repository.branch))
             raise
     git.forget(branch)
-    said = reload_instance(repository, fix, undone)
+    said = _follow(res, repository, fix, undone)
     note(res, fix, "fix taken back", f"commit {undone[:12]} is in force: {said}", {"commit": undone})
+
+
+def _follow(res: Resources, repository: ConfigRepository, fix: Fix, commit: str) -> str:
+    if fix.colour:
+        return follow_git(res, repository, fix, commit)
+    return reload_instances(repository, fix, commit, [fix.instance or fix.service])
 
 
 def _commit_undo(git: GitRepository, repository: ConfigRepository, branch: str, commit: str, message: str) -> str:

@@ -1,23 +1,30 @@
-"""Whether HAProxy has what the configuration names: servers and maps."""
+"""Whether HAProxy has what the configuration names: servers, maps, and the routes of services in two colours."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from deployments.cli.finding import Finding
-from quell.adapters.actuators.haproxy_runtime import RuntimeClient
-from quell.config.config import Config
-from quell.config.problem import did_you_mean
+
+if TYPE_CHECKING:
+    from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+    from quell.config.config import Config
+    from quell.incidents.service import BlueGreen
 
 _MAPS_OF_ACTION = {
     "throttle": ("limits.map",),
     "throttle_all": ("knobs.map",),
     "shed": ("knobs.map",),
     "switch": ("backends.map",),
+    "split": ("splits.map",),
     "adaptive": ("adaptive.map", "knobs.map"),
 }
 
 
-def check_haproxy(config: Config) -> Iterator[Finding]:
+def check_haproxy(config: "Config") -> Iterator[Finding]:
     """Whether HAProxy knows every instance's server, and uses the maps that the playbooks change."""
+    from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+    from quell.config.problem import did_you_mean
+
     c = config.connections
     if not c.haproxy_socket:
         return
@@ -34,9 +41,10 @@ def check_haproxy(config: Config) -> Iterator[Finding]:
             text = f'server "{instance.server}" does not exist{did_you_mean(instance.server, servers)}'
             yield Finding(part="haproxy", subject=instance.name, is_ok=False, text=text)
     yield from _check_maps(config, frozenset(client.map_ids()))
+    yield from _check_colours(config, client)
 
 
-def _check_maps(config: Config, used: frozenset[str]) -> Iterator[Finding]:
+def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
     folder = config.connections.haproxy_maps
     steps = [step for book in config.playbooks.values() for step in book.steps if step.actuator == "haproxy"]
     for name in sorted({name for step in steps for name in _MAPS_OF_ACTION.get(step.action, ())}):
@@ -48,3 +56,27 @@ def _check_maps(config: Config, used: frozenset[str]) -> Iterator[Finding]:
         else:
             text = ""
         yield Finding(part="haproxy", subject=name, is_ok=not text, text=text or "in use")
+
+
+def _check_colours(config: "Config", client: "RuntimeClient") -> Iterator[Finding]:
+    """Whether the route of each service in two colours is there to be switched and to be split."""
+    maps = client.map_ids()
+    for service in config.catalog.services.values():
+        colours = service.blue_green
+        if colours is None:
+            continue
+        for name in ("backends.map", "splits.map"):
+            routes = client.map_entries(maps[name]) if name in maps else {}
+            wrong = _wrong_route(colours, name, routes)
+            said = wrong or f"route {colours.route} is there"
+            yield Finding(part="haproxy", subject=f"{service.name}, {name}", is_ok=not wrong, text=said)
+
+
+def _wrong_route(colours: "BlueGreen", name: str, routes: "Mapping[str, str]") -> str:
+    from quell.config.problem import did_you_mean
+
+    if colours.route not in routes:
+        return f'{name} has no route "{colours.route}"{did_you_mean(colours.route, routes)}: see docs/fixes.md'
+    if name == "backends.map" and routes[colours.route] not in colours.backends:
+        return f"route {colours.route} is served by {routes[colours.route]}, not by {' or '.join(colours.backends)}"
+    return ""

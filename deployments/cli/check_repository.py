@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from deployments.cli.finding import Finding
@@ -11,8 +12,8 @@ from quell.adapters.commands import fill_in, run_command
 from quell.adapters.git import GitRepository
 from quell.config.config import Config
 from quell.incidents.errors import QuellError
-from quell.incidents.service import ConfigRepository, Service
-from tasks.drift import AT_ONCE, Place, difference, places_of
+from quell.incidents.service import Catalog, ConfigRepository, Service
+from tasks.running import AT_ONCE, Place, difference, places_of
 
 
 def check_repositories(config: Config) -> Iterator[Finding]:
@@ -66,13 +67,17 @@ def check_running(config: Config) -> Iterator[Finding]:
     # one without its folder is told of as a repository
     places = [place for place in places_of(config.catalog) if Path(place.repository.path).is_dir()]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(_check_running, places)
+        yield from pool.map(partial(_check_running, config.catalog), places)
 
 
-def _check_running(place: Place) -> Finding:
+def _check_running(catalog: Catalog, place: Place) -> Finding:
+    service = catalog.service(place.service)
     try:
         drifted = difference(place)
     except QuellError as error:
         drifted = str(error)
+    else:
+        if drifted and service is not None and service.blue_green is not None:  # the idle colour does so on purpose
+            return Finding(part="running", subject=place.name, is_ok=True, text=drifted)
     text = drifted or f"runs what branch {place.repository.branch} says"
     return Finding(part="running", subject=place.name, is_ok=not drifted, text=text)

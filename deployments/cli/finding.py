@@ -1,11 +1,11 @@
-"""What `quell check --live` finds."""
+"""A finding: what one look at the outside said, for `quell check --live`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one look at the outside said."""
+    """Whether one thing that the configuration names is there, and as it says."""
 
     part: str  # store, prometheus, haproxy, repository, secrets
     subject: str

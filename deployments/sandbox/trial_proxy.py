@@ -35,6 +35,8 @@ backend st_admit
   stick-table type string len 64 size 1k expire 30s store gpc0,gpc0_rate(1s),http_req_cnt,http_req_rate(1s)
 backend st_global
   stick-table type integer size 10 expire 30s store gpc0,gpc0_rate(1s),http_req_cnt,http_req_rate(1s)
+backend st_turns
+  stick-table type binary len 16 size 100 store gpc0
 frontend fe
   bind 127.0.0.1:{port}
   http-request set-var(txn.cl) req.hdr(x-client),lower
@@ -52,6 +54,11 @@ frontend fe
   http-request deny deny_status 503 if {{ rand(1000),sub(txn.shed) lt 0 }}
   http-request sc-inc-gpc0(0) if {{ var(txn.cl) -m found }}
   http-request sc-inc-gpc0(1)
+  http-request set-var(txn.split) str(shop),map({folder}/maps/splits.map,none:0)
+  http-request set-var(txn.part) var(txn.split),field(2,:)
+  http-request track-sc2 str(shop) table st_turns
+  http-request set-var(txn.turn) sc2_inc_gpc0,mul(txn.part),mod(1000)
+  use_backend %[var(txn.split),field(1,:)] if {{ var(txn.turn),sub(txn.part) lt 0 }}
   use_backend %[str(shop),map({folder}/maps/backends.map,be_checkout)]
 backend be_checkout
 {servers}
@@ -89,6 +96,7 @@ class TrialProxy:
         (self.maps / "adaptive.map").write_text("# client requests_per_second, adjusted by Quell\n")
         (self.maps / "knobs.map").write_text("# knob value\nglobal_rps 1000000\n")
         (self.maps / "backends.map").write_text(f"# route backend\nshop {self._route}\n")
+        (self.maps / "splits.map").write_text("# route backend:per_mille\nshop none:0\n")
         self.state_file.touch()
         for backend in self._backends:
             threading.Thread(target=backend.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -31,7 +31,7 @@ from quell.config.source import Source
 from quell.incidents.decision import Person
 from quell.incidents.event_source import EventSource, ReportLimits
 from quell.incidents.maintenance import Maintenance, Weekly
-from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
+from quell.incidents.service import BlueGreen, Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import DIRECTION_OF_KIND, Signal
 from quell.incidents.slo import Slo
 from quell.resolution.policy import THOROUGH, CanaryPolicy
@@ -112,7 +112,7 @@ def _connections(model: ConnectionsModel) -> Connections:
 
 def _service(name: str, model: ServiceModel) -> Service:
     return Service(
-        **_given(model, without=("user_facing", "instances", "repository", "probe")),
+        **_given(model, without=("user_facing", "instances", "repository", "probe", "blue_green")),
         name=name,
         is_user_facing=model.user_facing,
         instances=tuple(
@@ -120,6 +120,7 @@ def _service(name: str, model: ServiceModel) -> Service:
             for i, body in model.instances.items()
         ),
         repository=None if model.repository is None else _repository(model.repository),
+        blue_green=None if model.blue_green is None else BlueGreen(**_given(model.blue_green)),
     )
 
 

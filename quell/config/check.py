@@ -112,6 +112,30 @@ def _check_services(source: Source) -> Iterator[Problem]:
             elif isinstance(server, str):
                 servers[server] = instance
         yield from _check_repository(source, name)
+        yield from _check_colours(source, name)
+
+
+def _check_colours(source: Source, service: str) -> Iterator[Problem]:
+    """Every instance is of one colour and can be asked by itself, and each colour has one."""
+    path = ("services", service, "blue_green")
+    backends = texts(at(source.data, *path).get("backends"))
+    if len(set(backends)) != 2:
+        return
+    found: set[str] = set()
+    for instance, body in at(source.data, "services", service, "instances").items():
+        here, server = ("services", service, "instances", instance), str(at(body).get("server") or "none")
+        found.add(backend := server.partition("/")[0])
+        if backend not in backends:
+            text = (
+                f'instance "{instance}" has server {server}, which is in neither {" nor ".join(backends)} of blue_green'
+            )
+            yield source.problem(here, text)
+        if not at(body).get("url"):
+            text = f'instance "{instance}" has no url: a colour is asked by itself before users see it'
+            yield source.problem(here, text)
+    for index, backend in enumerate(backends):
+        if backend not in found:
+            yield source.problem((*path, "backends", index), f'no instance of "{service}" has a server in {backend}')
 
 
 def _check_repository(source: Source, service: str) -> Iterator[Problem]:

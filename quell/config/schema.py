@@ -154,6 +154,19 @@ class RepositoryModel(Model):
     trial_timeout: PositiveDuration = timedelta(seconds=30)
 
 
+class BlueGreenModel(Model):
+    route: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]
+    backends: Annotated[list[Annotated[str, Field(pattern=r"^[^/\s:]+$")]], Field(min_length=2, max_length=2)]
+    probes: list[ProbePath] = []
+    keep_warm: PositiveDuration | None = None
+
+    @model_validator(mode="after")
+    def _has_two_colours(self) -> Self:
+        if self.backends[0] == self.backends[1]:
+            raise wrong(f'has backend "{self.backends[0]}" twice: name the two, of which one serves and one is idle')
+        return self
+
+
 class ServiceModel(Model):
     team: Text
     owner: str = ""
@@ -166,6 +179,7 @@ class ServiceModel(Model):
     links: dict[str, str] = {}
     runbook: str = ""
     aliases: list[Text] = []
+    blue_green: BlueGreenModel | None = None
 
 
 class ServicesFile(Model):

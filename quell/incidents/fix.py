@@ -45,6 +45,8 @@ class Fix:
     guard: str | None = None  # the guard's file in the repository
     guard_proof: str = ""  # what the guard said of the bad and of the good file
     canary_result: str = ""
+    colour: str = ""  # the backend that gets the fix, of a service in two colours
+    warm_until: datetime | None = None  # after the switch: until then the other colour stays as it was
     taking_back: str = ""  # why it is being taken back, until git and what runs have followed
 
 

@@ -46,6 +46,24 @@ class ConfigRepository:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlueGreen:
+    """A service in two colours, each a backend at the load balancer, of which one serves and one is idle.
+
+    `route` is the key of backends.map that says which one serves. `probes` are paths that every instance of a colour
+    has to answer well, beside its own probe, before users see it. The colour that served before is kept as it is for
+    `keep_warm` after a switch, so that switching back is one command.
+    """
+
+    route: str
+    backends: tuple[str, ...]  # two
+    probes: tuple[str, ...] = ()
+    keep_warm: timedelta = timedelta(minutes=10)
+
+    def other(self, backend: str) -> str:
+        return self.backends[1] if backend == self.backends[0] else self.backends[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A component that users or other services call."""
 
@@ -60,6 +78,11 @@ class Service:
     links: Mapping[str, str] = field(default_factory=dict[str, str])
     runbook: str = ""
     aliases: tuple[str, ...] = ()  # what users call it
+    blue_green: BlueGreen | None = None
+
+    def behind(self, backend: str) -> tuple[Instance, ...]:
+        """The instances that are servers of this backend."""
+        return tuple(i for i in self.instances if i.server and i.server.partition("/")[0] == backend)
 
 
 @dataclass(frozen=True, kw_only=True)

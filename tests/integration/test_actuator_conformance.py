@@ -43,6 +43,7 @@ HAPROXY_STEPS = {
     "shed": ("global", {"per_mille": 300}, "local"),
     "adaptive": ("global", {"backend": "be_checkout", "latency_ms": 100, "floor_rps": 20}, "local"),
     "switch": ("route:shop", {"backend": GREEN}, "route:nobody"),
+    "split": ("route:shop", {"backend": GREEN, "per_mille": 100}, "route:nobody"),
 }
 
 

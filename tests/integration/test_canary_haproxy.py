@@ -202,7 +202,9 @@ def test_a_good_fix_goes_up_in_steps_beside_a_control_of_its_size(shop: Shop) ->
         result = shop.try_canary(replace(STEPS, shares=(0.1, 0.2, 1.0)))
     assert result.verdict is CanaryVerdict.PROMOTE, result.reason
     seen = list(dict.fromkeys((weights[CANARY], weights[SERVERS[3]]) for weights in shop.weights))
-    assert seen == [("25", "25"), ("67", "67"), ("100", "100")], "the last sibling keeps pace"
+    halves = [("12", "12"), ("33", "33"), ("50", "50")]  # of what each step begins with, until enough was served
+    steps = [pair for pair in seen if pair not in halves]
+    assert steps == [("25", "25"), ("66", "66"), ("100", "100")], "the last sibling keeps pace"
     assert {weights[SERVERS[1]] for weights in shop.weights} == {"100"}
     assert len(result.canary.latencies) >= 20 and max(result.canary.latencies) < 5
     assert any(comparison.metric == "latency" for comparison in result.comparisons)
@@ -222,7 +224,7 @@ def test_weights_that_a_dead_process_left_are_put_back(shop: Shop) -> None:
     assert lane is not None
     with hold(shop.res, shop.fix.id) as lease, pytest.raises(KeyboardInterrupt):
         run_canary(shop.res, shop.fix, lane, lease, STEPS, sleep=die)
-    assert shop.state(CANARY)["admin_state"] == "ready" and shop.state(SERVERS[3])["weight"] == "2"
+    assert shop.state(CANARY)["admin_state"] == "ready" and shop.state(SERVERS[3])["weight"] == "1"
     assert close_lane(shop.res, shop.fix)
     assert shop.state(CANARY) == {"admin_state": "drain", "weight": "100"}
     assert shop.state(SERVERS[3]) == {"admin_state": "ready", "weight": "100"}

@@ -1,5 +1,6 @@
 """The HAProxy actuator against a real HAProxy."""
 
+import itertools
 import socket
 import time
 from collections import Counter
@@ -183,8 +184,62 @@ def test_a_haproxy_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
             actuator.read_state(ISOLATE)
 
 
+def split(per_mille: int, backend: str = "be_green") -> Step:
+    params = {"backend": backend, "per_mille": per_mille}
+    return Step(actuator="haproxy", action="split", target="route:shop", params=params)
+
+
+@pytest.mark.parametrize("per_mille", [10, 99, 100, 333, 500])
+def test_a_split_sends_every_so_many_th_request_and_no_other(
+    proxy: TrialProxy, actuator: HAProxyActuator, per_mille: int
+) -> None:
+    """By chance a tenth would be anything from 4 to 16 of a hundred: the share holds in each stretch of requests."""
+    actuator.apply(split(per_mille))
+    seen = [proxy.get()[1] == "green-1" for _ in range(300)]
+    places = [number for number, is_green in enumerate(seen) if is_green]
+    assert abs(len(places) - 300 * per_mille / 1000) < 1
+    if per_mille < 500:
+        gaps = {after - before for before, after in itertools.pairwise(places)}
+        assert gaps <= {1000 // per_mille, -(-1000 // per_mille)}
+    assert actuator.verify(split(per_mille)) and actuator.read_state(split(0)) == {"value": f"be_green:{per_mille}"}
+    actuator.undo(split(per_mille), {"value": "none:0"})
+    assert "green-1" not in {proxy.get()[1] for _ in range(50)}
+
+
+def test_a_split_is_kept_over_a_reload(proxy: TrialProxy, actuator: HAProxyActuator) -> None:
+    actuator.apply(split(500))
+    proxy.reload()
+    assert {proxy.get()[1] == "green-1" for _ in range(10)} == {True, False}
+
+
+def test_a_split_needs_a_route_a_backend_that_serves_and_a_share(actuator: HAProxyActuator) -> None:
+    with pytest.raises(InvalidInput, match=r"splits.map has no route 'other'; it has shop: each needs a line"):
+        actuator.apply(replace(split(10), target="route:other"))
+    with pytest.raises(InvalidInput, match="has no backend 'be_grey'"):
+        actuator.apply(split(10, "be_grey"))
+    with pytest.raises(InvalidInput, match=r"per_mille is 1001, it must be a whole number 0\.\.1000"):
+        actuator.apply(split(1001))
+    with pytest.raises(Refused, match="none takes requests"):
+        actuator.apply(split(10, "be_empty"))
+
+
+def test_requests_are_counted_by_server_and_by_backend(proxy: TrialProxy, actuator: HAProxyActuator) -> None:
+    names = ["be_checkout/checkout-1", "be_checkout", "be_green", "be_nowhere"]
+    before = actuator.counted(names)
+    actuator.apply(split(100))
+    for _ in range(30):
+        proxy.get()
+    now = actuator.counted(names)
+    assert {name: now[name] - before[name] for name in names} == {
+        "be_checkout/checkout-1": 9,
+        "be_checkout": 27,
+        "be_green": 3,
+        "be_nowhere": 0,
+    }
+
+
 def test_every_action_has_a_sentence_for_operators(actuator: HAProxyActuator) -> None:
-    expected = {"isolate", "maint", "weight", "throttle", "throttle_all", "shed", "switch", "adaptive"}
+    expected = {"isolate", "maint", "weight", "throttle", "throttle_all", "shed", "switch", "split", "adaptive"}
     assert set(actuator.actions()) == expected
     assert all(len(text) > 20 for text in actuator.actions().values())
 

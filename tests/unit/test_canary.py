@@ -80,8 +80,11 @@ def test_the_bound_lies_above_the_observed_excess(n: int, m: int, data: st.DataO
 
 
 @given(st.lists(st.integers(1, 256), min_size=1, max_size=10), st.floats(0.01, 0.5))
-def test_the_weight_gives_about_the_wanted_share(peers: list[int], share: float) -> None:
-    weight = canary_weight(peers, share)
+def test_the_weight_gives_the_wanted_share_or_less_and_one_more_would_be_above_it(
+    peers: list[int], share: float
+) -> None:
+    """Rounded to the nearest it was above: five beside 42 are 10.6 %, where a tenth was wanted."""
+    weight, others = canary_weight(peers, share), sum(peers)
     assert 1 <= weight <= 256
     if 1 < weight < 256:
-        assert weight / (weight + sum(peers)) == pytest.approx(share, abs=0.5 / sum(peers) + 1e-9)
+        assert weight / (weight + others) <= share + 1e-9 < (weight + 1) / (weight + 1 + others) + 2e-9

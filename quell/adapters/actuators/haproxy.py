@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from quell.adapters.actuators.haproxy_adaptive import Adaptive
 from quell.adapters.actuators.haproxy_log import read_log
-from quell.adapters.actuators.haproxy_maps import Shed, Switch, Throttle, ThrottleAll
+from quell.adapters.actuators.haproxy_maps import Shed, Split, Switch, Throttle, ThrottleAll
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
 from quell.adapters.actuators.haproxy_servers import Isolate, Maint, ServerLever, Weight, known_server
 from quell.adapters.actuators.haproxy_traffic import read_requests
@@ -28,8 +28,9 @@ State = Mapping[str, str]
 class HAProxyActuator:
     """The HAProxy that `connections.haproxy_socket` names.
 
-    `maps` is the folder with `limits.map`, `knobs.map`, `backends.map` and `adaptive.map`; without it the maps are
-    changed at runtime only and a reload forgets them. `state_file` is HAProxy's `server-state-file`; the same holds.
+    `maps` is the folder with `limits.map`, `knobs.map`, `backends.map`, `splits.map` and `adaptive.map`; without it the
+    maps are changed at runtime only and a reload forgets them. `state_file` is HAProxy's `server-state-file`; the same
+    holds.
     `timeout` bounds one command.
     """
 
@@ -48,6 +49,7 @@ class HAProxyActuator:
             "throttle_all": (ThrottleAll, maps),
             "shed": (Shed, maps),
             "switch": (Switch, maps),
+            "split": (Split, maps),
             "adaptive": (Adaptive, maps),
         }
 
@@ -89,6 +91,9 @@ class HAProxyActuator:
 
     def served(self, log: str) -> Sequence[ServedRequest]:
         return read_log(self._client, log)
+
+    def counted(self, names: Sequence[str]) -> Mapping[str, int]:
+        return self._client.answers(names)
 
     def witness(self, step: Step) -> str:
         return self._lever(step).witness(step)

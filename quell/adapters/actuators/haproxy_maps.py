@@ -164,6 +164,9 @@ class Switch(_MapLever):
         return route
 
     def value(self, step: Step) -> str:
+        return self._backend(step)
+
+    def _backend(self, step: Step) -> str:
         """HAProxy takes any text here and would silently serve from the default backend, so the name is looked up."""
         wanted = str(step.params.get("backend", ""))
         known = {server.backend for server in self._client.servers().values()}
@@ -178,7 +181,7 @@ class Switch(_MapLever):
         return f"send the requests of {step.target} back to the backend that served them before"
 
     def apply(self, step: Step) -> None:
-        route, backend = self.key(step), self.value(step)
+        route, value, backend = self.key(step), self.value(step), self._backend(step)
         servers = [server for server in self._client.servers().values() if server.backend == backend]
         if not any(server.serving_share > 0 for server in servers):
             raise Refused(
@@ -188,4 +191,38 @@ class Switch(_MapLever):
                 value="0",
                 limit="1",
             )
-        self._set(route, backend)
+        self._set(route, value)
+
+
+class Split(Switch):
+    """Sends params per_mille (0..1000) of a route's requests (`route:NAME`) to another backend (params: backend).
+
+    Every so many-th request, counted, not chance: of 1000 requests it is exactly that many. docs/resolution.md has the
+    lines of haproxy.cfg. A split that is taken away again is 0 of 1000.
+    """
+
+    file = "splits.map"
+    parameters = ("backend", "per_mille")
+
+    def key(self, step: Step) -> str:
+        kind, _, route = step.target.partition(":")
+        if kind != "route" or not route:
+            raise InvalidInput(f"split target {step.target!r} is not route:NAME")
+        routes = self._entries()
+        if route not in routes:
+            known = ", ".join(sorted(routes)) or "none"
+            raise InvalidInput(
+                f"splits.map has no route {route!r}; it has {known}: each needs a line `ROUTE none:0`, "
+                "see docs/resolution.md"
+            )
+        return route
+
+    def value(self, step: Step) -> str:
+        return f"{self._backend(step)}:{whole_number(step, 'per_mille', 0, 1000)}"
+
+    def describe(self, step: Step) -> str:
+        backend, _, per_mille = self.value(step).partition(":")
+        return f"send {per_mille} of 1000 requests of {step.target} to backend {backend}"
+
+    def describe_undo(self, step: Step) -> str:
+        return f"send as many requests of {step.target} to the other backend as before"

@@ -4,7 +4,7 @@ import csv
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePath
@@ -106,13 +106,19 @@ class RuntimeClient:
 
     def answers_of(self, target: str) -> tuple[int, int]:
         """How many requests `backend/server` answered since HAProxy started, and how many of them with 5xx."""
-        backend, _, server = target.partition("/")
-        lines = self.ask("show", "stat").removeprefix("# ").splitlines()
-        for row in csv.DictReader(lines):
-            if (row["pxname"], row["svname"]) == (backend, server):
-                given = [int(row[f"hrsp_{kind}"] or 0) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other")]
-                return sum(given), given[4]
-        return 0, 0
+        given = self._responses().get(target)
+        return (sum(given), given[4]) if given else (0, 0)
+
+    def answers(self, names: Sequence[str]) -> Mapping[str, int]:
+        """How many requests each `backend/server`, or each backend as a whole, answered since HAProxy started."""
+        given = self._responses()
+        return {name: sum(given.get(name if "/" in name else f"{name}/BACKEND", ())) for name in names}
+
+    def _responses(self) -> Mapping[str, list[int]]:
+        """`backend/server` -> its answers by class of status, 1xx first; a backend as a whole is `backend/BACKEND`."""
+        rows = csv.DictReader(self.ask("show", "stat").removeprefix("# ").splitlines())
+        kinds = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+        return {f"{row['pxname']}/{row['svname']}": [int(row[f"hrsp_{kind}"] or 0) for kind in kinds] for row in rows}
 
     def rate_of(self, key: str) -> int | None:
         """How many requests in its table's period HAProxy counts for a key; None where it counts none."""

@@ -1,0 +1,69 @@
+"""What a lane changes at the load balancer, in the journal (intent and state before come first), and what counts it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from quell.actuator import Actuator
+from quell.incidents.errors import InvalidInput, Unavailable
+from quell.incidents.fix import Fix
+from quell.incidents.journal import JournalEntry, JournalState
+from quell.incidents.mitigation import Step
+from tasks.lease import Hold
+from tasks.resources import Resources
+
+CANARY, CONTROL, SPLIT, SWITCH = "canary", "control", "split", "switch"
+PARTS = (CANARY, CONTROL, SPLIT, SWITCH)  # in the order in which they are put back
+
+# HAProxy's own exporter: what each server, or each backend as a whole, answered, by class of status
+RESPONSES = "haproxy_server_http_responses_total"
+BACKEND_RESPONSES = "haproxy_backend_http_responses_total"
+
+
+def intend(res: Resources, fix: Fix, lease: Hold, part: str, actuator: Actuator, effect: Step) -> Step:
+    """The effect, with its intent and the state before in the journal; a later step keeps the true state before."""
+    entry = JournalEntry(
+        id=f"{fix.id}/{part}",
+        mitigation=fix.id,
+        position=1 + PARTS.index(part),
+        step=effect,
+        state_before=actuator.read_state(effect),
+        state=JournalState.INTENDED,
+        holder=lease.holder,
+        intended_at=res.clock(),
+    )
+    with res.store.writing() as tx:
+        lease.renew(tx, res.clock())
+        known = tx.journal.get(entry.id)
+        if known is None or known.state is not JournalState.INTENDED:
+            tx.journal.put(entry)
+    return effect
+
+
+def entries_of(res: Resources, fix: Fix, *parts: str) -> list[JournalEntry]:
+    """The entries of these parts (of all, where none is named) that there are."""
+    with res.store.reading() as tx:
+        found = [tx.journal.get(f"{fix.id}/{part}") for part in parts or PARTS]
+    return [entry for entry in found if entry is not None]
+
+
+def put_back(
+    res: Resources, entry: JournalEntry, wanted: Mapping[str, str], state: JournalState = JournalState.UNDONE
+) -> None:
+    """Put the target into the wanted state, see that it is, and close the entry. Raises Unavailable."""
+    actuator = actuator_of(res, entry.step.actuator)
+    if state is JournalState.UNDONE or not actuator.verify_undone(entry.step, wanted):
+        actuator.undo(entry.step, wanted)
+    if not actuator.verify_undone(entry.step, wanted):
+        raise Unavailable(f"canary: {entry.step.target} could not be put back to {dict(wanted)}")
+    close_entry(res, entry, state)
+
+
+def close_entry(res: Resources, entry: JournalEntry, state: JournalState) -> None:
+    with res.store.writing() as tx:
+        tx.journal.put(replace(entry, state=state, finished_at=res.clock()))
+
+
+def actuator_of(res: Resources, name: str) -> Actuator:
+    if name not in res.actuators:
+        raise InvalidInput(f"actuator {name} is not configured any more; it is needed to put things back")
+    return res.actuators[name]
