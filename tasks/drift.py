@@ -4,10 +4,7 @@ Fixes change both or neither. A value that somebody set by hand at run time, or 
 here: by an alert of Quell's own, once two looks in a row agree, which ends by itself when both agree again.
 """
 
-import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from functools import partial
 
 from prefect import task
@@ -22,23 +19,21 @@ from quell.ports import Document
 from tasks.colours import live_colour
 from tasks.episodes import open_episodes, record_condition
 from tasks.resources import Resources, resources
-from tasks.running import Place, difference
+from tasks.running import Place, difference, places_of
 
 DRIFTED = "ConfigurationDrift"
 LAST_LOOK = "drift:last"
 _KIND = "drift"
 _LOOKS = 2  # in a row: between a commit and its deployment both differ for a moment
-_AT_ONCE = 4
-_TIMEOUT = timedelta(seconds=10)
-_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+AT_ONCE = 4
 
 
 def look_for_drift(res: Resources) -> list[str]:
     """Compare everything that can be compared, when it is time to; one sentence for each that differs or is unseen."""
     if not _is_time(res):
         return []
-    places = list(_places(res))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    places = list(places_of(res.config.catalog))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         return [said for said in pool.map(partial(_look, res), places) if said]
 
 
@@ -50,16 +45,6 @@ def _is_time(res: Resources) -> bool:
             return False
         tx.documents.put(Document(id=LAST_LOOK, kind=_KIND, updated_at=now, body={}))
     return True
-
-
-def _places(res: Resources) -> Iterator[Place]:
-    for service in res.config.catalog.services.values():
-        repository = service.repository
-        if repository is not None and repository.running:
-            for name, file in repository.files.items():
-                is_of_all = name == service.name and service.blue_green is not None
-                for one in (i.name for i in service.instances) if is_of_all else (name,):
-                    yield Place(name=one, service=service.name, file=file, repository=repository)
 
 
 def _look(res: Resources, place: Place) -> str:
