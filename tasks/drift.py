@@ -19,12 +19,13 @@ from quell.ports import Document
 from tasks.colours import live_colour
 from tasks.episodes import open_episodes, record_condition
 from tasks.resources import Resources, resources
-from tasks.running import AT_ONCE, Place, difference, places_of
+from tasks.running import Place, difference, places_of
 
 DRIFTED = "ConfigurationDrift"
 LAST_LOOK = "drift:last"
 _KIND = "drift"
 _LOOKS = 2  # in a row: between a commit and its deployment both differ for a moment
+AT_ONCE = 4
 
 
 def look_for_drift(res: Resources) -> list[str]:

@@ -11,7 +11,6 @@ from quell.adapters.git import GitRepository
 from quell.incidents.errors import Unavailable
 from quell.incidents.service import Catalog, ConfigRepository
 
-AT_ONCE = 4
 _TIMEOUT = timedelta(seconds=10)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
@@ -24,17 +23,6 @@ class Place:
     service: str
     file: str
     repository: ConfigRepository
-
-
-def places_of(catalog: Catalog) -> Iterator[Place]:
-    """Whose running configuration can be asked for; of two colours that have one file, each instance."""
-    for service in catalog.services.values():
-        repository = service.repository
-        if repository is not None and repository.running:
-            for name, file in repository.files.items():
-                is_of_all = name == service.name and service.blue_green is not None
-                for one in (i.name for i in service.instances) if is_of_all else (name,):
-                    yield Place(name=one, service=service.name, file=file, repository=repository)
 
 
 def difference(place: Place) -> str:
@@ -52,3 +40,14 @@ def difference(place: Place) -> str:
         return ""
     what = f"commit {told[:12]}" if is_commit else "another content"
     return f"{place.name} runs {what} of {place.file}, branch {repository.branch} is at {head[:12]}"
+
+
+def places_of(catalog: Catalog) -> Iterator[Place]:
+    """Whose running configuration can be asked for; in two colours each instance has the service's file."""
+    for service in catalog.services.values():
+        repository = service.repository
+        if repository is not None and repository.running:
+            for name, file in repository.files.items():
+                is_of_all = name == service.name and service.blue_green is not None
+                for one in (i.name for i in service.instances) if is_of_all else (name,):
+                    yield Place(name=one, service=service.name, file=file, repository=repository)

@@ -1,14 +1,12 @@
 """Whether HAProxy has what the configuration names: servers, maps, and the routes of services in two colours."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from deployments.cli.finding import Finding
-
-if TYPE_CHECKING:
-    from quell.adapters.actuators.haproxy_runtime import RuntimeClient
-    from quell.config.config import Config
-    from quell.incidents.service import BlueGreen
+from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+from quell.config.config import Config
+from quell.config.problem import did_you_mean
+from quell.incidents.service import BlueGreen
 
 _MAPS_OF_ACTION = {
     "throttle": ("limits.map",),
@@ -20,11 +18,8 @@ _MAPS_OF_ACTION = {
 }
 
 
-def check_haproxy(config: "Config") -> Iterator[Finding]:
+def check_haproxy(config: Config) -> Iterator[Finding]:
     """Whether HAProxy knows every instance's server, and uses the maps that the playbooks change."""
-    from quell.adapters.actuators.haproxy_runtime import RuntimeClient
-    from quell.config.problem import did_you_mean
-
     c = config.connections
     if not c.haproxy_socket:
         return
@@ -44,7 +39,7 @@ def check_haproxy(config: "Config") -> Iterator[Finding]:
     yield from _check_colours(config, client)
 
 
-def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
+def _check_maps(config: Config, used: frozenset[str]) -> Iterator[Finding]:
     folder = config.connections.haproxy_maps
     steps = [step for book in config.playbooks.values() for step in book.steps if step.actuator == "haproxy"]
     for name in sorted({name for step in steps for name in _MAPS_OF_ACTION.get(step.action, ())}):
@@ -58,7 +53,7 @@ def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
         yield Finding(part="haproxy", subject=name, is_ok=not text, text=text or "in use")
 
 
-def _check_colours(config: "Config", client: "RuntimeClient") -> Iterator[Finding]:
+def _check_colours(config: Config, client: RuntimeClient) -> Iterator[Finding]:
     """Whether the route of each service in two colours is there to be switched and to be split."""
     maps = client.map_ids()
     for service in config.catalog.services.values():
@@ -72,9 +67,7 @@ def _check_colours(config: "Config", client: "RuntimeClient") -> Iterator[Findin
             yield Finding(part="haproxy", subject=f"{service.name}, {name}", is_ok=not wrong, text=said)
 
 
-def _wrong_route(colours: "BlueGreen", name: str, routes: "Mapping[str, str]") -> str:
-    from quell.config.problem import did_you_mean
-
+def _wrong_route(colours: BlueGreen, name: str, routes: Mapping[str, str]) -> str:
     if colours.route not in routes:
         return f'{name} has no route "{colours.route}"{did_you_mean(colours.route, routes)}: see docs/fixes.md'
     if name == "backends.map" and routes[colours.route] not in colours.backends:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from deployments.cli.finding import Finding
@@ -12,8 +11,9 @@ from quell.adapters.commands import fill_in, run_command
 from quell.adapters.git import GitRepository
 from quell.config.config import Config
 from quell.incidents.errors import QuellError
-from quell.incidents.service import Catalog, ConfigRepository, Service
-from tasks.running import AT_ONCE, Place, difference, places_of
+from quell.incidents.service import ConfigRepository, Service
+from tasks.drift import AT_ONCE
+from tasks.running import Place, difference, places_of
 
 
 def check_repositories(config: Config) -> Iterator[Finding]:
@@ -65,19 +65,18 @@ def _validate(repository: ConfigRepository) -> str:
 def check_running(config: Config) -> Iterator[Finding]:
     """Whether each instance that can be asked says what it runs, and whether that is what its branch says."""
     # one without its folder is told of as a repository
+    services = config.catalog.services
     places = [place for place in places_of(config.catalog) if Path(place.repository.path).is_dir()]
+    # of two colours the idle one has another release on purpose; drift looks at the one that serves
+    places = [place for place in places if services[place.service].blue_green is None]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(partial(_check_running, config.catalog), places)
+        yield from pool.map(_check_running, places)
 
 
-def _check_running(catalog: Catalog, place: Place) -> Finding:
-    service = catalog.service(place.service)
+def _check_running(place: Place) -> Finding:
     try:
         drifted = difference(place)
     except QuellError as error:
         drifted = str(error)
-    else:
-        if drifted and service is not None and service.blue_green is not None:  # the idle colour does so on purpose
-            return Finding(part="running", subject=place.name, is_ok=True, text=drifted)
     text = drifted or f"runs what branch {place.repository.branch} says"
     return Finding(part="running", subject=place.name, is_ok=not drifted, text=text)

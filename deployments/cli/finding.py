@@ -1,11 +1,11 @@
-"""A finding: what one look at the outside said, for `quell check --live`."""
+"""What `quell check --live` finds."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Whether one thing that the configuration names is there, and as it says."""
+    """What one look at the outside said."""
 
     part: str  # store, prometheus, haproxy, repository, secrets
     subject: str
