@@ -97,6 +97,8 @@ def _row(change: LimitChange) -> Row:
 
 
 def _limit(version: ThresholdVersion) -> str:
+    if version.clients is not None:
+        return f"standing, of {len(version.clients)} lines"
     parts = [f"above {version.upper:g}"] if version.upper is not None else []
     parts += [f"below {version.lower:g}"] if version.lower is not None else []
     return " or ".join(parts) or "none"
