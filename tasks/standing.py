@@ -155,9 +155,10 @@ def evidence_of(study: StandingStudy, text: str) -> dict[str, str]:
 def learned_in_words(one: Learned, policy: StandingPolicy) -> str:
     """The limit, what it rests on, and how far the history can vouch for it."""
     seen = f"{one.name} {in_words(one.limit, policy.window)} (peak {one.usual:.3g} a second, {one.basis}"
+    noun = "clients" if one.name == NEW else "blocks"
     if one.above:
-        seen += f"; {one.above} of {one.blocks} blocks went above, {one.highest:.3g} a second at most"
-    return f"{seen}; 95 %: at most {one.most_above:.0%} of blocks go above)"
+        seen += f"; {one.above} of {one.blocks} {noun} went above, {one.highest:.3g} a second at most"
+    return f"{seen}; 95 %: at most {one.most_above:.0%} of {noun} go above)"
 
 
 def backtest_in_words(refused: Refusals) -> str:

@@ -93,8 +93,8 @@ def propose_standing(history: SeriesMatrix, policy: StandingPolicy) -> StandingP
 
     Times that teach nothing are NaN. Each client's limit is `headroom` times the peak that it reached in two blocks, of
     which the count is taken at its upper 95 % Poisson bound: a peak of one request says little. A new client gets what
-    any established one sent when it was first seen; all without a limit of their own together get what they sent
-    together, and never less than two new clients. It assumes that tomorrow's use is like history's;
+    any known one sent when it was first seen, whatever strangers sent; those without a limit of their own together get
+    what they sent within that, and never less than two new clients. It assumes that tomorrow's use is like history's;
     `Learned.most_above` says how far the history can vouch for that.
     """
     names, values = join_clients(history)
@@ -109,15 +109,25 @@ def propose_standing(history: SeriesMatrix, policy: StandingPolicy) -> StandingP
     left_out = {use.name: why for use in uses if (why := _why_left_out(use, policy))}
     known = [use for use in uses if use.name not in left_out]
     own = [_learn(use, use.recurring, policy, f"reached in 2 of {len(use.peaks)} blocks") for use in known]
-    first = [use.peaks[0] for use in known] + [use.recurring for use in uses if use.name in left_out]
-    fresh = Use(name=NEW, peaks=tuple(use.peaks[0] for use in uses if use.peaks))
-    new = _learn(fresh, max(first, default=0.0), policy, f"the most that one of {len(first)} clients sent at first")
-    unnamed = [column for column, name in enumerate(names) if name in left_out]
-    others = _use(OTHERS, blocks, _sum(values[:, unnamed]))
-    learned = _learn(others, others.recurring, policy, f"reached in 2 of {len(others.peaks)} blocks")
-    if learned.limit < 2 * new.limit:
-        learned = _at_least(learned, others, 2 * new.limit, policy, "two new clients at once")
-    return StandingProposal(learned=(new, learned, *own), left_out=left_out, blocks=len(total.peaks))
+    first = Use(name=NEW, peaks=tuple(use.peaks[0] for use in known if use.peaks))
+    if not first.peaks:
+        reason = f"no client was seen in {policy.least_blocks} blocks: what a new one may send cannot be told"
+        return StandingProposal(learned=(), left_out=left_out, blocks=len(total.peaks), reason=reason)
+    new = _learn(
+        first, max(first.peaks), policy, f"the most that one of {len(first.peaks)} known clients sent at first"
+    )
+    unnamed = np.array([name in left_out for name in names], dtype=np.bool_)
+    # each at most what it may send, so that a flood of one stranger does not make room for the next one
+    within = np.where(np.isin(names, policy.unnamed), np.inf, new.limit / policy.window.total_seconds())
+    others = _learn_others(_use(OTHERS, blocks, _sum(np.minimum(values, within)[:, unnamed])), new.limit, policy)
+    return StandingProposal(learned=(new, others, *own), left_out=left_out, blocks=len(total.peaks))
+
+
+def _learn_others(use: Use, new: int, policy: StandingPolicy) -> Learned:
+    learned = _learn(use, use.recurring, policy, f"reached in 2 of {len(use.peaks)} blocks")
+    if learned.limit >= 2 * new:
+        return learned
+    return _at_least(learned, use, 2 * new, policy, "two new clients at once")
 
 
 def join_clients(matrix: SeriesMatrix) -> tuple[list[str], FloatArray]:
