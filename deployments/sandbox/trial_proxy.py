@@ -19,6 +19,20 @@ SERVERS = ("checkout-1", "checkout-2", "checkout-3")
 GREEN = "be_green"  # the other side of the route `shop`; `be_empty` has a server that is down
 _START_SECONDS = 10.0
 
+_STANDING = """\
+  # standing.map stays on: requests in gpc1's window; NEW has no line, OTHERS is all of those (docs/limits.md)
+  http-request set-var(txn.own) var(txn.cl),map_str_int({folder}/maps/standing.map)
+  http-request track-sc2 int(2) table {table} if !{{ var(txn.own) -m found }}
+  http-request set-var(txn.slim) str(NEW),map_str_int({folder}/maps/standing.map,1000000000)
+  http-request set-var(txn.slim) var(txn.own) if {{ var(txn.own) -m found }}
+  http-request set-var(txn.over) int(1) if {{ var(txn.cl) -m found }} {{ sc0_gpc1_rate,sub(txn.slim) ge 0 }}
+  http-request sc-set-gpt0(0) sc0_get_gpt0,add(1) if {{ var(txn.over) -m found }}
+  http-request deny deny_status 429 if {{ var(txn.over) -m found }}
+  http-request set-var(txn.olim) str(OTHERS),map_str_int({folder}/maps/standing.map,1000000000)
+  http-request set-var(txn.over) int(1) if !{{ var(txn.own) -m found }} {{ sc2_gpc1_rate,sub(txn.olim) ge 0 }}
+  http-request sc-set-gpt0(2) sc2_get_gpt0,add(1) if {{ var(txn.over) -m found }}
+  http-request deny deny_status 429 if {{ var(txn.over) -m found }}
+"""
 _STORED = "gpc0,gpc0_rate(1s),gpc1,gpc1_rate(10s),gpt0,http_req_cnt,http_req_rate(1s)"
 # The limiter counts admitted requests only: denied ones never count, so throughput settles at the limit.
 _CONFIG = """
@@ -45,19 +59,7 @@ frontend fe
   http-request deny deny_status 429 if {{ var(txn.cl) -m found }} {{ sc0_gpc0_rate,sub(txn.lim) ge 0 }}
   http-request set-var(txn.alim) var(txn.cl),map_str_int({folder}/maps/adaptive.map,1000000)
   http-request deny deny_status 429 if {{ var(txn.cl) -m found }} {{ sc0_gpc0_rate,sub(txn.alim) ge 0 }}
-  # standing.map stays on: requests in gpc1's window; NEW has no line, OTHERS is all of those (docs/limits.md)
-  http-request set-var(txn.own) var(txn.cl),map_str_int({folder}/maps/standing.map)
-  http-request track-sc2 int(2) table st_global if !{{ var(txn.own) -m found }}
-  http-request set-var(txn.slim) str(NEW),map_str_int({folder}/maps/standing.map,1000000000)
-  http-request set-var(txn.slim) var(txn.own) if {{ var(txn.own) -m found }}
-  http-request set-var(txn.over) int(1) if {{ var(txn.cl) -m found }} {{ sc0_gpc1_rate,sub(txn.slim) ge 0 }}
-  http-request sc-set-gpt0(0) sc0_get_gpt0,add(1) if {{ var(txn.over) -m found }}
-  http-request deny deny_status 429 if {{ var(txn.over) -m found }}
-  http-request set-var(txn.olim) str(OTHERS),map_str_int({folder}/maps/standing.map,1000000000)
-  http-request set-var(txn.over) int(1) if !{{ var(txn.own) -m found }} {{ sc2_gpc1_rate,sub(txn.olim) ge 0 }}
-  http-request sc-set-gpt0(2) sc2_get_gpt0,add(1) if {{ var(txn.over) -m found }}
-  http-request deny deny_status 429 if {{ var(txn.over) -m found }}
-  http-request set-var(txn.glim) str(global_rps),map_str_int({folder}/maps/knobs.map,1000000)
+{standing}  http-request set-var(txn.glim) str(global_rps),map_str_int({folder}/maps/knobs.map,1000000)
   http-request deny deny_status 429 if {{ sc1_gpc0_rate,sub(txn.glim) ge 0 }}
   http-request set-var(txn.aglim) str(adaptive_rps),map_str_int({folder}/maps/knobs.map,1000000)
   http-request deny deny_status 429 if {{ sc1_gpc0_rate,sub(txn.aglim) ge 0 }}
@@ -75,6 +77,11 @@ backend be_green
 backend be_empty
   server empty-1 127.0.0.1:{green} disabled
 {more}"""
+
+
+def standing_rules(folder: Path, table: str = "st_global") -> str:
+    """The lines of a frontend that hold clients to standing limits; requests without a line count in `table`."""
+    return _STANDING.format(folder=folder, table=table)
 
 
 class TrialProxy:
@@ -121,6 +128,7 @@ class TrialProxy:
             green=green,
             more=self._more,
             stored=_STORED,
+            standing=standing_rules(self.folder),
         )
         config.write_text(text)
         self._start()
