@@ -13,6 +13,7 @@ from deployments.cli.record import DEFAULT_FOLDER, ConfigOption
 from deployments.cli.terminal import err, out, table
 
 if TYPE_CHECKING:
+    from quell.adapters.actuators.haproxy_runtime import RuntimeClient
     from quell.adapters.metrics.prometheus import PrometheusSource
     from quell.config.config import Config
     from quell.incidents.service import ConfigRepository, Service
@@ -177,12 +178,14 @@ def check_haproxy(config: "Config") -> Iterator[Finding]:
             text = f'server "{instance.server}" does not exist{did_you_mean(instance.server, servers)}'
             yield Finding(part="haproxy", subject=instance.name, is_ok=False, text=text)
     yield from _check_maps(config, frozenset(client.map_ids()))
+    yield from _check_standing(config, client)
 
 
 def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
     folder = config.connections.haproxy_maps
     steps = [step for book in config.playbooks.values() for step in book.steps if step.actuator == "haproxy"]
-    for name in sorted({name for step in steps for name in _MAPS_OF_ACTION.get(step.action, ())}):
+    needed = {name for step in steps for name in _MAPS_OF_ACTION.get(step.action, ())}
+    for name in sorted(needed | ({"standing.map"} if config.standing else set())):
         file = folder / name if folder else None
         if name not in used:
             text = f"HAProxy uses no {name}; it uses {', '.join(sorted(used)) or 'no map'}"
@@ -191,6 +194,20 @@ def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
         else:
             text = ""
         yield Finding(part="haproxy", subject=name, is_ok=not text, text=text or "in use")
+
+
+def _check_standing(config: "Config", client: "RuntimeClient") -> Iterator[Finding]:
+    """Whether HAProxy counts over the window that standing limits are learned for."""
+    from quell.adapters.actuators.haproxy_standing import StandingMap
+    from quell.incidents.errors import InvalidInput
+
+    if config.standing is None:
+        return
+    try:
+        StandingMap(client, config.connections.haproxy_maps).check_window(config.standing.window)
+        yield Finding(part="haproxy", subject="standing limits", is_ok=True, text="counted over their window")
+    except InvalidInput as error:
+        yield Finding(part="haproxy", subject="standing limits", is_ok=False, text=str(error))
 
 
 def check_repositories(config: "Config") -> Iterator[Finding]:
