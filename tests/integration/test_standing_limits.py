@@ -1,5 +1,6 @@
 """Standing limits' whole life on a real HAProxy: learned, in shadow, approved, in force, watched, reverted."""
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 from deployments.gateway import build_app, serving
 from quell.adapters.actuators.haproxy import HAProxyActuator
+from quell.adapters.actuators.haproxy_runtime import RuntimeClient
 from quell.incidents.decision import Person
 from quell.incidents.errors import InvalidInput, Refused
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
@@ -253,3 +255,15 @@ def test_the_page_shows_who_is_limited_who_would_be_refused_and_how_to_take_it_b
     assert "193 requests in 10 s" in one and "scraper" in one and "batch" in one
     assert "quell threshold revert THR-1" in one and "standing.map" in one
     assert "Would have been refused" in one and "Refused now" in one
+
+
+def test_two_bursts_in_two_windows_may_be_read_as_one_which_is_why_headroom_is_at_least_two(world: World) -> None:
+    """HAProxy estimates a sliding window from two counters; the client sent 100 in any ten seconds, never 200."""
+    world.send("web", 100)
+    time.sleep(10.05)
+    began = time.monotonic()
+    world.send("web", 100)
+    assert time.monotonic() - began < 5
+    text = RuntimeClient(world.proxy.socket, timedelta(seconds=5)).ask("show", "table", "st_admit", "key", "web")
+    reading = re.search(r"gpc1_rate\(10000\)=(\d+)", text)
+    assert reading is not None and 150 < int(reading[1]) <= 200
