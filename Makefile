@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+COMPILED := $(VENV)/.compiled
 
 .DEFAULT_GOAL := help
 .PHONY: help setup programs demo test unit lint types contracts format lock check clean
@@ -20,7 +21,12 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/pip check
 	touch $@
 
-setup: $(STAMP) ## install Quell and its Python packages into .venv
+# Else the first fit and the first sweep would wait for the compiler.
+$(COMPILED): $(STAMP) deployments/compiling.py $(wildcard quell/detection/*.py)
+	$(BIN)/python -m deployments.compiling
+	touch $@
+
+setup: $(COMPILED) ## install Quell and its Python packages into .venv
 
 programs: ## install the Debian programs that the sandbox and the tests use
 	deployments/install-debian.sh

@@ -13,7 +13,7 @@ from datetime import timedelta
 from http.client import HTTPConnection
 from typing import Any
 
-import quell.adapters.git
+import quell.adapters.git_program
 import tasks.fix
 import tasks.rollback
 from benchmarks.fix_ground import Ground, resources
@@ -154,7 +154,7 @@ def _stop_commands(ground: Ground, order: Order, stops: Stops) -> None:
         stops.reach(f"after {what}")
         return result
 
-    quell.adapters.git.run_command = run
+    quell.adapters.git_program.run_command = run
     tasks.fix.run_command = run
     tasks.rollback.run_command = run
 

@@ -21,7 +21,7 @@ from benchmarks.misconfigurations import MISCONFIGURATIONS, Edit, Misconfigurati
 from benchmarks.report import parser, print_json, print_table
 from quell.adapters.guard_folder import GuardFolder
 
-_HOOK = Path(__file__).resolve().parents[1] / "deployments" / "pipelines" / "pre-commit.sh"
+HOOK = Path(__file__).resolve().parents[1] / "deployments" / "pipelines" / "pre-commit.sh"
 _FILES = 1000
 _RUNS = 5
 
@@ -99,7 +99,7 @@ def try_all(folder: Path) -> list[Trial]:
     root = write_repository(folder)
     hook = root / ".git" / "hooks" / "pre-commit"
     hook.parent.mkdir(exist_ok=True)
-    shutil.copy(_HOOK, hook)
+    shutil.copy(HOOK, hook)
     os.environ.update({key: value for key, value in environment().items() if key.startswith("GIT_")})
     trials: list[Trial] = []
     for case in MISCONFIGURATIONS:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from quell.actuator import Actuator
 from quell.adapters.actuators.command import make_command
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.adapters.store.sql import SqlStore
@@ -25,7 +26,7 @@ from quell.incidents.mitigation import Step
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.service import Catalog, Instance, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
-from quell.ports import Actuator, Store, Transaction
+from quell.ports import Store, Transaction
 from quell.response.autonomy import Autonomy
 from quell.response.playbook import ApprovalPolicy, FleetLimits, Limits, Playbook, RecoveryRule, StepTemplate
 from quell.response.release import ReleaseRule

@@ -39,7 +39,7 @@ def quell_up(sandbox: Sandbox, folder: Path, base: int) -> Iterator[SqlStore]:
 def fit_baselines(base: int) -> None:
     run = start_run("refresh-baselines/refresh-baselines", {}, key=f"benchmark {base}")
     deadline = time.monotonic() + 90
-    while run_state(run) != "completed":
-        if time.monotonic() > deadline:
-            raise SystemExit("refresh-baselines did not complete within 90 s")
+    while (state := run_state(run)) != "completed":
+        if time.monotonic() > deadline or state in ("failed", "crashed"):
+            raise SystemExit(f"refresh-baselines did not complete within 90 s: {run} is {state}")
         time.sleep(0.5)

@@ -1,10 +1,10 @@
-"""What the inside needs from the world: the few protocols that adapters implement."""
+"""What the inside needs from the world: the few protocols that adapters implement. Levers: `actuator.py`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar
 
 from quell.incidents.alert import Alert
 from quell.incidents.anomaly import Anomaly
@@ -15,13 +15,12 @@ from quell.incidents.footprint import Footprint
 from quell.incidents.inbox import InboxItem, Received
 from quell.incidents.incident import Incident
 from quell.incidents.journal import JournalEntry, Lease
-from quell.incidents.mitigation import Mitigation, Step
+from quell.incidents.mitigation import Mitigation
 from quell.incidents.notification import Notification
 from quell.incidents.probe import Answered
 from quell.incidents.report import Report
 from quell.incidents.review import Review
 from quell.incidents.series import SeriesMatrix
-from quell.incidents.served import ServedRequest
 from quell.incidents.silence import Silence
 from quell.incidents.threshold import ThresholdVersion
 from quell.incidents.timeline import Event, TimelineEntry
@@ -250,83 +249,4 @@ class DrillGround(Protocol):
 
     def users(self, seconds: int) -> tuple[int, int]:
         """Requests and errors that the users saw in the last seconds."""
-        ...
-
-
-class Actuator(Protocol):
-    """One kind of lever. Every method is idempotent; a target is known or InvalidInput is raised.
-
-    What cannot be reached now raises Unavailable.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    def actions(self) -> Mapping[str, str]:
-        """action -> one sentence for operators."""
-        ...
-
-    def parameters(self) -> Mapping[str, tuple[str, ...]]:
-        """action -> the parameters that each of its steps must give; the same actions as `actions`."""
-        ...
-
-    def describe(self, step: Step) -> str:
-        """What would happen, in one sentence."""
-        ...
-
-    def describe_undo(self, step: Step) -> str: ...
-
-    def read_state(self, step: Step) -> Mapping[str, str]:
-        """What `undo` needs to put back; also evidence."""
-        ...
-
-    def apply(self, step: Step) -> None: ...
-
-    def verify(self, step: Step) -> bool:
-        """Whether the effect is in force now, read back from the outside."""
-        ...
-
-    def undo(self, step: Step, state_before: Mapping[str, str]) -> None: ...
-
-    def verify_undone(self, step: Step, state_before: Mapping[str, str]) -> bool: ...
-
-    def capacity(self, service_targets: Sequence[str]) -> Mapping[str, float]:
-        """target -> share of its full weight that serves now (0 = drained or down, 1 = fully up)."""
-        ...
-
-    def witness(self, step: Step) -> str:
-        """What the actuator itself sees now that speaks for the step, in one sentence; empty when it sees nothing."""
-        ...
-
-
-@runtime_checkable
-class ResolvingActuator(Protocol):
-    """What an actuator may have beside: to say in a plan exactly what a step would do."""
-
-    def resolve(self, step: Step) -> Step:
-        """The step with words like `previous` replaced by what they mean now. Raises InvalidInput."""
-        ...
-
-
-@runtime_checkable
-class RequestLog(Protocol):
-    """What an actuator may have beside: to show the single requests that went through it lately."""
-
-    def served(self, log: str) -> Sequence[ServedRequest]:
-        """What its log of this name holds now, oldest first. Raises InvalidInput when there is no such log."""
-        ...
-
-
-@runtime_checkable
-class GradualActuator(Protocol):
-    """What an actuator may have beside: to put some of its steps back a little at a time."""
-
-    def can_ease(self, step: Step) -> bool: ...
-
-    def ease(self, step: Step, state_before: Mapping[str, str], share: float) -> None:
-        """Give the target this share (0..1) of what it had before; `apply` takes it back, `undo` gives the rest."""
-        ...
-
-    def answered(self, step: Step) -> tuple[int, int]:
-        """How many requests the target answered since some start, and how many of them with an error."""
         ...

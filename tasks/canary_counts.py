@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from quell.actuator import RequestLog
 from quell.incidents.errors import QuellError
-from quell.ports import RequestLog
 from quell.resolution.policy import CanaryPolicy
 from quell.resolution.sample import Sample
 from tasks.lane import Lane

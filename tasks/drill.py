@@ -151,7 +151,7 @@ def run_drill(
         ground.clear(fault, watch.strike.target)
         _put_back(res, watch, by)
     watch.until(watch.is_resolved, allowed.resolve)
-    drill = _keep(res, _scored(res, watch, before, by, aborted))
+    drill = _keep(res, _scored(res, watch, before, by, aborted, allowed.detect))
     for playbook in dict.fromkeys(m.playbook for m in watch.mitigations() if m.applied_at is not None):
         if playbook in res.config.playbooks:
             record_drill(res, playbook, by=by, note=drill.sentence)
@@ -171,12 +171,15 @@ def _put_back(res: Resources, watch: _Watch, by: str) -> None:
         raise errors[0]
 
 
-def _scored(res: Resources, watch: _Watch, before: Mapping[str, float], by: str, aborted: str) -> Drill:
+def _scored(
+    res: Resources, watch: _Watch, before: Mapping[str, float], by: str, aborted: str, detect_within: timedelta
+) -> Drill:
     incidents = watch.incidents()
     seen = Seen(
         strike=watch.strike,
         began_at=watch.began_at,
         detected_at=watch.detected_at,
+        detect_within=detect_within,
         touched=tuple(incidents),
         mitigations=tuple(watch.mitigations()),
         glances=tuple(watch.glances),

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from quell.actuator import Actuator
 from quell.incidents.errors import InvalidInput, QuellError, Unavailable
 from quell.incidents.fix import Fix
 from quell.incidents.journal import JournalEntry, JournalState
 from quell.incidents.mitigation import MitigationState, Step
-from quell.ports import Actuator
 from quell.resolution.rollout import RolloutStep
 from tasks.lease import Hold
 from tasks.resources import Resources

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from quell.actuator import Actuator
 from quell.incidents.errors import InvalidInput, Unavailable
 from quell.incidents.service import Service
-from quell.ports import Actuator
 from tasks.resources import Resources
 
 

@@ -10,7 +10,8 @@ from quell.incidents.incident import Incident
 from quell.incidents.labels import SIGNAL, Labels
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Signal
-from quell.triage.effect import CLIENT, CLIENT_PREFIX, number
+from quell.incidents.suspect import CLIENT_PREFIX
+from quell.triage.effect import CLIENT, number
 from tasks.resources import Resources
 
 BEFORE, AFTER = timedelta(minutes=5), timedelta(minutes=2)

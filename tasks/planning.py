@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from quell.actuator import ResolvingActuator
 from quell.incidents.alert import Alert
 from quell.incidents.errors import InvalidInput, Refused
 from quell.incidents.incident import Incident, IncidentState
@@ -11,7 +12,7 @@ from quell.incidents.labels import SERVICE, format_labels
 from quell.incidents.maintenance import find_maintenance
 from quell.incidents.mitigation import Mitigation, MitigationId, MitigationState, Plan, Step, plan_hash
 from quell.incidents.service import Service
-from quell.ports import ResolvingActuator, Transaction
+from quell.ports import Transaction
 from quell.response.autonomy import Level
 from quell.response.evidence import EvidenceKind
 from quell.response.guardrail import Situation, check

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
+from quell.actuator import GradualActuator
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.journal import JournalEntry, JournalState
 from quell.incidents.mitigation import Mitigation, MitigationState
-from quell.ports import GradualActuator
 from quell.response.reconciliation import is_easing
 from quell.response.release import Answers, ReleaseRule, trouble_of
 from tasks.effect import UNDO_WAITS, undo_held

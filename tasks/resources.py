@@ -8,6 +8,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
+from quell.actuator import Actuator
 from quell.adapters.actuators.plugins import open_actuators
 from quell.adapters.metrics.kept_fleet import KeptFleets
 from quell.adapters.metrics.prometheus import PrometheusSource
@@ -16,7 +17,7 @@ from quell.adapters.probe import HttpProber
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config
 from quell.config.load import load_config
-from quell.ports import Actuator, Clock, MetricSource, Prober, Store
+from quell.ports import Clock, MetricSource, Prober, Store
 
 HASTY = timedelta(seconds=2)
 CONFIG_VARIABLE = "QUELL_CONFIG"

@@ -3,12 +3,13 @@
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+
+from tests.waiting import wait_until
 
 
 @contextmanager
@@ -24,19 +25,9 @@ def alertmanager_server(folder: Path) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, *flags, f"--web.listen-address={url[7:]}"], stdout=log, stderr=log)
     try:
-        _wait_until_ready(url)
+        ready = f"{url}/-/ready"
+        wait_until("alertmanager is ready", lambda: httpx.get(ready, trust_env=False).is_success, within=20)
         yield url
     finally:
         process.terminate()
         process.wait(20)
-
-
-def _wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/-/ready", trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.05)
-    raise AssertionError("alertmanager is not ready after 20 s")

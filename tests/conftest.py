@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -25,8 +25,10 @@ from quell.adapters.store.memory import MemoryStore
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config
 from quell.config.load import load_config
+from quell.incidents.errors import Unavailable
 from quell.ports import Store
 from tasks.resources import CONFIG_VARIABLE
+from tests.waiting import wait_until
 
 _names = count(1)
 
@@ -135,17 +137,21 @@ def _start_postgres(programs: Path, folder: Path) -> tuple["subprocess.Popen[byt
         cwd=folder,
     )
     log.close()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
+
+    def answers() -> bool:
+        assert process.poll() is None, (folder / "log").read_text()
+        with suppress(psycopg.OperationalError):
             psycopg.connect(host="127.0.0.1", port=port, user="postgres", connect_timeout=2).close()
-        except psycopg.OperationalError:
-            time.sleep(0.05)
-        else:
-            return process, port
-    process.kill()
-    process.wait()
-    pytest.fail(f"postgres did not start:\n{(folder / 'log').read_text()}")
+            return True
+        return False
+
+    try:
+        wait_until("postgres starts", answers, tell=(folder / "log").read_text)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return process, port
 
 
 def _as_postgres() -> list[str]:
@@ -180,21 +186,17 @@ class RunningQuell:
 
     def wait_for(self, what: str, ask: Callable[[], T | None], within: float = 60) -> T:
         """Ask until the answer is neither None nor False; fails with the end of the log."""
-        deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
-            answer = ask()
-            if answer is not None and answer is not False:
-                return answer
-            time.sleep(0.2)
-        pytest.fail(f"{what}: not within {within} s; quell up said:\n{self.log.read_text()[-3000:]}")
+        return wait_until(what, ask, within=within, every=0.2, tell=lambda: self.log.read_text()[-3000:])
 
     def code(self, person: str) -> str:
         """The person's one-time code of this moment."""
         return TOTP((self.sandbox.layout.folder / "secrets" / f"{person}.totp").read_text().strip()).now()
 
     def prefect(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Ask the Prefect server's REST interface."""
+        """Ask the Prefect server's REST interface, once: inside `wait_for` it may be slow to answer."""
         answer = httpx.request(method, f"{self.prefect_url}/api{path}", json=body, timeout=10)
+        if answer.status_code == 503:  # its database is busy
+            raise Unavailable(answer.text)
         answer.raise_for_status()
         return answer.json()
 

@@ -1,4 +1,4 @@
-"""The outside world, behind the protocols of `quell.ports`; the only part of `quell` that touches it.
+"""The outside world, behind the protocols of `quell.ports` and `quell.actuator`; nothing else in `quell` touches it.
 
 `store` keeps the record, `metrics` answers queries, `actuators` move what can be moved in production; the modules
 beside them know one thing each: git, commands without a shell, a person's one-time code.

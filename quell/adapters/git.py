@@ -2,24 +2,17 @@
 
 import re
 import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from quell.adapters.commands import CommandResult, run_command
-from quell.adapters.git_mend import take_back_half_merge
-from quell.adapters.git_turn import clear_note, is_noted, read_note, remove_left_locks, turn, write_note
-from quell.incidents.errors import Conflict, InvalidInput, NotFound, QuellError, Unavailable
+from quell.adapters.git_program import GitProgram
+from quell.incidents.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 _IDENTITY = ("-c", "user.name=Quell", "-c", "user.email=quell@localhost", "-c", "commit.gpgsign=false")
-_MOST_OUTPUT = 20_000_000  # a file or a diff is needed whole
-_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}
-_CHANGING = frozenset({"worktree", "apply", "reset", "add", "commit", "merge", "fetch", "branch", "update-ref"})
-# nothing that goes on in the background: it would keep the turn (see git_turn)
-_QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +73,8 @@ class WorkTree:
 
 
 @dataclass(frozen=True, slots=True)
-class GitRepository:
-    """Everything goes through the git program: its locks hold against people working in the same repository."""
-
-    path: Path
-    timeout: timedelta = timedelta(seconds=20)
+class GitRepository(GitProgram):
+    """What the commits of a repository say, and the changes that Quell makes to it."""
 
     def head(self, branch: str) -> str:
         """The commit at the head of the branch. Raises NotFound."""
@@ -168,12 +158,6 @@ class GitRepository:
             self._remove_tree(path)
             self.run("branch", "--quiet", "-D", branch)
 
-    def mend(self) -> None:
-        """Put right what a process left that was killed while it changed the repository."""
-        if is_noted(self._common()):
-            with self._turn():
-                pass
-
     def merge(self, source: str, *, into: str) -> str:
         """Bring `into` forward to `source`, fast-forward only, files included; returns the new head.
 
@@ -184,7 +168,7 @@ class GitRepository:
         if self.run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip() == into:
             files = self.git("diff", "--name-only", "-z", self.head(into), wanted).split("\0")
             note = {"merge": wanted, "files": [name for name in files if name]}
-            result = self._change((*_IDENTITY, "merge", "--ff-only", "--quiet", wanted), note=note)
+            result = self.change((*_IDENTITY, "merge", "--ff-only", "--quiet", wanted), note=note)
         else:
             result = self.run("fetch", "--quiet", ".", f"{wanted}:refs/heads/{into}")
         if not result.is_ok and ".lock" in result.said:
@@ -193,86 +177,8 @@ class GitRepository:
             raise Conflict(f"branch {into} cannot be brought forward to {wanted[:12]}: {result.said.splitlines()[0]}")
         return self.head(into)
 
-    def git(self, *arguments: str, cwd: Path | None = None, stdin: str | None = None) -> str:
-        """Run git and return what it wrote. Raises InvalidInput with git's own words."""
-        result = self.run(*arguments, cwd=cwd, stdin=stdin)
-        if not result.is_ok:
-            said = result.stderr.strip() or f"exit code {result.code}"
-            raise InvalidInput(f"git {arguments[0]} failed in {cwd or self.path}: {said}")
-        return result.stdout
-
-    def run(self, *arguments: str, cwd: Path | None = None, stdin: str | None = None) -> CommandResult:
-        if _verb(arguments) not in _CHANGING:
-            return self._run(arguments, cwd=cwd, stdin=stdin)
-        return self._change(arguments, cwd=cwd, stdin=stdin)
-
-    def _run(
-        self,
-        arguments: Sequence[str],
-        *,
-        cwd: Path | None = None,
-        stdin: str | None = None,
-        keep_open: int | None = None,
-    ) -> CommandResult:
-        command = ("git", "-c", "core.quotePath=false", *_QUIET, *arguments)
-        return run_command(
-            command,
-            cwd=cwd or self.path,
-            timeout=self.timeout,
-            env=_ENVIRONMENT,
-            stdin=stdin,
-            most_output=_MOST_OUTPUT,
-            keep_open=keep_open,
-        )
-
-    def _change(
-        self,
-        arguments: Sequence[str],
-        *,
-        cwd: Path | None = None,
-        stdin: str | None = None,
-        note: Mapping[str, object] | None = None,
-    ) -> CommandResult:
-        """Run what changes the repository: in turn, noted before, and mended where it was cut off."""
-        with self._turn() as descriptor:
-            write_note(descriptor, note or {})
-            try:
-                result = self._run(arguments, cwd=cwd, stdin=stdin, keep_open=descriptor)
-            except QuellError:  # it ran too long and was killed
-                self._mend(descriptor)
-                raise
-            if result.code < 0:
-                self._mend(descriptor)
-            clear_note(descriptor)
-            return result
-
-    @contextmanager
-    def _turn(self) -> Generator[int]:
-        with turn(self._common(), self.timeout) as descriptor:
-            self._mend(descriptor)
-            yield descriptor
-
-    def _mend(self, descriptor: int) -> None:
-        note = read_note(descriptor)
-        if note is None:
-            return
-        if "at" in note:
-            remove_left_locks(self._common(), float(note["at"]))
-        if "merge" in note:
-
-            def git(*arguments: str) -> CommandResult:
-                return self._run(arguments, cwd=root, keep_open=descriptor)
-
-            root = Path(self.git("rev-parse", "--show-toplevel").strip())
-            take_back_half_merge(git, root, str(note["merge"]), [str(file) for file in note["files"]])
-        clear_note(descriptor)
-
-    def _common(self) -> Path:
-        """The folder that all working trees of the repository share."""
-        return Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir").strip())
-
     def _tree_of(self, branch: str) -> Path:
-        return self._common() / "quell-trees" / branch.replace("/", "-")
+        return self.common() / "quell-trees" / branch.replace("/", "-")
 
     def _remove_tree(self, path: Path) -> None:
         """Git's own way first; what it does not take for a working tree, because it was never finished, goes too."""
@@ -290,14 +196,3 @@ class GitRepository:
         if not result.is_ok:
             raise NotFound(f"commit {name} is not in {self.path}; fetch it or correct the change's commit")
         return result.stdout.strip()
-
-
-def _verb(arguments: Sequence[str]) -> str:
-    """
-    >>> _verb(("-c", "user.name=Quell", "commit", "--quiet"))
-    'commit'
-    """
-    position = 0
-    while position < len(arguments) and arguments[position] == "-c":
-        position += 2
-    return arguments[position] if position < len(arguments) else ""

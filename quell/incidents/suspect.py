@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+CLIENT_PREFIX = "client:"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """`node` is an instance or service; `score` in 0..1 orders suspects, it is not a probability.
+    """`node` is an instance, a service or `client:NAME`; `score` in 0..1 orders suspects, it is not a probability.
 
     `is_alerted` is false where only metrics name it: enough to look at, not enough to act on by itself.
     """

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from quell.incidents.drill import Mark, Part, Strike
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.labels import SERVICE
 from quell.incidents.mitigation import Mitigation, MitigationState, Recovery
 from quell.incidents.service import Catalog
+from quell.incidents.suspect import CLIENT_PREFIX
 
 _OVER = (IncidentState.RESOLVED, IncidentState.REVIEWED, IncidentState.CLOSED)
 _UNTOUCHED = (MitigationState.REFUSED, MitigationState.EXPIRED)
@@ -36,6 +37,7 @@ class Seen:
     mitigations: tuple[Mitigation, ...]
     glances: tuple[Glance, ...]
     floors: Mapping[str, float] = field(default_factory=dict[str, float])
+    detect_within: timedelta = timedelta.max  # what comes later is not counted as detected
     differences: tuple[str, ...] = ()  # what is not as it was before, at the load balancer
     unanswered: str = ""  # why nothing was planned, from the timeline
 
@@ -65,6 +67,9 @@ def _detected(seen: Seen) -> Part:
     if seen.detected_at is None or not seen.touched:
         return Part(mark=Mark.NO, words="no incident took up an alert")
     seconds = (seen.detected_at - seen.began_at).total_seconds()
+    limit = seen.detect_within.total_seconds()
+    if seconds > limit:
+        return Part(mark=Mark.NO, seconds=seconds, words=f"{seen.touched[0].id} came later than {limit:.0f} s")
     return Part(mark=Mark.YES, seconds=seconds, words=f"{seen.touched[0].id}: {seen.touched[0].title}")
 
 
@@ -82,7 +87,7 @@ def _suspect(seen: Seen, catalog: Catalog) -> Part:
     if not suspects:
         return Part(mark=Mark.NO, words="nobody is suspected")
     first = suspects[0]
-    wanted = {seen.strike.target}
+    wanted = {CLIENT_PREFIX * (seen.strike.kind == "client") + seen.strike.target}
     if seen.strike.kind == SERVICE and (service := catalog.service(seen.strike.target)) is not None:
         wanted |= {instance.name for instance in service.instances}
     mark = Mark.YES if first.node in wanted else Mark.NO
@@ -91,8 +96,10 @@ def _suspect(seen: Seen, catalog: Catalog) -> Part:
 
 def _contained(seen: Seen) -> Part:
     tried = [m for m in seen.mitigations if m.state not in _UNTOUCHED]
+    if not tried and seen.unanswered:
+        return Part(mark=Mark.NOT_ASKED, words=seen.unanswered)
     if not tried:
-        return Part(mark=Mark.NOT_ASKED, words=seen.unanswered or "no playbook answers it")
+        return Part(mark=Mark.NO, words="nothing was planned, and nothing says why")
     helped = [m for m in tried if m.recovery is Recovery.EFFECTIVE]
     best = helped[0] if helped else tried[-1]
     words = f"{best.id} {best.playbook}: {best.recovery_reason or best.state}"

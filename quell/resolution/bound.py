@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _NAMES_ONE_OF_MANY = re.compile(r"(^|[^a-z])(port|ports|id|uid|gid|pid|version|shard|index|code)$", re.IGNORECASE)
 
@@ -16,6 +16,15 @@ class Bound:
     @property
     def words(self) -> str:
         return "at least" if self.is_minimum else "at most"
+
+    @property
+    def whole(self) -> "Bound":
+        """The same limit for what is counted in whole numbers.
+
+        >>> Bound(is_minimum=False, value=0.5).whole.value, Bound(is_minimum=True, value=2.4).whole.value
+        (0, 3)
+        """
+        return replace(self, value=math.ceil(self.value) if self.is_minimum else math.floor(self.value))
 
 
 def is_identity(name: str) -> bool:

@@ -126,6 +126,7 @@ def _bounded(unit: str, good: object, bad: object, known: Sequence[object]) -> I
         numbers = [n for n in (*known, good) if isinstance(n, int | float)]
         plain = find_bound(float(good), float(cast(float, bad)), numbers) if isinstance(bad, int | float) else None
         if plain:
+            plain = plain.whole if all(isinstance(n, int) for n in (*numbers, bad)) else plain
             yield {"type": "number", side: plain.value}, f"must be {plain.words} {plain.value:g}"
             return
     text = write_quantity(bound.value, unit, str(good))

@@ -10,10 +10,10 @@ from quell.incidents.alert import Alert
 from quell.incidents.labels import SIGNAL
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal, SignalKind
+from quell.incidents.suspect import CLIENT_PREFIX
 from quell.triage.relation import service_of
 
 CLIENT = "client"
-CLIENT_PREFIX = "client:"
 DROP_WEIGHT = 0.4  # less traffic than expected is what trouble looks like from below, seldom its cause
 STRENGTH_OF_LABEL = {"critical": 0.7, "page": 0.7, "major": 0.55, "error": 0.55, "high": 0.55}
 WEAK_LABEL = 0.4

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from quell.incidents.incident import Severity
 from quell.incidents.service import Catalog
 from quell.incidents.signal import SignalKind
-from quell.triage.effect import CLIENT_PREFIX, Effect
+from quell.incidents.suspect import CLIENT_PREFIX
+from quell.triage.effect import Effect
 
 SEVERITY_OF_LABEL = {
     "critical": Severity.CRITICAL,

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from quell.incidents.change import Change
 from quell.incidents.service import Catalog
 from quell.incidents.signal import SignalKind
-from quell.incidents.suspect import Suspect
-from quell.triage.effect import CLIENT_PREFIX, Effect
+from quell.incidents.suspect import CLIENT_PREFIX, Suspect
+from quell.triage.effect import Effect
 
 # Figures chosen by reasoning, not fitted; the scenario tests hold the order they are meant to give.
 ABSTAIN = 0.2
@@ -23,8 +23,9 @@ SMALLEST = 0.1
 EXPLAINED_BY_CALLEE = 0.7
 EXPLAINED_BY_INSTANCE = 0.6
 EXPLAINED_BY_CLIENT = 0.6
+SEEN_IN_TRAFFIC = 0.5  # how far a service's own traffic bears out the client that is said to send too much
 WHOLE_SERVICE = 0.5  # what an instance keeps when all of its several peers show the same
-FURTHER_EVIDENCE = 0.15  # what a second, different kind of effect adds of the rest to 1
+FURTHER_EVIDENCE = 0.15  # what a second effect of another kind, or on another instance, adds of the rest to 1
 LATE_LOSS, LATE_AFTER = 0.15, timedelta(minutes=1)
 CHANGE_GAIN, CHANGE_FADES = 0.5, timedelta(minutes=15)
 CHANGE_OF_SERVICE_ON_INSTANCE = 0.5
@@ -68,7 +69,7 @@ def rank_suspects(
     board = _accuse_changed_instances(_stand_up(effects), linked, catalog)
     if not board:
         return ()
-    board = _weigh_clients(board)
+    board = _weigh_clients(_bear_out_clients(board, effects))
     board = _weigh_instances(board, catalog)
     board = _weigh_callers(board, catalog)
     board = _weigh_onsets(board)
@@ -128,6 +129,22 @@ def _accuse_changed_instances(board: _Board, changes: Sequence[Change], catalog:
     return result
 
 
+def _bear_out_clients(board: _Board, effects: Sequence[Effect]) -> _Board:
+    """Two instruments see a flood: who counts by client, and the traffic of the service that the client calls."""
+    surges = [
+        e for e in effects if e.kind is SignalKind.TRAFFIC and _is_surge(e) and not e.node.startswith(CLIENT_PREFIX)
+    ]
+    floods = {effect.service: effect for effect in sorted(surges, key=lambda e: (e.strength, e.node))}
+    result = dict(board)
+    for node, standing in board.items():
+        flood = floods.get(standing.service)
+        if standing.is_client and _is_surge(standing.main) and flood is not None:
+            base = 1 - (1 - standing.base) * (1 - SEEN_IN_TRAFFIC * flood.strength)
+            reasons = (*standing.reasons, f"the traffic of {flood.node} bears it out: {flood.words}")
+            result[node] = replace(standing, base=base, score=base, reasons=reasons)
+    return result
+
+
 def _weigh_clients(board: _Board) -> _Board:
     """A client that sends far more than expected explains trouble of the services behind it."""
     loudest = max((s.base for s in board.values() if s.is_client and _is_surge(s.main)), default=0.0)
@@ -167,7 +184,8 @@ def _weigh_instances(board: _Board, catalog: Catalog) -> _Board:
             result[name] = result[name].scaled(factor, f"its instance {worst.node} explains most of it")
         elif name not in board and len(peers) > 1 and not quiet:
             words = f"{worst.main.words} on all {len(peers)} instances"
-            result[name] = replace(worst, node=name, score=worst.base, reasons=(words,))
+            base = 1 - (1 - worst.base) * (1 - FURTHER_EVIDENCE) ** (len(alarmed) - 1)
+            result[name] = replace(worst, node=name, base=base, score=base, reasons=(words,))
     return result
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 
 from quell.incidents.change import Change
 from quell.incidents.service import Catalog
-from quell.incidents.suspect import Suspect
-from quell.triage.effect import CLIENT_PREFIX
+from quell.incidents.suspect import CLIENT_PREFIX, Suspect
 from quell.triage.rootcause.calls import Edge
 from quell.triage.rootcause.ranking import rank_nodes
 from quell.triage.rootcause.window import Column

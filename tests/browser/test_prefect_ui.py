@@ -18,6 +18,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from deployments.demo.witness import Witness
 from quell.incidents.mitigation import Mitigation, MitigationState
+from tests.waiting import NOT_YET
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 
@@ -153,7 +154,7 @@ class Desk:
         its button says that it is busy before anything is decided. So the server is asked, as a person would look,
         and the code is read when it is typed: it is good for a minute, and a slow machine takes longer over the dialog.
         """
-        asked = self.state_id(run_id)
+        asked = self.quell.wait_for("the run's state", lambda: self.state_id(run_id))
         for _ in range(5):
             dialog = self.open_dialog(run_id)
             self.fill(dialog, person=person, code=code(), comment=comment)
@@ -169,8 +170,9 @@ class Desk:
     def is_taken(self, run_id: str, asked: str, *, within: float) -> bool:
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
-            if self.state_id(run_id) != asked:
-                return True
+            with suppress(*NOT_YET):
+                if self.state_id(run_id) != asked:
+                    return True
             self.page.wait_for_timeout(200)
         return False
 

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from quell.response.gradient import Limiter
 from tasks.adaptive import read_limiter
 from tasks.effect import undo_mitigation
 from tasks.resources import Resources, utc_now
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.fault
 TREE = Path(__file__).resolve().parents[2]
@@ -135,13 +136,6 @@ def _record(store: SqlStore) -> None:
         tx.documents.put(Document(id="adaptive MIT-1", kind="adaptive", updated_at=now, body=body))
 
 
-def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.05)
-
-
 def stop_between_writes(world: World, pid: int) -> None:
     """A process that is held in the middle of a write keeps SQLite's lock, and that is another story."""
     while True:
@@ -164,7 +158,7 @@ def test_a_killed_process_leaves_the_limit_and_the_next_one_follows_on(world: Wo
     first = world.start()
     with world.proxy.flooding("flooder", 80):
         try:
-            wait_until(lambda: world.adjusted_at() > began + 0.5, 30, "the first process adjusts")
+            wait_until("the first process adjusts", lambda: world.adjusted_at() > began + 0.5)
             holder = world.holder()
         finally:
             os.kill(first.pid, signal.SIGKILL)
@@ -174,8 +168,8 @@ def test_a_killed_process_leaves_the_limit_and_the_next_one_follows_on(world: Wo
         assert world.actuator.adaptive.in_force(STEP) is not None
         second = world.start()
         try:
-            wait_until(lambda: world.holder() not in ("", holder), 30, "the second process takes over")
-            wait_until(lambda: world.adjusted_at() > killed, 30, "the second process adjusts")
+            wait_until("the second process takes over", lambda: world.holder() not in ("", holder))
+            wait_until("the second process adjusts", lambda: world.adjusted_at() > killed)
             assert world.limiter().measured >= 50, "what was measured before is not forgotten"
         finally:
             second.terminate()
@@ -190,7 +184,7 @@ def test_what_a_stopped_process_sets_after_the_undo_is_gone_when_it_is_awake_aga
     process = world.start()
     try:
         with world.proxy.flooding("flooder", 80):
-            wait_until(lambda: world.adjusted_at() > began + 0.5, 30, "the process adjusts")
+            wait_until("the process adjusts", lambda: world.adjusted_at() > began + 0.5)
             stop_between_writes(world, process.pid)
             assert undo_mitigation(world.res, "MIT-1", "bob", "enough").state is MitigationState.UNDONE
             os.kill(process.pid, signal.SIGCONT)

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from dataclasses import replace
 from datetime import timedelta
@@ -43,6 +42,7 @@ from tasks.resolution import (
     roll_back_of,
 )
 from tasks.resources import Resources
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -86,9 +86,8 @@ def kill_git(ground: Ground, place: str, mode: str = "machine") -> str:
     )
     environment = {**os.environ, "FIX_KILLS_STOP": place, "FIX_KILLS_MARK": str(ground.mark), "FIX_KILLS_MODE": mode}
     process = subprocess.Popen([sys.executable, "-c", script, str(ground.repository)], env=environment)
-    deadline = time.monotonic() + WAIT * 3
-    while not ground.mark.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.02)
+    stands = ("git stands still", lambda: ground.mark.exists() or process.poll() is not None)
+    wait_until(*stands, within=WAIT * 3, every=0.02)
     os.kill(process.pid, signal.SIGKILL)
     if mode == "machine":
         os.killpg(os.getpgid(int(ground.mark.read_text().split()[0])), signal.SIGKILL)

@@ -2,9 +2,8 @@
 
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import httpx
 import pytest
 
 from quell.adapters.rules import RuleFolder
+from tests.waiting import wait_until
 
 Backfill = Callable[[str], str]
 
@@ -51,14 +51,11 @@ def _prometheus(folder: Path, text: str) -> Iterator[str]:
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+    def is_ready() -> bool:
         assert process.poll() is None, log.read_text()
-        with suppress(httpx.TransportError):
-            if httpx.get(url, trust_env=False).is_success:
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"prometheus is not ready after 30 s: {log.read_text()}")
+        return httpx.get(url, trust_env=False).is_success
+
+    wait_until("prometheus is ready", is_ready, tell=log.read_text)
 
 
 def _free_port() -> int:

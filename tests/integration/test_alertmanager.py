@@ -4,7 +4,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from quell.incidents.labels import fingerprint
 from quell.incidents.service import Catalog, Instance, Service
 from tasks.intake import drain_inbox
 from tasks.resources import Resources
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -72,12 +72,11 @@ class Gateway:
             return tx.alerts.find()
 
     def wait_for(self, claim: Callable[[list[Alert]], bool]) -> list[Alert]:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if claim(found := self.alerts()):
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"not within 30 s; alerts: {self.alerts()}, attempts: {self.attempts}")
+        def found() -> list[Alert] | None:
+            alerts = self.alerts()
+            return alerts if claim(alerts) else None
+
+        return wait_until("the alerts", found, tell=lambda: f"alerts: {self.alerts()}, attempts: {self.attempts}")
 
 
 @pytest.fixture
@@ -112,19 +111,10 @@ def alertmanager(gateway: Gateway, tmp_path: Path) -> Iterator[httpx.Client]:
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([program, *flags, f"--web.listen-address=127.0.0.1:{port}"], stderr=log)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        deadline = time.monotonic() + 20
-        while not _is_ready(client) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until("alertmanager is ready", lambda: client.get("/-/ready").status_code == 200, within=20)
         yield client
     process.send_signal(signal.SIGTERM)
     process.wait(20)
-
-
-def _is_ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/-/ready").status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def post(alertmanager: httpx.Client, *, ends_at: datetime | None = None) -> None:

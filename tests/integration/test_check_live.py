@@ -2,8 +2,7 @@
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.config.check import ACTUATORS
 from quell.config.load import load_config
 from quell.incidents.service import Catalog
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -29,20 +29,13 @@ def shop() -> Iterator[Sandbox]:
         tempfile.TemporaryDirectory(prefix="quell-", dir="/tmp") as folder,
         Sandbox(Path(folder) / "s", find_base_port()) as sandbox,
     ):
-        wait_until(lambda: not wrong(sandbox.config_folder), lambda: wrong(sandbox.config_folder))
+        # rates need two scrapes: a new shop has no series for a few seconds
+        wait_until("the shop is well", lambda: not wrong(sandbox.config_folder), within=DEADLINE_SECONDS, every=0.5)
         yield sandbox
 
 
 def wrong(folder: Path) -> list[Finding]:
     return [finding for finding in check_live(load_config(folder)) if not finding.is_ok]
-
-
-def wait_until(condition: Callable[[], bool], tell: Callable[[], object]) -> None:
-    """Rates need two scrapes: a new shop has no series for a few seconds."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, tell()
-        time.sleep(0.5)
 
 
 def spoiled(shop: Sandbox, tmp_path: Path, file: str, old: str, new: str) -> list[Finding]:

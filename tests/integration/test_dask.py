@@ -25,6 +25,7 @@ from tasks.baselines import load_baseline, store_baseline
 from tasks.resources import CONFIG_VARIABLE, Resources, resources
 from tasks.study import study_of
 from tasks.verdicts import latest_verdicts
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 SIGNALS = ("queue", "errors", "latency")
@@ -127,10 +128,8 @@ def workers(tmp_path: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]
             running(*worker, log=log, folder=tmp_path / "config") as first,
             running(*worker, log=log, folder=tmp_path / "config") as second,
         ):
-            deadline = time.monotonic() + 40
-            while log.read_text().count("Registered to") < 2:
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
+            registered = ("two workers", lambda: log.read_text().count("Registered to") >= 2)
+            wait_until(*registered, within=40, tell=log.read_text)
             yield address, [first, second], log
 
 
@@ -218,10 +217,7 @@ def test_a_scheduler_without_workers_is_named_and_the_sweep_runs_in_threads(
     log = tmp_path / "dask.log"
     arguments = ("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
     with running(*arguments, log=log, folder=tmp_path / "config"):
-        deadline = time.monotonic() + 40
-        while "Scheduler at" not in log.read_text():
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+        wait_until("a scheduler", lambda: "Scheduler at" in log.read_text(), within=40, tell=log.read_text)
         assert detection_sweep() == {"warming_up": 6}
     assert "has no worker after 5 s: start one with `dask worker tcp://" in sweep_artifact()
     assert res.config.detection.dask_scheduler is not None

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time as clock
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -35,6 +34,7 @@ from tasks.notify import queue_due
 from tasks.outbox import receivers_with_work, record, take
 from tasks.record import move
 from tasks.resources import Resources
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -586,9 +586,7 @@ def test_a_sender_killed_in_the_middle_loses_nothing(
     door.answers = ["hang"]
     outbox.now += LATER
     sender = subprocess.Popen([sys.executable, "-c", _SENDER, str(folder), outbox.now.isoformat()])
-    deadline = clock.monotonic() + 60
-    while door.answers and clock.monotonic() < deadline:
-        clock.sleep(0.05)
+    wait_until("the receiver has the message", lambda: not door.answers, within=60)
     sender.kill()
     sender.wait(10)
     assert door.answers == [] and outbox.all()[0].state is NotificationState.SENDING

@@ -2,8 +2,7 @@
 
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from quell.incidents.event_source import EventKind, EventSource
 from quell.incidents.service import Catalog, Service
 from tasks.intake import drain_inbox
 from tasks.resources import Resources
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -92,13 +92,6 @@ def prometheus(folder: Path, gateway_port: int) -> Iterator[str]:
         process.wait(timeout=20)
 
 
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
-
-
 def test_prometheus_sends_straight_to_quell(res: Resources, gateway_port: int, tmp_path: Path) -> None:
     """Small places run no Alertmanager. Prometheus repeats itself until it is over: still one alert, one incident."""
 
@@ -112,11 +105,11 @@ def test_prometheus_sends_straight_to_quell(res: Resources, gateway_port: int, t
             return [alert.status for alert in tx.alerts.find()]
 
     with prometheus(tmp_path, gateway_port) as url:
-        wait_until(lambda: received() >= 3, "it fires and repeats itself")
+        wait_until("it fires and repeats itself", lambda: received() >= 3)
         assert statuses() == [AlertStatus.FIRING]
         (tmp_path / "rules.yml").write_text(RULES.replace("EXPRESSION", "vector(1) > 2"))
         assert httpx.post(f"{url}/-/reload", trust_env=False).is_success
-        wait_until(lambda: statuses() == [AlertStatus.RESOLVED], "it is resolved")
+        wait_until("it is resolved", lambda: statuses() == [AlertStatus.RESOLVED])
     with res.store.reading() as tx:
         (alert,) = tx.alerts.find()
         assert (alert.source, alert.service, alert.annotations["summary"]) == ("prom-1", "checkout", "many errors")

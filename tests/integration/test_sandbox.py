@@ -27,19 +27,14 @@ from deployments.sandbox.sandbox import Sandbox
 from deployments.sandbox.service import main as service_main
 from quell.config.load import load_config
 from quell.incidents.errors import Conflict, InvalidInput, Unavailable
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
 
 def wait_for(what: str, claim: Callable[[], object], within: float = 12.0) -> Any:
-    """Poll until the claim holds; fails with its last value."""
-    deadline = time.monotonic() + within
-    while True:
-        value = claim()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{what}: not within {within} s"
-        time.sleep(0.1)
+    """Until the claim holds: until it says something that counts as true."""
+    return wait_until(what, lambda: claim() or None, within=within, every=0.1)
 
 
 def query(sandbox: Sandbox, expression: str) -> dict[str, float]:

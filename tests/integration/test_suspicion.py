@@ -23,6 +23,7 @@ from quell.ports import Store
 from tasks.intake import drain_inbox
 from tasks.resources import Resources
 from tasks.suspicion import WAIT_SECONDS, suspect_live
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -198,10 +199,7 @@ def test_the_responder_looks_when_an_incident_opens_and_not_again_before_it_grow
     with ThreadPoolExecutor(1) as pool:
         responder = Responder(desk.res, pool)
         responder.suspect()
-        deadline = time.monotonic() + 30
-        while desk.incident.suspects[0].node != "cart-2" and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert desk.incident.suspects[0].node == "cart-2"
+        wait_until("the suspect", lambda: desk.incident.suspects[0].node == "cart-2", every=0.02)
         responder.looking.shutdown(wait=True)  # whatever would be submitted now would raise
         responder.suspect()
         desk.alert("ShopSlow", service="shop", severity="minor")

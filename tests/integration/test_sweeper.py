@@ -34,6 +34,7 @@ from quell.config.load import load_config
 from tasks.detection import SWEEP
 from tasks.resources import CONFIG_VARIABLE, DATA_VARIABLE
 from tests.slow_metrics import SlowMetrics, slow_metrics
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # a server comes up, and a process for each test
 EVERY = 3
@@ -51,14 +52,8 @@ class Ground:
     metrics: SlowMetrics
 
     def wait_for(self, what: str, ask: Callable[[], T | None], within: float = 120) -> T:
-        deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
-            answer = ask()
-            if answer is not None and answer is not False:
-                return answer
-            time.sleep(0.1)
-        log = (self.folder / "sweeper.log").read_text()[-4000:]
-        pytest.fail(f"{what}: not within {within} s; the sweeper said:\n{log}")
+        log = self.folder / "sweeper.log"
+        return wait_until(what, ask, within=within, every=0.1, tell=lambda: log.read_text()[-4000:])
 
     def sweeps(self, *states: str, since: datetime) -> list[FlowRun]:
         """Scheduled for `since` or later, oldest first."""
@@ -152,15 +147,30 @@ def late_seconds(run: FlowRun) -> float:
     return (run.start_time - run.expected_start_time).total_seconds()
 
 
-def test_scheduled_sweeps_begin_at_their_time_and_in_one_process(ground: Ground) -> None:
-    """A process of its own costs each of them two seconds before it begins."""
+def over_seconds(run: FlowRun) -> float:
+    """From its moment to its end."""
+    assert run.end_time and run.expected_start_time
+    return (run.end_time - run.expected_start_time).total_seconds()
+
+
+def processor_seconds(pid: int) -> float:
+    """What the process and all that it started have used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_scheduled_sweeps_keep_their_pace_in_one_warm_process(ground: Ground) -> None:
+    """A process of its own costs each of them two to three seconds of processor before it begins."""
     with ground.sweeper() as process:
         ground.one_sweep("COMPLETED", since=now())
-        since = now() + timedelta(seconds=EVERY)
-        ground.wait_for("three sweeps", lambda: len(ground.sweeps("COMPLETED", since=since)) >= 3 or None)
-        runs = ground.sweeps("COMPLETED", since=since)[:3]
-        assert sorted(map(late_seconds, runs))[1] < 1.5, [late_seconds(run) for run in runs]
+        since, before = now() + timedelta(seconds=EVERY), processor_seconds(process.pid)
+        ground.wait_for("five sweeps", lambda: len(ground.sweeps("COMPLETED", since=since)) >= 5 or None)
+        spent, runs = processor_seconds(process.pid) - before, ground.sweeps("COMPLETED", since=since)[:5]
+        due = [run.expected_start_time for run in runs]
+        assert due == [due[0] and due[0] + timedelta(seconds=EVERY * n) for n in range(5)], "none is left out"
         assert min(map(late_seconds, runs)) > -0.1, "none is judged before its time"
+        assert max(map(over_seconds, runs)) < EVERY, [over_seconds(run) for run in runs]
+        assert spent / len(runs) < 1, f"{spent} s of processor for {len(runs)} sweeps"
         assert {str(run.infrastructure_pid).split(":")[1] for run in runs} == {str(process.pid)}
         assert Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text() == ""
         run = ground.client.create_flow_run_from_deployment(

@@ -37,7 +37,8 @@ def test_a_scheduled_sweep_really_runs(running_quell: Any) -> None:
 
 
 def test_every_deployment_of_the_design_is_registered(running_quell: Any) -> None:
-    found = {d["name"]: d for d in running_quell.prefect("POST", "/deployments/filter", {})}
+    deployments = running_quell.wait_for("them", lambda: running_quell.prefect("POST", "/deployments/filter", {}))
+    found = {d["name"]: d for d in deployments}
     assert set(found) == {
         "detection-sweep",
         "refresh-baselines",

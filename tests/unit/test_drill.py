@@ -116,6 +116,21 @@ def test_what_has_no_answer_is_not_asked() -> None:
     assert marks(surge)["suspect"] is Mark.NOT_ASKED
 
 
+def test_a_client_is_suspected_by_its_name_among_clients() -> None:
+    noisy = strike_of("noisy-client", "client", {"client": "importer"})
+    flood = replace(INCIDENT.suspects[0], node="client:importer")
+    accused = replace(GOOD, strike=noisy, touched=(replace(INCIDENT, suspects=(flood,)),))
+    assert marks(accused)["suspect"] is Mark.YES
+    assert marks(replace(GOOD, strike=noisy))["suspect"] is Mark.NO
+
+
+def test_what_is_detected_too_late_or_answered_by_nobody_without_a_word_is_missed() -> None:
+    late = replace(GOOD, detect_within=timedelta(seconds=1))
+    assert marks(late)["detected"] is Mark.NO
+    silent = replace(GOOD, mitigations=(), unanswered="")
+    assert marks(silent)["contained"] is Mark.NO
+
+
 def test_of_a_service_any_instance_is_the_right_suspect() -> None:
     assert marks(replace(GOOD, strike=strike_of("down", "service", {"service": "api"})))["suspect"] is Mark.YES
 

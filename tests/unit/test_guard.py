@@ -46,7 +46,7 @@ def propose_for(good: object, bad: object) -> tuple[Guard, ...]:
     [
         ({"a": 800}, {"a": 5}, {"type": "number", "minimum": 63}),
         ({"a": 5}, {"a": 800}, {"type": "number", "maximum": 63}),
-        ({"a": 0}, {"a": 3}, {"type": "number", "maximum": 1.5}),
+        ({"a": 0}, {"a": 3}, {"type": "number", "maximum": 1}),
         ({"a": -2}, {"a": -8}, {"type": "number", "minimum": -4}),
         ({"a": True}, {"a": False}, {"const": True}),
         ({"a": "x"}, {"a": "y"}, {"not": {"const": "y"}}),

@@ -1,6 +1,7 @@
 """Who is suspected: the order that an on-call engineer would expect, and silence when nothing stands out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -93,6 +94,24 @@ def first(effects: Sequence[Effect], *changes: Change) -> Suspect:
 def test_ranking(told: str, nodes: list[str], expected: str) -> None:
     effects = [effect(node, kind=TRAFFIC if node.startswith("client:") else ERRORS) for node in nodes]
     assert first(effects).node == expected, told
+
+
+def test_a_service_whose_instances_are_all_out_comes_before_its_failing_caller() -> None:
+    out = [effect(f"payment-{n}", 0.55, kind=SignalKind.OTHER, value=None) for n in (1, 2)]
+    failing = [effect(f"checkout-{n}", 0.9) for n in (1, 2, 3)]
+    assert first([*out, *failing]).node == "payment"
+    assert first([*out[:1], *failing]).node != "payment", "one of two does not make it the service"
+
+
+def test_a_client_whose_alert_gives_no_figure_is_borne_out_by_the_traffic_of_the_service() -> None:
+    slow = effect("storefront", 0.9, kind=SignalKind.LATENCY)
+    said = effect("client:partner", 0.55, kind=TRAFFIC, value=None)
+    assert first([slow, said]).node == "storefront", "its label alone says little"
+    best = first([slow, said, effect("storefront", 0.5, kind=TRAFFIC)])
+    assert best.node == "client:partner"
+    assert "the traffic of storefront bears it out" in best.reason
+    quiet = replace(effect("storefront", 0.5, kind=TRAFFIC), value=0.001)
+    assert first([slow, said, quiet]).node == "storefront", "less traffic than usual bears nothing out"
 
 
 def test_a_recent_change_raises_its_node_and_is_named() -> None:

@@ -16,9 +16,9 @@ fails raises PromiseBroken, which says what was promised, what was seen and what
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from quell.actuator import Actuator
 from quell.incidents.errors import InvalidInput, Unavailable
 from quell.incidents.mitigation import Step
-from quell.ports import Actuator
 
 _LONGEST = 300  # characters of one sentence
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from quell.actuator import Actuator
 from quell.config.check import check_actions
 from quell.config.config import ActuatorSettings, Config
 from quell.config.load import read_playbooks
@@ -17,7 +18,6 @@ from quell.config.parse import problems_of
 from quell.config.problem import ConfigError, KeyPath, Problem, not_defined
 from quell.config.source import Source
 from quell.incidents.errors import InvalidInput, QuellError
-from quell.ports import Actuator
 
 GROUP = "quell.actuators"
 HAPROXY = "haproxy"

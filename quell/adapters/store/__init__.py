@@ -5,5 +5,5 @@ Reading order: `codec` (a record as a row), `query` (what may be asked), `schema
 `records` and `sql`. `migrations/` holds the steps by which an existing database follows the code.
 
 A new field of a record needs a default and nothing else: records are kept as JSON. A new indexed field
-(`quell.ports.INDEXES`) needs a migration as well, because it is a column.
+(`quell.record_indexes.INDEXES`) needs a migration as well, because it is a column.
 """
