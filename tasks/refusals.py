@@ -6,7 +6,8 @@ from quell.incidents.errors import NotFound, Refused
 from quell.incidents.standing import span_in_words
 from quell.incidents.threshold import ThresholdVersion
 from quell.ports import Document, Transaction
-from quell.prevention.refusals import IN_FORCE, SHADOW, Refusals, from_body, refusals_id, refusals_in_words, to_body
+from quell.prevention.refusal_words import refusals_in_words
+from quell.prevention.refusals import IN_FORCE, SHADOW, Refusals, from_body, refusals_id, to_body
 from quell.prevention.standing_limit import StandingPolicy
 from tasks.resources import Resources
 

@@ -15,7 +15,8 @@ from quell.incidents.standing import NEW, OTHERS, in_words, span_in_words, write
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_threshold
 from quell.incidents.timeline import Event, event_of
 from quell.prevention.history import mask_periods
-from quell.prevention.refusals import Refusals, count_in_words, extend_shadow
+from quell.prevention.refusal_words import count_in_words
+from quell.prevention.refusals import Refusals, extend_shadow
 from quell.prevention.standing_limit import Learned, StandingPolicy, StandingProposal, propose_standing
 from tasks.history import fetch_history, past_troubles
 from tasks.lease import hold

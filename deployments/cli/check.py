@@ -2,40 +2,22 @@
 
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
+from deployments.cli.check_haproxy import check_haproxy
+from deployments.cli.finding import Finding
 from deployments.cli.record import DEFAULT_FOLDER, ConfigOption
 from deployments.cli.terminal import err, out, table
 
 if TYPE_CHECKING:
-    from quell.adapters.actuators.haproxy_runtime import RuntimeClient
     from quell.adapters.metrics.prometheus import PrometheusSource
     from quell.config.config import Config
     from quell.incidents.service import ConfigRepository, Service
     from quell.incidents.signal import Signal
-
-_MAPS_OF_ACTION = {
-    "throttle": ("limits.map",),
-    "throttle_all": ("knobs.map",),
-    "shed": ("knobs.map",),
-    "switch": ("backends.map",),
-    "adaptive": ("adaptive.map", "knobs.map"),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one look at the outside said."""
-
-    part: str  # store, prometheus, haproxy, repository, secrets
-    subject: str
-    is_ok: bool
-    text: str
 
 
 def check(
@@ -155,59 +137,6 @@ def check_dask(config: "Config") -> Iterator[Finding]:
     except OSError as error:
         text = f"{address} cannot be reached ({error}): sweeps run in threads until it can"
         yield Finding(part="dask", subject="scheduler", is_ok=False, text=text)
-
-
-def check_haproxy(config: "Config") -> Iterator[Finding]:
-    """Whether HAProxy knows every instance's server, and uses the maps that the playbooks change."""
-    from quell.adapters.actuators.haproxy_runtime import RuntimeClient
-    from quell.config.problem import did_you_mean
-
-    c = config.connections
-    if not c.haproxy_socket:
-        return
-    client = RuntimeClient(c.haproxy_socket, c.timeout)
-    servers = client.servers()
-    for instance in config.catalog.instances.values():
-        if instance.server is None:
-            continue  # it cannot be isolated, and `quell mitigate` says so
-        if instance.server in servers:
-            state = servers[instance.server]
-            text = f"{instance.server} is {state.admin_state}, weight {state.weight}"
-            yield Finding(part="haproxy", subject=instance.name, is_ok=True, text=text)
-        else:
-            text = f'server "{instance.server}" does not exist{did_you_mean(instance.server, servers)}'
-            yield Finding(part="haproxy", subject=instance.name, is_ok=False, text=text)
-    yield from _check_maps(config, frozenset(client.map_ids()))
-    yield from _check_standing(config, client)
-
-
-def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
-    folder = config.connections.haproxy_maps
-    steps = [step for book in config.playbooks.values() for step in book.steps if step.actuator == "haproxy"]
-    needed = {name for step in steps for name in _MAPS_OF_ACTION.get(step.action, ())}
-    for name in sorted(needed | ({"standing.map"} if config.standing else set())):
-        file = folder / name if folder else None
-        if name not in used:
-            text = f"HAProxy uses no {name}; it uses {', '.join(sorted(used)) or 'no map'}"
-        elif file is not None and not file.is_file():
-            text = f"{file} does not exist; HAProxy would forget the limit at its next reload"
-        else:
-            text = ""
-        yield Finding(part="haproxy", subject=name, is_ok=not text, text=text or "in use")
-
-
-def _check_standing(config: "Config", client: "RuntimeClient") -> Iterator[Finding]:
-    """Whether HAProxy counts over the window that standing limits are learned for."""
-    from quell.adapters.actuators.haproxy_standing import StandingMap
-    from quell.incidents.errors import InvalidInput
-
-    if config.standing is None:
-        return
-    try:
-        StandingMap(client, config.connections.haproxy_maps).check_window(config.standing.window)
-        yield Finding(part="haproxy", subject="standing limits", is_ok=True, text="counted over their window")
-    except InvalidInput as error:
-        yield Finding(part="haproxy", subject="standing limits", is_ok=False, text=str(error))
 
 
 def check_repositories(config: "Config") -> Iterator[Finding]:

@@ -16,7 +16,8 @@ from quell.incidents.standing import NEW, OTHERS, in_words
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id
 from quell.incidents.timeline import NO_INCIDENT, TimelineEntry
 from quell.ports import Transaction
-from quell.prevention.refusals import IN_FORCE, SHADOW, Refusals, Refused, refusals_id, refusals_in_words
+from quell.prevention.refusal_words import refusals_in_words
+from quell.prevention.refusals import IN_FORCE, SHADOW, Refusals, Refused, refusals_id
 from quell.prevention.refusals import from_body as read_refusals
 from quell.prevention.watch import WatchRecord, compare_in_words, from_body, watch_id
 

@@ -12,13 +12,13 @@ from quell.incidents.errors import InvalidInput
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.standing import NEW, OTHERS, can_be_named, read_limits, write_limits
 from quell.prevention.backtest import Trouble
+from quell.prevention.refusal_words import refusals_in_words
 from quell.prevention.refusals import (
     MOST_KEPT,
     Refusals,
     add_counts,
     extend_shadow,
     from_body,
-    refusals_in_words,
     to_body,
 )
 from quell.prevention.standing_limit import Learned, StandingPolicy, propose_standing
