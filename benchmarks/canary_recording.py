@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import random
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,12 +21,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.canary_service import CHANGES
+from benchmarks.limited_service import end, free_port, wait_for_answer
 from deployments.sandbox.layout import find_base_port
 from deployments.sandbox.sandbox import Sandbox
 from deployments.sandbox.trial_proxy import TrialProxy
@@ -113,14 +112,14 @@ async def drive(port: int, rate: float, seconds: float) -> list[tuple[float, str
 @contextmanager
 def pair(folder: Path, change: str) -> Iterator[TrialProxy]:
     """HAProxy in front of a canary with this change and of a control without."""
-    ports = {name: _free_port() for name in SERVERS}
+    ports = {name: free_port() for name in SERVERS}
     with ExitStack() as stack:
         for name, port in ports.items():
             command = [sys.executable, "-m", "benchmarks.canary_service", str(port), name]
             process = subprocess.Popen([*command, change if name == "canary" else "none"])
-            stack.callback(_end, process)
+            stack.callback(end, process)
         for port in ports.values():
-            _wait(port)
+            wait_for_answer(port)
         yield stack.enter_context(TrialProxy(folder, more=_MORE.format(**ports), route="be_canary"))
 
 
@@ -132,29 +131,6 @@ def record(folder: Path, seconds: float, rate: float) -> None:
         with Sandbox(Path(name), find_base_port()) as shop:
             rows = asyncio.run(drive(shop.layout.port("fe_checkout"), rate / 2, seconds))
         save(folder, "shop-none", [row for row in rows if row[1] != "checkout-3"], "checkout-1")
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    process.wait(timeout=20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/", timeout=2, trust_env=False)
-        except httpx.HTTPError:
-            time.sleep(0.05)
-        else:
-            return
-    raise SystemExit(f"nothing answers on port {port} after 30 s")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ STRIKES: Sequence[tuple[str, Parameters]] = (
     ("surge", {}),
     ("errors", {"instance": "checkout-1", "share": 0.9}),
     ("cpu", {"instance": "payment-1"}),
+    ("misconfiguration", {"instance": "checkout-2", "mistake": "wrong-port"}),
     ("dependency-down", {"service": "payment"}),
+    ("latency", {"instance": "checkout-1"}),
 )
 
 

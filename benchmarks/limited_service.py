@@ -40,12 +40,12 @@ frontend fe_metrics
 @contextmanager
 def limited_shop(folder: Path) -> Iterator[tuple[TrialProxy, int]]:
     """HAProxy in front of the service, and the port on which HAProxy's metrics are."""
-    port, metrics = _free_port(), _free_port()
+    port, metrics = free_port(), free_port()
     more = _MORE.format(queue=QUEUE_SECONDS, port=port, workers=WORKERS, metrics=metrics)
     with ExitStack() as stack:
         service = subprocess.Popen([sys.executable, "-m", "benchmarks.limited_service", str(port)])
-        stack.callback(_end, service)
-        _wait(port)
+        stack.callback(end, service)
+        wait_for_answer(port)
         yield stack.enter_context(TrialProxy(folder, more=more, route=BACKEND)), metrics
 
 
@@ -55,15 +55,15 @@ def scraping_prometheus(folder: Path, port: int) -> Iterator[str]:
     folder.mkdir(parents=True)
     job = f"{{job_name: haproxy, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}"
     (folder / "prometheus.yml").write_text(f"global: {{scrape_interval: 1s}}\nscrape_configs: [{job}]\n")
-    own = _free_port()
+    own = free_port()
     command = [find_program(PROMETHEUS), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{own}"], stdout=log, stderr=log)
     try:
-        _wait(own)
+        wait_for_answer(own)
         yield f"http://127.0.0.1:{own}"
     finally:
-        _end(process)
+        end(process)
 
 
 async def _handle(request: Request) -> Response:  # noqa: ARG001 - every request is the same
@@ -76,18 +76,18 @@ async def _serve(port: int) -> None:
     await server.serve_forever()
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def end(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     process.wait(timeout=20)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait(port: int) -> None:
+def wait_for_answer(port: int) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:

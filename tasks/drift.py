@@ -22,7 +22,7 @@ from quell.detection.health import OWN_SERVICE
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.incident import Severity
 from quell.incidents.labels import ALERTNAME, INSTANCE, SERVICE, SEVERITY
-from quell.incidents.service import ConfigRepository
+from quell.incidents.service import Catalog, ConfigRepository
 from quell.ports import Document
 from tasks.episodes import open_episodes, record_condition
 from tasks.resources import Resources, resources
@@ -31,7 +31,7 @@ DRIFTED = "ConfigurationDrift"
 LAST_LOOK = "drift:last"
 _KIND = "drift"
 _LOOKS = 2  # in a row: between a commit and its deployment both differ for a moment
-_AT_ONCE = 4
+AT_ONCE = 4
 _TIMEOUT = timedelta(seconds=10)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
@@ -54,8 +54,8 @@ def look_for_drift(res: Resources) -> list[str]:
     """Compare everything that can be compared, when it is time to; one sentence for each that differs or is unseen."""
     if not _is_time(res):
         return []
-    places = list(_places(res))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    places = list(places_of(res.config.catalog))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         return [said for said in pool.map(partial(_look, res), places) if said]
 
 
@@ -76,6 +76,15 @@ def difference(place: Place) -> str:
     return f"{place.name} runs {what} of {place.file}, branch {repository.branch} is at {head[:12]}"
 
 
+def places_of(catalog: Catalog) -> Iterator[Place]:
+    """Whose running configuration can be asked for."""
+    for service in catalog.services.values():
+        repository = service.repository
+        if repository is not None and repository.running:
+            for name, file in repository.files.items():
+                yield Place(name=name, service=service.name, file=file, repository=repository)
+
+
 def _is_time(res: Resources) -> bool:
     """Whether the last look is long enough ago; whoever asks first makes the next one."""
     with res.store.writing() as tx:
@@ -84,14 +93,6 @@ def _is_time(res: Resources) -> bool:
             return False
         tx.documents.put(Document(id=LAST_LOOK, kind=_KIND, updated_at=now, body={}))
     return True
-
-
-def _places(res: Resources) -> Iterator[Place]:
-    for service in res.config.catalog.services.values():
-        repository = service.repository
-        if repository is not None and repository.running:
-            for name, file in repository.files.items():
-                yield Place(name=name, service=service.name, file=file, repository=repository)
 
 
 def _look(res: Resources, place: Place) -> str:

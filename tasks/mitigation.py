@@ -7,7 +7,7 @@ Tasks are never cached: a run that comes back from waiting reads the store again
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import task
@@ -23,6 +23,7 @@ from tasks.artifacts import publish
 from tasks.effect import apply_mitigation, undo_mitigation
 from tasks.forms import ApprovalForm, MitigationRequest
 from tasks.keeping import keep_in_force
+from tasks.mitigation_runs import remember_response, remember_run, wake
 from tasks.planning import plan_for_incident, plan_manual
 from tasks.question import PREFECT, ask_again, asked_on, question_about, tally_of
 from tasks.reconciliation import end_pending, reconcile_all
@@ -30,7 +31,7 @@ from tasks.record import QUELL, get_incident, get_mitigation
 from tasks.recovery import judge_recovery
 from tasks.release import release_mitigation
 from tasks.resources import Resources, resources
-from tasks.runs import current_run_id, has_waited, log, resume_run, resumed_at, start_run
+from tasks.runs import current_run_id, has_waited, log, resumed_at, start_run
 from tasks.story import (
     mitigate_title,
     question_text,
@@ -68,7 +69,7 @@ def plan_response(incident: str) -> Mitigation | None:
     res = resources()
     planned = plan_for_incident(res, incident)
     log().info("%s: %s", incident, f"{planned.id} is {planned.state}" if planned else "nothing is planned")
-    _remember_response(res, incident, planned)
+    remember_response(res, incident, planned)
     return planned
 
 
@@ -92,7 +93,7 @@ def plan_request(request: MitigationRequest) -> str | None:
         asked = (request.playbook, request.service, request.target, request.incident or None)
         who, run = request.requested_by, current_run_id()  # Prefect has no users: the name is what somebody typed
         mitigation = plan_manual(res, *asked, who, request.reason, flow_run=run, is_proven=False)
-    _remember_run(res, mitigation.id, current_run_id())
+    remember_run(res, mitigation.id, current_run_id())
     if not has_waited():  # a run that comes back has shown it
         show_plan(res, mitigation)
     return mitigation.id
@@ -119,7 +120,7 @@ def start_mitigate_run(mitigation_id: str) -> str:
         name=f"mitigate {short_title(mitigation.plan)}",
         tags=[mitigation.service, *([incident.id, incident.severity] if incident else []), "response"],
     )
-    _remember_run(res, mitigation_id, run)
+    remember_run(res, mitigation_id, run)
     return run
 
 
@@ -246,7 +247,7 @@ def reconcile_everything() -> list[str]:
         over = tx.mitigations.find({"state": _ENDED_UNTOUCHED}, order="updated_at", descending=True, limit=20)
     for mitigation in over:
         if mitigation.flow_run and any(s.startswith(f"{mitigation.id} ") for s in sentences):
-            _wake(mitigation.flow_run)
+            wake(mitigation.flow_run)
     if sentences:
         text = "\n".join(f"- {sentence}" for sentence in sentences)
         publish("reconcile", f"## Settled\n\n{text}", "What a dead process left, or what ran out")
@@ -266,34 +267,3 @@ def release_run_name(parameters: Mapping[str, Any]) -> str:
 def _find(res: Resources, mitigation_id: str) -> Mitigation:
     with res.store.reading() as tx:
         return get_mitigation(tx, mitigation_id)
-
-
-def _remember_run(res: Resources, mitigation_id: str, run: str | None) -> None:
-    if run is None:
-        return
-    with res.store.writing() as tx:
-        mitigation = get_mitigation(tx, mitigation_id)
-        tx.mitigations.put(replace(mitigation, flow_run=run))
-        incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
-        if incident is not None:
-            tx.incidents.put(replace(incident, flow_runs={**incident.flow_runs, f"mitigate {mitigation_id}": run}))
-
-
-def _remember_response(res: Resources, incident_id: str, planned: Mitigation | None) -> None:
-    """The incident's page links to this run. Not under the step's own key: that says that the answer is through."""
-    run = current_run_id()
-    if run is None:
-        return
-    with res.store.writing() as tx:
-        incident = get_incident(tx, incident_id)
-        runs = {**incident.flow_runs, f"respond {planned.id if planned else 'without a plan'}": run}
-        tx.incidents.put(replace(incident, flow_runs=runs))
-        if planned is not None and planned.state is MitigationState.PLANNED:
-            tx.mitigations.put(replace(get_mitigation(tx, planned.id), flow_run=run))
-
-
-def _wake(flow_run: str) -> None:
-    try:
-        resume_run(flow_run, {"answer": Answer.REFUSE, "person": QUELL, "one_time_code": "", "comment": "it is over"})
-    except Exception as error:  # noqa: BLE001 - the run may be gone or awake; its mitigation is over either way
-        log().info("run %s was not woken: %s", flow_run, error)

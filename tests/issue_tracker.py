@@ -6,7 +6,7 @@ GitHub: docs.github.com/rest/issues/issues; GitLab: docs.gitlab.com/api/issues. 
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -112,14 +112,12 @@ def issue_tracker() -> Iterator[IssueTracker]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             status, said = tracker.answer(self.command, self.path, headers, body)
             text = json.dumps(said).encode()
-            try:
+            with suppress(OSError):  # the sender has gone away
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json; charset=utf-8")
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text)
-            except OSError:
-                pass  # the sender has gone away
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass

@@ -1,13 +1,13 @@
-"""What `quell check --live` asks HAProxy: its servers, its maps, and over which window it counts."""
+"""Whether HAProxy has what the configuration names: servers, maps, and the window of standing limits."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from deployments.cli.finding import Finding
-
-if TYPE_CHECKING:
-    from quell.adapters.actuators.haproxy_runtime import RuntimeClient
-    from quell.config.config import Config
+from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+from quell.adapters.actuators.haproxy_standing import StandingMap
+from quell.config.config import Config
+from quell.config.problem import did_you_mean
+from quell.incidents.errors import InvalidInput
 
 _MAPS_OF_ACTION = {
     "throttle": ("limits.map",),
@@ -18,11 +18,8 @@ _MAPS_OF_ACTION = {
 }
 
 
-def check_haproxy(config: "Config") -> Iterator[Finding]:
+def check_haproxy(config: Config) -> Iterator[Finding]:
     """Whether HAProxy knows every instance's server, and uses the maps that the playbooks change."""
-    from quell.adapters.actuators.haproxy_runtime import RuntimeClient
-    from quell.config.problem import did_you_mean
-
     c = config.connections
     if not c.haproxy_socket:
         return
@@ -42,7 +39,7 @@ def check_haproxy(config: "Config") -> Iterator[Finding]:
     yield from _check_standing(config, client)
 
 
-def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
+def _check_maps(config: Config, used: frozenset[str]) -> Iterator[Finding]:
     folder = config.connections.haproxy_maps
     steps = [step for book in config.playbooks.values() for step in book.steps if step.actuator == "haproxy"]
     needed = {name for step in steps for name in _MAPS_OF_ACTION.get(step.action, ())}
@@ -57,11 +54,8 @@ def _check_maps(config: "Config", used: frozenset[str]) -> Iterator[Finding]:
         yield Finding(part="haproxy", subject=name, is_ok=not text, text=text or "in use")
 
 
-def _check_standing(config: "Config", client: "RuntimeClient") -> Iterator[Finding]:
+def _check_standing(config: Config, client: RuntimeClient) -> Iterator[Finding]:
     """Whether HAProxy counts over the window that standing limits are learned for."""
-    from quell.adapters.actuators.haproxy_standing import StandingMap
-    from quell.incidents.errors import InvalidInput
-
     if config.standing is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""A finding of `quell check --live`."""
+"""What `quell check --live` finds."""
 
 from dataclasses import dataclass
 

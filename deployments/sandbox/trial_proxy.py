@@ -192,18 +192,20 @@ class TrialProxy:
         self._wait_until_up()
 
     @contextlib.contextmanager
-    def flooding(self, client: str, rate: float) -> Generator[None]:
-        """Requests of one client beside what is done meanwhile, `rate` a second at most."""
+    def flooding(self, client: str, rate: float) -> Generator[list[float]]:
+        """Requests of one client beside what is done meanwhile, `rate` a second at most; when each was answered."""
         is_over = threading.Event()
+        answered: list[float] = []
 
         def flood() -> None:
             while not is_over.wait(1 / rate):
                 self.get(client)
+                answered.append(time.monotonic())
 
         thread = threading.Thread(target=flood)
         thread.start()
         try:
-            yield
+            yield answered
         finally:
             is_over.set()
             thread.join()

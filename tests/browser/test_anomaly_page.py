@@ -1,15 +1,14 @@
 """The anomaly page in a real browser: pictures load, one click labels, the next reader sees it, and it fits a phone."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from deployments.gateway import build_app, serving
 from quell.adapters.store.memory import MemoryStore
@@ -23,12 +22,10 @@ from quell.incidents.verdict import Verdict, VerdictKind
 from quell.ports import MetricSource
 from tasks.anomalies import label
 from tasks.resources import Resources
+from tests.pages import keep, open_page
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-SHOTS = os.environ.get("QUELL_SHOTS")  # a folder: the pages are kept there as pictures
 T0 = datetime(2026, 11, 23, 12, 4, 10, tzinfo=UTC)
 NOW = T0 + timedelta(minutes=12)
 ERRORS = Signal(
@@ -117,31 +114,6 @@ def shop() -> Iterator[tuple[str, Resources]]:
         yield url, res
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-def open_page(browser: Browser, url: str, **options: Any) -> tuple[Page, list[str]]:
-    """A page, and everything that went wrong on it or left the gateway."""
-    page = browser.new_page(**options)
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    origin = "/".join(url.split("/")[:3])
-    page.on("request", lambda r: None if r.url.startswith((origin, "data:")) else troubles.append(f"asked {r.url}"))
-    page.goto(url)
-    return page, troubles
-
-
-def keep(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
-
-
 def load_pictures(page: Page) -> None:
     """Scroll to each picture and wait until it is drawn."""
     for picture in page.locator("img.picture").all():
@@ -150,8 +122,8 @@ def load_pictures(page: Page) -> None:
         page.wait_for_function("i => i.complete && i.naturalWidth > 0", arg=handle, timeout=10_000)
 
 
-def test_what_waits_is_shown_with_picture_and_explanation(shop: tuple[str, Resources], browser: Browser) -> None:
-    page, troubles = open_page(browser, f"{shop[0]}/anomalies", viewport={"width": 1280, "height": 900})
+def test_what_waits_is_shown_with_picture_and_explanation(shop: tuple[str, Resources], chromium: Browser) -> None:
+    page, troubles = open_page(chromium, f"{shop[0]}/anomalies", viewport={"width": 1280, "height": 900})
     load_pictures(page)
     keep(page, "anomalies")
     cards = page.locator("article.anomaly")
@@ -163,9 +135,9 @@ def test_what_waits_is_shown_with_picture_and_explanation(shop: tuple[str, Resou
     assert troubles == []
 
 
-def test_one_click_labels_and_the_name_is_remembered(shop: tuple[str, Resources], browser: Browser) -> None:
+def test_one_click_labels_and_the_name_is_remembered(shop: tuple[str, Resources], chromium: Browser) -> None:
     url, res = shop
-    page, troubles = open_page(browser, f"{url}/anomalies")
+    page, troubles = open_page(chromium, f"{url}/anomalies")
     page.locator("#ANO-2").get_by_label("Your name").fill("carol")
     page.locator("#ANO-2").get_by_label("Why").fill("bad configuration")
     page.locator("#ANO-2").get_by_role("button", name="Real").click()
@@ -183,8 +155,8 @@ def test_one_click_labels_and_the_name_is_remembered(shop: tuple[str, Resources]
     assert troubles == []
 
 
-def test_a_refusal_keeps_the_reader_on_the_anomaly(shop: tuple[str, Resources], browser: Browser) -> None:
-    page, _ = open_page(browser, f"{shop[0]}/anomalies/ANO-2")
+def test_a_refusal_keeps_the_reader_on_the_anomaly(shop: tuple[str, Resources], chromium: Browser) -> None:
+    page, _ = open_page(chromium, f"{shop[0]}/anomalies/ANO-2")
     page.get_by_label("Your name").fill("mallory")
     page.get_by_role("button", name="False alarm").click()
     page.get_by_role("alert").wait_for()
@@ -192,9 +164,9 @@ def test_a_refusal_keeps_the_reader_on_the_anomaly(shop: tuple[str, Resources], 
     assert "people.yaml knows no such person" in page.get_by_role("alert").inner_text()
 
 
-def test_it_fits_a_phone_in_the_dark(shop: tuple[str, Resources], browser: Browser) -> None:
+def test_it_fits_a_phone_in_the_dark(shop: tuple[str, Resources], chromium: Browser) -> None:
     page, troubles = open_page(
-        browser, f"{shop[0]}/anomalies", viewport={"width": 375, "height": 740}, color_scheme="dark"
+        chromium, f"{shop[0]}/anomalies", viewport={"width": 375, "height": 740}, color_scheme="dark"
     )
     load_pictures(page)
     keep(page, "anomalies-phone")

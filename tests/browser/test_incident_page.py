@@ -1,6 +1,5 @@
 """The incident page in a real browser: it tells the story, fits a phone, loads nothing from elsewhere, and decides."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from deployments.gateway import serving
 from quell.adapters.store.memory import MemoryStore
@@ -36,12 +35,10 @@ from quell.response.cost import Cost, cost_document, write_cost
 from quell.response.traffic import ClientCount
 from tasks.intake import drain_inbox
 from tasks.resources import Resources
+from tests.pages import keep, open_page
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-SHOTS = os.environ.get("QUELL_SHOTS")  # a folder: the pages are kept there as pictures
 T0 = datetime(2026, 11, 23, 12, 4, 10, tzinfo=UTC)
 NOW = T0 + timedelta(seconds=95)
 RUN = "0b7e5f10-58a1-4c27-9a57-cd2b3f1f4a11"
@@ -254,33 +251,8 @@ def gateway() -> Iterator[Shop]:
         yield shop
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-def open_page(browser: Browser, url: str, **options: Any) -> tuple[Page, list[str]]:
-    """A page, and everything that went wrong on it or left the gateway."""
-    page = browser.new_page(**options)
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    origin = "/".join(url.split("/")[:3])
-    page.on("request", lambda r: None if r.url.startswith((origin, "data:")) else troubles.append(f"asked {r.url}"))
-    page.goto(url)
-    return page, troubles
-
-
-def keep(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
-
-
-def test_the_page_tells_who_is_suspected_and_why(gateway: Shop, browser: Browser) -> None:
-    page, troubles = open_page(browser, f"{gateway.url}/incidents/INC-1", viewport={"width": 1280, "height": 900})
+def test_the_page_tells_who_is_suspected_and_why(gateway: Shop, chromium: Browser) -> None:
+    page, troubles = open_page(chromium, f"{gateway.url}/incidents/INC-1", viewport={"width": 1280, "height": 900})
     assert page.locator("h1").inner_text() == "checkout-2 errors: 61 % of requests fail, users affected"
     first = page.locator(".suspects > li").first.inner_text()
     assert "checkout-2" in first and "configuration change 4f1c2d9 90 s before onset" in first
@@ -301,9 +273,9 @@ def test_the_page_tells_who_is_suspected_and_why(gateway: Shop, browser: Browser
 
 
 def test_who_decides_sees_the_users_signal_right_above_the_form_until_it_is_decided(
-    gateway: Shop, browser: Browser
+    gateway: Shop, chromium: Browser
 ) -> None:
-    page, troubles = open_page(browser, f"{gateway.url}/incidents/INC-1", viewport={"width": 1280, "height": 900})
+    page, troubles = open_page(chromium, f"{gateway.url}/incidents/INC-1", viewport={"width": 1280, "height": 900})
     chart = page.get_by_role("img", name="users: shop-error-ratio, limit 3 %")
     assert chart.count() == 1 and ">onset<" in chart.inner_html()
     above = page.locator("#question").bounding_box()
@@ -321,7 +293,7 @@ def test_who_decides_sees_the_users_signal_right_above_the_form_until_it_is_deci
 
 @pytest.mark.parametrize(("seconds", "ending"), [(None, " so far"), (12, "")])
 def test_a_false_isolation_is_told_with_what_it_cost(
-    gateway: Shop, browser: Browser, seconds: int | None, ending: str
+    gateway: Shop, chromium: Browser, seconds: int | None, ending: str
 ) -> None:
     """While the instance is out until now, afterwards until it came back."""
     since = NOW - timedelta(seconds=30)
@@ -333,7 +305,7 @@ def test_a_false_isolation_is_told_with_what_it_cost(
         reason = "" if seconds is None else "false isolation: users were never outside the limit"
         told = replace(planned, state=state, applied_at=since, ended_at=ended, recovery_reason=reason)
         tx.mitigations.put(told)
-    page, troubles = open_page(browser, f"{gateway.url}/incidents/INC-1", viewport={"width": 1280, "height": 900})
+    page, troubles = open_page(chromium, f"{gateway.url}/incidents/INC-1", viewport={"width": 1280, "height": 900})
     assert page.locator("#MIT-1 .cost").inner_text() == (
         f"it cost 33 % of checkout's capacity for {seconds or 30} s{ending}"
     )
@@ -343,9 +315,9 @@ def test_a_false_isolation_is_told_with_what_it_cost(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_in_light_and_dark(gateway: Shop, browser: Browser, scheme: Any) -> None:
+def test_it_fits_a_phone_in_light_and_dark(gateway: Shop, chromium: Browser, scheme: Any) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme}
-    page, troubles = open_page(browser, f"{gateway.url}/incidents/INC-1", **phone)
+    page, troubles = open_page(chromium, f"{gateway.url}/incidents/INC-1", **phone)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert troubles == []
     keep(page, f"phone-{scheme}")
@@ -396,10 +368,10 @@ def throttle_everybody(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_what_a_safeguard_costs_stands_beside_it(gateway: Shop, browser: Browser, width: int) -> None:
+def test_what_a_safeguard_costs_stands_beside_it(gateway: Shop, chromium: Browser, width: int) -> None:
     """Who was refused, and how many who did nothing wrong; it fits a phone."""
     throttle_everybody(gateway)
-    page, troubles = open_page(browser, f"{gateway.url}/incidents/INC-1", viewport={"width": width, "height": 900})
+    page, troubles = open_page(chromium, f"{gateway.url}/incidents/INC-1", viewport={"width": width, "height": 900})
     cost = page.locator("#MIT-2 .cost").inner_text()
     assert "refused 7891 of 14930 requests since it is on" in cost
     assert "wrongly 31 of 5810 within everyday use (0.5%" in cost
@@ -412,8 +384,8 @@ def test_what_a_safeguard_costs_stands_beside_it(gateway: Shop, browser: Browser
     keep(page, f"cost-{width}")
 
 
-def test_an_approver_decides_with_the_keyboard_alone(gateway: Shop, browser: Browser) -> None:
-    page, _ = open_page(browser, f"{gateway.url}/incidents/INC-1")
+def test_an_approver_decides_with_the_keyboard_alone(gateway: Shop, chromium: Browser) -> None:
+    page, _ = open_page(chromium, f"{gateway.url}/incidents/INC-1")
     page.locator("#MIT-1").get_by_label("Your name").focus()
     for text in ("alice", "123456", "go ahead"):
         page.keyboard.type(text)
@@ -424,8 +396,8 @@ def test_an_approver_decides_with_the_keyboard_alone(gateway: Shop, browser: Bro
     assert page.locator("#MIT-1 form").count() == 0
 
 
-def test_a_wrong_code_is_said_at_the_form_and_decides_nothing(gateway: Shop, browser: Browser) -> None:
-    page, _ = open_page(browser, f"{gateway.url}/incidents/INC-1")
+def test_a_wrong_code_is_said_at_the_form_and_decides_nothing(gateway: Shop, chromium: Browser) -> None:
+    page, _ = open_page(chromium, f"{gateway.url}/incidents/INC-1")
     page.locator("#MIT-1").get_by_label("Your name").fill("alice")
     page.locator("#MIT-1").get_by_label("One-time code").fill("000000")
     page.get_by_role("button", name="Refuse").click()
@@ -434,8 +406,8 @@ def test_a_wrong_code_is_said_at_the_form_and_decides_nothing(gateway: Shop, bro
     assert gateway.decisions == []
 
 
-def test_news_appear_by_themselves_and_a_form_in_use_is_left_alone(gateway: Shop, browser: Browser) -> None:
-    page, _ = open_page(browser, f"{gateway.url}/incidents/INC-1")
+def test_news_appear_by_themselves_and_a_form_in_use_is_left_alone(gateway: Shop, chromium: Browser) -> None:
+    page, _ = open_page(chromium, f"{gateway.url}/incidents/INC-1")
     page.locator("#MIT-1").get_by_label("Your name").fill("ali")
     bad = {"service": "payment", "instance": "payment-1", "severity": "minor"}
     gateway.send(InboxKind.ALERT, "alertmanager", alert("PaymentSlow", 30, "payment-1 is slow", None, **bad))
@@ -444,9 +416,9 @@ def test_news_appear_by_themselves_and_a_form_in_use_is_left_alone(gateway: Shop
     assert page.locator("#MIT-1").get_by_label("Your name").input_value() == "ali"
 
 
-def test_what_senders_write_is_shown_and_never_run(gateway: Shop, browser: Browser) -> None:
+def test_what_senders_write_is_shown_and_never_run(gateway: Shop, chromium: Browser) -> None:
     gateway.send(InboxKind.REPORT, "api", {"text": "<img src=x onerror=alert(1)>", "service": "storefront"})
     gateway.drain(NOW)
-    page, troubles = open_page(browser, f"{gateway.url}/incidents/INC-1")
+    page, troubles = open_page(chromium, f"{gateway.url}/incidents/INC-1")
     assert "<img src=x onerror=alert(1)>" in page.locator("#reports").inner_text()
     assert troubles == []

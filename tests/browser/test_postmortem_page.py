@@ -1,6 +1,5 @@
 """The post-mortem's page in a real browser: edits and conflicts, signatures, roles, forged forms, print and phone."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from deployments.gateway import build_app, serving
 from quell.adapters.password import hash_password
@@ -16,11 +15,10 @@ from quell.adapters.store.memory import MemoryStore
 from quell.incidents.incident import IncidentState
 from quell.prevention.blameless import find_blame
 from tests.page_checks import CONTRAST, NAMELESS, REPEATED_IDS
+from tests.pages import keep
 from tests.postmortem_room import SECRET, SECRET_VARIABLE, Room, people
 
 pytestmark = pytest.mark.browser
-FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-SHOTS = os.environ.get("QUELL_SHOTS")
 PASSWORD = "correct horse battery staple"
 HASH = hash_password(PASSWORD)
 
@@ -33,14 +31,6 @@ class Site:
     @property
     def page(self) -> str:
         return f"{self.url}/incidents/INC-1/postmortem"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -61,18 +51,6 @@ def sign_in(context: BrowserContext, site: Site, name: str) -> Page:
     page.wait_for_url("**/postmortem")
     site.room.now += timedelta(minutes=2)  # the next code
     return page
-
-
-@pytest.fixture
-def context(chromium: Browser) -> Iterator[BrowserContext]:
-    made = chromium.new_context(viewport={"width": 1280, "height": 900})
-    yield made
-    made.close()
-
-
-def keep(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
 
 
 def open_edit(page: Page, section: str) -> None:

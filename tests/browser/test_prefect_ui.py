@@ -3,7 +3,6 @@
 Nothing here goes round the UI: what is started, shown and answered is started, shown and answered in its pages.
 """
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,18 +12,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from deployments.demo.witness import Witness
 from quell.incidents.mitigation import Mitigation, MitigationState
+from tests.pages import keep
 from tests.waiting import NOT_YET
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-SHOTS = os.environ.get("QUELL_SHOTS")  # a folder: the pages are kept there as pictures
 PLAYBOOK = "isolate-for-a-moment"
 SERVER = "be_checkout/checkout-3"
 PATIENCE_MS = 30_000
@@ -32,17 +29,9 @@ T = TypeVar("T")
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+def page(chromium: Browser) -> Iterator[Page]:
+    context = chromium.new_context(viewport={"width": 1400, "height": 1000})
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     # The UI asks a host of its makers' for flags; nothing but this machine is needed.
@@ -82,8 +71,7 @@ class Desk:
         return Witness(config=self.quell.config, store=self.quell.store, sandbox=self.quell.sandbox)
 
     def shoot(self, name: str) -> None:
-        if SHOTS:
-            self.page.screenshot(path=f"{SHOTS}/{name}.png")
+        keep(self.page, name, is_whole=False)
 
     def open_run_form(self, deployment: str) -> None:
         """From the list of deployments to the form of a custom run, click by click."""

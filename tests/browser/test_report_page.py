@@ -1,13 +1,12 @@
 """The form for users' reports in a real browser: by keyboard alone, on a phone, without scripts, light and dark."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from deployments.gateway import serving
 from quell.adapters.store.memory import MemoryStore
@@ -15,10 +14,9 @@ from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
 from quell.gateway.deps import GatewayDeps
 from quell.incidents.service import Catalog, Service
+from tests.pages import keep
 
 pytestmark = pytest.mark.browser
-FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-SHOTS = os.environ.get("QUELL_SHOTS")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -59,39 +57,36 @@ def tab_to(page: Page, name: str) -> None:
 
 def look(page: Page, name: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls to the side"
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/report-{name}.png", full_page=True)
+    keep(page, f"report-{name}")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_report_is_sent_by_keyboard_on_a_phone_without_scripts(
-    url: str, store: MemoryStore, scheme: Literal["light", "dark"]
+    url: str, store: MemoryStore, chromium: Browser, scheme: Literal["light", "dark"]
 ) -> None:
     """Whoever cannot use the shop may have an old phone, no mouse and no scripts; faults are said, nothing is lost."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme, java_script_enabled=False)
-        page.goto(f"{url}/report")
-        look(page, f"{scheme}-empty")
-        tab_to(page, "contact")
-        page.keyboard.type("ann@example.org")
-        page.keyboard.press("Enter")
-        page.get_by_role("alert").wait_for()
-        assert focused(page) == "errors", "who cannot see the page is where the faults are said"
-        assert page.title().startswith("Error")
-        look(page, f"{scheme}-faults")
-        page.keyboard.press("Tab")
-        page.keyboard.press("Enter")  # the link to the first fault
-        assert focused(page) == "text"
-        assert "Say what is wrong" in page.locator("#text-error").inner_text()
-        page.keyboard.type("the basket is empty")
-        tab_to(page, "consent")
-        page.keyboard.press("Space")
-        page.keyboard.press("Tab")
-        page.keyboard.press("Enter")
-        page.get_by_role("heading", name="Thank you").wait_for()
-        look(page, f"{scheme}-thanks")
-        browser.close()
+    page = chromium.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme, java_script_enabled=False)
+    page.goto(f"{url}/report")
+    look(page, f"{scheme}-empty")
+    tab_to(page, "contact")
+    page.keyboard.type("ann@example.org")
+    page.keyboard.press("Enter")
+    page.get_by_role("alert").wait_for()
+    assert focused(page) == "errors", "who cannot see the page is where the faults are said"
+    assert page.title().startswith("Error")
+    look(page, f"{scheme}-faults")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # the link to the first fault
+    assert focused(page) == "text"
+    assert "Say what is wrong" in page.locator("#text-error").inner_text()
+    page.keyboard.type("the basket is empty")
+    tab_to(page, "consent")
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Thank you").wait_for()
+    look(page, f"{scheme}-thanks")
+    page.close()
     with store.reading() as tx:
         (item,) = tx.inbox.find({"kind": "report"})
     assert item.payload["contact"] == "ann@example.org"

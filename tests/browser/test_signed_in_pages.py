@@ -1,6 +1,5 @@
 """Pages with people who sign in, in a real browser: sessions, roles, waits, forged forms, live news, many alerts."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +8,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 from pyotp.totp import TOTP
 
 from deployments.gateway import build_app, serving
@@ -30,10 +29,9 @@ from quell.incidents.timeline import Event
 from quell.ports import MetricSource
 from tasks.resources import Resources
 from tests.page_checks import CONTRAST, NAMELESS, REPEATED_IDS
+from tests.pages import keep
 
 pytestmark = pytest.mark.browser
-FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-SHOTS = os.environ.get("QUELL_SHOTS")
 T0 = datetime(2026, 11, 23, 12, 4, 10, tzinfo=UTC)
 PASSWORD = "correct horse battery staple"
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -116,21 +114,6 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def context(chromium: Browser) -> Iterator[BrowserContext]:
-    made = chromium.new_context(viewport={"width": 1280, "height": 900})
-    yield made
-    made.close()
-
-
 def sign_in(page: Page, shop: Shop, name: str, password: str = PASSWORD, code: str = "") -> None:
     if "/sign-in" not in page.url:
         page.goto(f"{shop.url}/incidents/INC-1")
@@ -138,11 +121,6 @@ def sign_in(page: Page, shop: Shop, name: str, password: str = PASSWORD, code: s
     page.get_by_label("Password").fill(password)
     page.get_by_label("One-time code").fill(code)
     page.get_by_role("button", name="Sign in").click()
-
-
-def keep(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
 
 
 def test_reading_needs_sign_in_which_leads_back_and_ends_with_signing_out(shop: Shop, context: BrowserContext) -> None:

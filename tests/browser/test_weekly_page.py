@@ -2,27 +2,23 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 from pyarrow import BufferReader, parquet
 
 from deployments.gateway import build_app, serving
 from quell.adapters.store.memory import MemoryStore
 from quell.ports import Document
 from tasks.resources import Resources
+from tests.pages import keep, open_page
 from tests.shop_levers import Levers, UsersSignal, shop_config
 from tests.weekly_records import MONDAY, NOW, RUN
 from tests.weekly_shop import fill
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-SHOTS = os.environ.get("QUELL_SHOTS")  # a folder: the pages are kept there as pictures
 WEEK = "/weekly/2026-W47"
 
 
@@ -53,33 +49,8 @@ def shop() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-def open_page(browser: Browser, url: str, **options: Any) -> tuple[Page, list[str]]:
-    """A page, and everything that went wrong on it or left the gateway."""
-    page = browser.new_page(**options)
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    origin = "/".join(url.split("/")[:3])
-    page.on("request", lambda r: None if r.url.startswith((origin, "data:")) else troubles.append(f"asked {r.url}"))
-    page.goto(url)
-    return page, troubles
-
-
-def keep(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
-
-
-def test_the_navigation_leads_to_the_last_week_that_is_over(shop: str, browser: Browser) -> None:
-    page, troubles = open_page(browser, f"{shop}/", viewport={"width": 1280, "height": 900})
+def test_the_navigation_leads_to_the_last_week_that_is_over(shop: str, chromium: Browser) -> None:
+    page, troubles = open_page(chromium, f"{shop}/", viewport={"width": 1280, "height": 900})
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Weekly").click()
     page.get_by_role("heading", level=1).get_by_text("Week 2026-W47").wait_for()
     keep(page, "weekly")
@@ -89,8 +60,8 @@ def test_the_navigation_leads_to_the_last_week_that_is_over(shop: str, browser: 
     assert troubles == []
 
 
-def test_a_number_leads_to_its_incidents_and_flow_runs(shop: str, browser: Browser) -> None:
-    page, troubles = open_page(browser, shop + WEEK)
+def test_a_number_leads_to_its_incidents_and_flow_runs(shop: str, chromium: Browser) -> None:
+    page, troubles = open_page(chromium, shop + WEEK)
     page.locator("#times tr", has_text="MTTR").locator("td.main a").click()
     page.get_by_role("heading", name="What is behind it").wait_for()
     keep(page, "weekly-behind")
@@ -102,8 +73,8 @@ def test_a_number_leads_to_its_incidents_and_flow_runs(shop: str, browser: Brows
     assert troubles == []
 
 
-def test_every_link_of_the_report_leads_somewhere(shop: str, browser: Browser) -> None:
-    page, _ = open_page(browser, shop + WEEK)
+def test_every_link_of_the_report_leads_somewhere(shop: str, chromium: Browser) -> None:
+    page, _ = open_page(chromium, shop + WEEK)
     links = {a.get_attribute("href") or "" for a in page.locator("main a").all()}
     inside = {link for link in links if link.startswith("/")}
     assert len(inside) > 30
@@ -111,8 +82,8 @@ def test_every_link_of_the_report_leads_somewhere(shop: str, browser: Browser) -
     assert broken == []
 
 
-def test_the_files_hold_the_figures_of_the_page(shop: str, browser: Browser) -> None:
-    page, _ = open_page(browser, shop + WEEK)
+def test_the_files_hold_the_figures_of_the_page(shop: str, chromium: Browser) -> None:
+    page, _ = open_page(chromium, shop + WEEK)
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV").click()
     assert download.value.suggested_filename == "quell-2026-W47.csv"
@@ -124,8 +95,8 @@ def test_the_files_hold_the_figures_of_the_page(shop: str, browser: Browser) -> 
     assert rows["times/mttr"]["incidents"].split() == typed["times/mttr"]["incidents"]
 
 
-def test_a_proposed_diff_can_be_opened(shop: str, browser: Browser) -> None:
-    page, troubles = open_page(browser, f"{shop}{WEEK}#upkeep")
+def test_a_proposed_diff_can_be_opened(shop: str, chromium: Browser) -> None:
+    page, troubles = open_page(chromium, f"{shop}{WEEK}#upkeep")
     page.locator("#upkeep summary").first.click()
     diff = page.locator("#upkeep pre").first
     diff.wait_for(state="visible")
@@ -133,24 +104,24 @@ def test_a_proposed_diff_can_be_opened(shop: str, browser: Browser) -> None:
     assert troubles == []
 
 
-def test_what_is_no_week_or_no_figure_is_said(shop: str, browser: Browser) -> None:
-    page = browser.new_page()
+def test_what_is_no_week_or_no_figure_is_said(shop: str, chromium: Browser) -> None:
+    page = chromium.new_page()
     assert page.goto(f"{shop}/weekly/2026-W99").status == 422  # type: ignore[union-attr]
     assert "as in 2026-W47" in page.locator("main").inner_text()
     assert page.goto(f"{shop}{WEEK}/times/nothing").status == 404  # type: ignore[union-attr]
     assert page.request.get(f"{shop}/weekly/2026-W99.csv").status == 422
 
 
-def test_an_empty_week_says_that_nothing_was_measured(shop: str, browser: Browser) -> None:
-    page, troubles = open_page(browser, f"{shop}/weekly/2026-W20")
+def test_an_empty_week_says_that_nothing_was_measured(shop: str, chromium: Browser) -> None:
+    page, troubles = open_page(chromium, f"{shop}/weekly/2026-W20")
     assert "n = 0" in page.locator("#times").inner_text()
     assert "The record begins on" in page.locator(".banner").inner_text()
     keep(page, "weekly-empty")
     assert troubles == []
 
 
-def test_it_fits_a_phone_in_the_dark(shop: str, browser: Browser) -> None:
-    page, troubles = open_page(browser, shop + WEEK, viewport={"width": 375, "height": 740}, color_scheme="dark")
+def test_it_fits_a_phone_in_the_dark(shop: str, chromium: Browser) -> None:
+    page, troubles = open_page(chromium, shop + WEEK, viewport={"width": 375, "height": 740}, color_scheme="dark")
     keep(page, "weekly-phone")
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     page.goto(f"{shop}{WEEK}/times/mttr")

@@ -1,5 +1,6 @@
 """`quell check --live` against a real shop: Prometheus, HAProxy, git, validators and secrets."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments.cli.check import Finding, check_live
+from deployments.cli.check_live import check_live
+from deployments.cli.finding import Finding
 from deployments.sandbox.layout import find_base_port
+from deployments.sandbox.repository import Author, commit, set_value
 from deployments.sandbox.sandbox import Sandbox
 from quell.adapters.actuators.configuration import ConfigurationActuator, ConfigurationSettings
 from quell.adapters.actuators.haproxy import HAProxyActuator
@@ -50,7 +53,8 @@ def spoiled(shop: Sandbox, tmp_path: Path, file: str, old: str, new: str) -> lis
 def test_the_sandboxes_own_configuration_passes_every_check(shop: Sandbox) -> None:
     findings = list(check_live(load_config(shop.config_folder)))
     assert [finding for finding in findings if not finding.is_ok] == []
-    assert {finding.part for finding in findings} == {"store", "prometheus", "haproxy", "repository", "secrets"}
+    parts = {"store", "prometheus", "haproxy", "repository", "running", "secrets"}
+    assert {finding.part for finding in findings} == parts
     assert {f.subject for f in findings if f.part == "haproxy"} >= {"checkout-2", "limits.map"}
 
 
@@ -119,6 +123,27 @@ def test_a_validator_that_does_not_exist_is_told(shop: Sandbox, tmp_path: Path) 
     found = spoiled(shop, tmp_path, "services.yaml", "deployments.sandbox.service, check", "no.such.module, check")
     assert [f.part for f in found] == ["repository"]
     assert "no.such.module" in found[0].text or "No module named" in found[0].text
+
+
+def test_a_command_that_cannot_say_what_runs_is_told(shop: Sandbox, tmp_path: Path) -> None:
+    """Without it drift is never seen, and nobody would know."""
+    found = spoiled(shop, tmp_path, "services.yaml", ", --running]", ", --runing]")
+    assert {f.part for f in found} == {"running"}
+    assert found[0].text.startswith(f"running of {found[0].subject} failed (exit code 2): usage: deploy")
+
+
+def test_a_commit_that_was_not_deployed_is_told(shop: Sandbox) -> None:
+    file, person = shop.layout.settings_file("checkout-2"), Author(name="dana", email="dana@example.org")
+    before = set_value(file, "payment_timeout_ms", 700)
+    try:
+        commit(shop.layout.repository, person, "a shorter timeout", paths=[str(file)])
+        (found,) = wrong(shop.config_folder)
+        assert (found.part, found.subject) == ("running", "checkout-2")
+        assert re.fullmatch(r"checkout-2 runs commit \w{12} of services/checkout-2\.yaml, branch .*", found.text)
+    finally:
+        set_value(file, "payment_timeout_ms", before)
+        commit(shop.layout.repository, person, "the timeout as it was", paths=[str(file)])
+    assert wrong(shop.config_folder) == []
 
 
 def test_a_secret_that_is_not_there_is_told_without_its_content(shop: Sandbox, tmp_path: Path) -> None:

@@ -41,22 +41,34 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def res(shop: Path) -> Resources:
+    """A shop of which one incident is on record, with the change that made it and the fix that ended it."""
     bad = git(shop, "log", "--format=%H", "--grep=^timeout too short$").stdout.strip()
+    config = Config(folder=shop, connections=Connections(store="", prometheus=""), catalog=catalog_of(shop))
+    store = MemoryStore()
+    with store.writing() as tx:
+        tx.changes.add(change(bad))
+        tx.incidents.add(incident())
+        tx.fixes.add(fix(shop, bad))
+    return Resources(config=config, store=store, metrics=None, actuators={}, clock=lambda: NOW)  # pyright: ignore[reportArgumentType]
+
+
+def catalog_of(shop: Path) -> Catalog:
     repository = ConfigRepository(
         path=str(shop),
         files={"checkout-2": "services/checkout-2.yaml"},
         validate=("shop-check", "{file}"),
         reload=("shop-reload", "{instance}"),
     )
-    catalog = Catalog(
+    return Catalog(
         services={
             "checkout": Service(name="checkout", team="shop", repository=repository),
             "bank": Service(name="bank", team="outside"),
         }
     )
-    config = Config(folder=shop, connections=Connections(store="", prometheus=""), catalog=catalog)
-    store = MemoryStore()
-    change = Change(
+
+
+def change(bad: str) -> Change:
+    return Change(
         id="CHG-1",
         kind=ChangeKind.CONFIG,
         service="checkout",
@@ -67,7 +79,10 @@ def res(shop: Path) -> Resources:
         commit=bad,
         received_at=NOW,
     )
-    incident = Incident(
+
+
+def incident() -> Incident:
+    return Incident(
         id=IncidentId("INC-4"),
         state=IncidentState.RESOLVED,
         severity=Severity.CRITICAL,
@@ -81,7 +96,10 @@ def res(shop: Path) -> Resources:
         changes=("CHG-1",),
         suspects=(Suspect(node="checkout-2", metric="errors", score=0.9, reason="", change="CHG-1"),),
     )
-    fix = Fix(
+
+
+def fix(shop: Path, bad: str) -> Fix:
+    return Fix(
         id="FIX-1",
         state=FixState.PROMOTED,
         incident="INC-4",
@@ -96,11 +114,6 @@ def res(shop: Path) -> Resources:
         fix_commit="f" * 40,
         guard="guards/shop-payment-timeout-ms.yaml",
     )
-    with store.writing() as tx:
-        tx.changes.add(change)
-        tx.incidents.add(incident)
-        tx.fixes.add(fix)
-    return Resources(config=config, store=store, metrics=None, actuators={}, clock=lambda: NOW)  # pyright: ignore[reportArgumentType]
 
 
 def on_branch(shop: Path, branch: str, file: str) -> str:

@@ -43,11 +43,17 @@ def _served(proxy: TrialProxy, requests: int = 30) -> Counter[str]:
 
 
 def _admitted(proxy: TrialProxy, client: str, seconds: float = 3.0, offered_per_second: int = 100) -> tuple[int, int]:
+    answers, _ = _offer(proxy, client, seconds, offered_per_second)
+    return answers[200], answers[429]
+
+
+def _offer(proxy: TrialProxy, client: str, seconds: float, offered_per_second: int) -> tuple[Counter[int], float]:
+    """What was answered, and the seconds that it took: more than asked for on a busy machine."""
     start, answers = time.monotonic(), Counter[int]()
     for number in range(int(seconds * offered_per_second)):
         time.sleep(max(0.0, start + number / offered_per_second - time.monotonic()))
         answers[proxy.get(client)[0]] += 1
-    return answers[200], answers[429]
+    return answers, time.monotonic() - start
 
 
 def test_an_isolated_server_gets_no_more_requests_and_the_undo_returns_them(
@@ -93,8 +99,9 @@ def test_a_throttled_client_is_admitted_at_about_its_limit_and_others_are_untouc
     before = actuator.read_state(THROTTLE)
     actuator.apply(THROTTLE)
     assert before == {} and actuator.verify(THROTTLE)
-    admitted, denied = _admitted(proxy, "mobile")
-    assert 45 <= admitted <= 90, (admitted, denied)  # 20/s for 3 s, and one second's burst; a naive limiter admits 20
+    answers, seconds = _offer(proxy, "mobile", 3.0, 100)
+    # 20/s, and one second's burst; a naive limiter admits 20 in all
+    assert 45 <= answers[200] <= 20 * seconds + 30, (answers, seconds)
     assert _admitted(proxy, "web", seconds=0.5)[1] == 0
     actuator.undo(THROTTLE, before)
     assert actuator.verify_undone(THROTTLE, before)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.cli.check import check_tracker
+from deployments.cli.check_live import check_tracker
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections, Tracker
 from quell.incidents.errors import Conflict, InvalidInput

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.cli.check import check_secrets
+from deployments.cli.check_secrets import check_secrets
 from quell.adapters.actuators.plugins import open_actuators
 from quell.config.config import Config
 from quell.config.load import read_config
