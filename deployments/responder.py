@@ -35,6 +35,7 @@ from tasks.resources import Resources, resources
 from tasks.review_round import run_reviews
 from tasks.runs import resume_run, run_state, start_run
 from tasks.safeguards import run_meter
+from tasks.standing_keep import run_refusal_meter
 from tasks.suspicion import suspect_live
 from tasks.thresholds import promote_decided
 from tasks.watch import watch_sweeps
@@ -252,6 +253,7 @@ def run(res: Resources, stopping: threading.Event) -> None:
     threading.Thread(target=run_notifier, args=(res, stopping), name="notifier", daemon=True).start()
     threading.Thread(target=run_adaptive, args=(res, stopping), name="adaptive", daemon=True).start()
     threading.Thread(target=run_meter, args=(res, stopping), name="safeguards", daemon=True).start()
+    threading.Thread(target=run_refusal_meter, args=(res, stopping), name="standing limits", daemon=True).start()
     threading.Thread(target=run_reviews, args=(res, stopping), name="reviews", daemon=True).start()
     with answering_pool() as pool:
         responder = Responder(res, pool)

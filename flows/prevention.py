@@ -12,6 +12,7 @@ from tasks.runs import State, ended
 from tasks.sensitivity import learn_limits
 from tasks.shadow import watch_limits
 from tasks.spread import spread
+from tasks.standing import propose_standing_limits
 from tasks.study import study_signals
 from tasks.thresholds import plan_studies, propose_limits
 from tasks.weekly import publish_weekly
@@ -46,21 +47,23 @@ def review_incident(incident: str) -> State[str]:
 )
 def recompute_thresholds(incident: str | None = None) -> State[str]:
     """Recomputes alert limits from history without incidents, replays old and new limits over it, and proposes what
-    differs as Prometheus rule files; learns limits on the detector's score from incidents and labels, and windows and
-    factors of burn-rate alerts from the history of error budgets. Nothing changes before a person approves a proposal.
-    Each shard of signals is one task, on Dask where a scheduler is configured; its progress artifact shows how far it
-    is.
+    differs as Prometheus rule files; learns limits on the detector's score from incidents and labels, windows and
+    factors of burn-rate alerts from the history of error budgets, and standing limits of clients from measured traffic.
+    Nothing changes before a person approves a proposal. Each shard of signals is one task, on Dask where a scheduler
+    is configured; its progress artifact shows how far it is.
     """
     studied = spread(study_signals, within=STUDIED_WITHIN, signals=plan_studies())
     learn_limits(incident)
     recompute_burn_rates(incident)
+    propose_standing_limits(incident)
     waiting = propose_limits([study for shard in studied.results for study in shard], incident, studied.note)
     return ended(f"waiting for a decision: {', '.join(waiting) or 'nothing'}")
 
 
 @flow(name="watch-thresholds", flow_run_name="watch thresholds")
 def watch_thresholds() -> State[str]:
-    """Records what limits in shadow would have alerted, and what those in force did, beside what was predicted of them.
+    """Records what limits in shadow would have alerted, and what those in force did, beside what was predicted of them;
+    of standing limits, which clients they would have refused, and do.
 
     A proposal goes into shadow with the first watch: it only records, and a person sees predicted and seen alerts
     before approving it. Nothing reaches Prometheus.

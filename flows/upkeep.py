@@ -8,6 +8,7 @@ from tasks.drilling import DrillRequest, drill_now
 from tasks.mitigation import reconcile_everything
 from tasks.resolution import settle_fixes
 from tasks.runs import State, ended
+from tasks.standing_keep import keep_standing_limits
 
 
 @flow(name="reconcile", flow_run_name=lambda: run_name("reconcile"))
@@ -15,7 +16,7 @@ def reconcile() -> State[str]:
     """Finish or undo what a dead process left behind, release what has expired, end questions that nobody answered; and
     every few minutes look whether instances run what their branch says.
     """
-    sentences = [*reconcile_everything(), *settle_fixes(), *find_drift()]
+    sentences = [*reconcile_everything(), *settle_fixes(), *keep_standing_limits(), *find_drift()]
     return ended("; ".join(sentences) or "nothing to do")
 
 

@@ -30,11 +30,12 @@ from tasks.burn_fetch import fetch_burns
 from tasks.burn_proof import prove_burn
 from tasks.history import past_troubles
 from tasks.lease import hold
+from tasks.limit_effect import proposed_file, rule_folder
 from tasks.resources import Resources, resources
 from tasks.runs import log
 from tasks.slo import burn_subject, windows_in_force
 from tasks.study_report import WAITING
-from tasks.thresholds import keep_proof, proposed_file, rule_folder
+from tasks.thresholds import keep_proof
 
 BY = "quell"
 

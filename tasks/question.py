@@ -2,19 +2,21 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from quell.incidents.decision import Answer
 from quell.incidents.errors import NotFound
 from quell.incidents.fix import FixState
 from quell.incidents.incident import ACTIVE_STATES, Severity
 from quell.incidents.mitigation import Mitigation
+from quell.incidents.standing import span_in_words
 from quell.incidents.threshold import ThresholdState
 from quell.incidents.timeline import NO_INCIDENT, Event
 from quell.ports import Transaction
 from quell.response.approval import DEFAULT_ROLES, Question, Tally, approvers_needed, question_of, tally
 from quell.response.playbook import ApprovalPolicy
 from tasks.record import QUELL
+from tasks.refusals import shadow_left
 from tasks.resources import Resources
 
 PREFECT = "prefect"  # the channel of the run's own dialog
@@ -30,8 +32,10 @@ def question_about(res: Resources, tx: Transaction, subject: str) -> Question:
         waits = fix.state in (FixState.PROPOSED, FixState.VALIDATED)
         return _question_about_text(tx, subject, fix.diff, waits=waits, state=fix.state)
     if (version := tx.thresholds.get(subject)) is not None:
-        waits = version.state in (ThresholdState.PROPOSED, ThresholdState.SHADOW)
-        return _question_about_text(tx, subject, version.rule, waits=waits, state=version.state)
+        waits, state = version.state in (ThresholdState.PROPOSED, ThresholdState.SHADOW), str(version.state)
+        if waits and version.clients is not None and (left := shadow_left(res, tx, version)) > timedelta():
+            waits, state = False, f"{state}, {span_in_words(left)} of measured traffic too short to decide"
+        return _question_about_text(tx, subject, version.rule, waits=waits, state=state)
     raise NotFound(f"{subject} is no mitigation, fix or threshold version in the store")
 
 

@@ -15,16 +15,20 @@ from quell.ports import Document, Transaction
 from quell.prevention.burn_history import REACHED, share_reached
 from quell.prevention.history import mask_periods
 from quell.prevention.limits import Limits, limits_in_words, limits_of
+from quell.prevention.refusals import SHADOW, Refusals
 from quell.prevention.threshold import Budget
 from quell.prevention.watch import WATCH, WatchRecord, compare_in_words, extend_watch, from_body, to_body, watch_id
 from tasks.artifacts import publish, table
 from tasks.burn_fetch import FINEST, fetch_burns
 from tasks.history import past_troubles
 from tasks.lease import hold
+from tasks.limiter import SUBJECT
 from tasks.maintenance import planned_periods
+from tasks.refusals import keep_refusals, standing_seen
 from tasks.resources import Resources, resources
 from tasks.runs import log
 from tasks.sensitivity import score_matrix, subject_signal
+from tasks.standing_watch import refusals_markdown, watch_standing
 from tasks.study import hold_of
 
 BY = "quell"
@@ -40,6 +44,13 @@ def watch_of(tx: Transaction, threshold: str) -> WatchRecord | None:
     return from_body(document.body) if document else None
 
 
+def seen_in_words(tx: Transaction, version: ThresholdVersion) -> str:
+    """What was predicted of a version, and what was seen of it."""
+    if version.clients is not None:
+        return standing_seen(tx, version)
+    return compare_in_words(version.predicted, watch_of(tx, version.id))
+
+
 def shadow_threshold(res: Resources, threshold_id: str, by: str, why: str) -> ThresholdVersion:
     """Let a proposal record what it would alert. Nothing reaches Prometheus, so that this needs no approval."""
     with res.store.reading() as tx:
@@ -52,7 +63,10 @@ def shadow_threshold(res: Resources, threshold_id: str, by: str, why: str) -> Th
         moved, step = move_threshold(version, ThresholdState.SHADOW, now=now, by=by, why=why)
         tx.thresholds.put(moved)
         tx.timeline.append(event_of(step))
-        _keep(tx, threshold_id, WatchRecord(since=now, until=now), now)
+        if version.clients is not None:
+            keep_refusals(tx, SHADOW, threshold_id, Refusals(since=now, until=now))
+        else:
+            _keep(tx, threshold_id, WatchRecord(since=now, until=now), now)
         return moved
 
 
@@ -69,7 +83,7 @@ def watch_all(res: Resources) -> list[tuple[ThresholdVersion, WatchRecord]]:
     A signal that cannot be asked now is caught up with next time; one that is gone from the configuration is left.
     """
     with res.store.reading() as tx:
-        found = tx.thresholds.find({"state": WATCHED})
+        found = [version for version in tx.thresholds.find({"state": WATCHED}) if version.clients is None]
     watched: list[tuple[ThresholdVersion, WatchRecord]] = []
     for version in found:
         signal = res.config.signals.get(subject_signal(version))
@@ -82,6 +96,15 @@ def watch_all(res: Resources) -> list[tuple[ThresholdVersion, WatchRecord]]:
         except QuellError as error:
             log().warning("threshold %s could not be watched: %s", version.id, error)
     return watched
+
+
+def watch_standing_limits(res: Resources) -> list[ThresholdVersion]:
+    """The same for standing limits of clients; a proposal goes into shadow first."""
+    with res.store.reading() as tx:
+        proposed = tx.thresholds.find({"signal": SUBJECT, "state": ThresholdState.PROPOSED})
+    for version in proposed:
+        shadow_threshold(res, version.id, BY, "it only records until a person decides")
+    return watch_standing(res)
 
 
 def watch_threshold(res: Resources, version: ThresholdVersion, signal: Signal) -> WatchRecord:
@@ -167,4 +190,7 @@ def watch_limits() -> int:
     res = resources()
     watched = watch_all(res)
     publish("watched-limits", watch_markdown(res, watched), "What limits would have alerted, beside what was predicted")
-    return len(watched)
+    standing = watch_standing_limits(res)
+    if standing:
+        publish("watched-clients", refusals_markdown(res, standing), "Whom standing limits refuse, or would refuse")
+    return len(watched) + len(standing)

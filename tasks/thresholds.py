@@ -8,22 +8,33 @@ from math import isfinite
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from quell.adapters.rules import RuleFolder, write_rules
-from quell.incidents.decision import Answer
-from quell.incidents.errors import InvalidInput, NotFound, Refused
+from quell.adapters.rules import write_rules
+from quell.incidents.decision import Answer, Decision
+from quell.incidents.errors import InvalidInput, NotFound, QuellError, Refused
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id, move_threshold
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Document, Transaction
 from quell.prevention.limits import limits_in_words, limits_of
 from quell.prevention.rule import rule_group
-from quell.prevention.watch import compare_in_words
 from tasks.artifacts import publish
 from tasks.automation import automation_enabled
 from tasks.lease import hold
+from tasks.limit_effect import (
+    begin_effect,
+    check_effect,
+    done_in_words,
+    effect_file,
+    end_effect,
+    forget_proposal,
+    proposed_file,
+    put_effect,
+    rule_folder,
+    tell_waiting,
+)
 from tasks.question import text_hash
 from tasks.resources import Resources, resources
 from tasks.rule_proof import Proof, prove_rule
-from tasks.shadow import watch_of
+from tasks.shadow import seen_in_words
 from tasks.study import Study, hold_of, study_of
 from tasks.study_report import WAITING, draw_study, evidence_of, report_of
 
@@ -49,16 +60,6 @@ def propose_studied(res: Resources, studies: Iterable[Study], incident: str | No
                 _propose(res, study, incident)
 
 
-def rule_folder(res: Resources) -> RuleFolder:
-    """Raises NotFound where the configuration names no folder of rules."""
-    connections = res.config.connections
-    if connections.prometheus_rules is None:
-        raise NotFound("connections.prometheus_rules is not set in quell.toml: rule files have nowhere to go")
-    return RuleFolder(
-        folder=connections.prometheus_rules, prometheus=connections.prometheus, timeout=connections.timeout
-    )
-
-
 def promote_threshold(res: Resources, threshold_id: str, by: str) -> ThresholdVersion:
     """Put an approved proposal in force, and supersede the one before it; Prometheus confirms that it loaded it.
 
@@ -71,18 +72,20 @@ def promote_threshold(res: Resources, threshold_id: str, by: str) -> ThresholdVe
         if version.state is ThresholdState.ACTIVE:
             return version
         _check_approved(res, version)
-        _note(res, version, "threshold promoting", by, f"put {_file(version)} in force; undo: the one before it")
-        _put(res, version, version.rule)
+        old = _in_force(res, version.signal)
+        check_effect(res, version, old)
+        text = f"put {effect_file(version)} in force; undo: the one before it"
+        _announce(res, version, by, text, "approved", is_revert=False)
+        put_effect(res, version, version, old)
         with res.store.writing() as tx:
             now = res.clock()
-            for old in tx.thresholds.find({"signal": version.signal, "state": ThresholdState.ACTIVE}):
+            if old is not None:
                 _move(tx, old, ThresholdState.SUPERSEDED, now, by, f"{version.id} takes its place")
                 version = replace(version, replaces=old.id)
-            seen = compare_in_words(version.predicted, watch_of(tx, version.id))
-            done = "the next fit uses it" if version.score is not None else "loaded by Prometheus and confirmed"
-            why = f"approved, {done}; {seen}"
+            why = f"approved, {done_in_words(version)}; {seen_in_words(tx, version)}"
             version = _move(tx, version, ThresholdState.ACTIVE, now, by, why)
-        _forget(res, version)
+            end_effect(tx, version)
+        forget_proposal(res, version)
         return version
 
 
@@ -94,19 +97,21 @@ def revert_threshold(res: Resources, threshold_id: str, by: str, why: str) -> Th
         if version.state is ThresholdState.REVERTED:
             return version
         if version.state in WAITING:
-            _forget(res, version)
+            forget_proposal(res, version)
             with res.store.writing() as tx:
                 return _move(tx, version, ThresholdState.REVERTED, res.clock(), by, why)
         with res.store.reading() as tx:
             before = tx.thresholds.get(version.replaces) if version.replaces else None
         back = before if before and before.state is ThresholdState.SUPERSEDED else None
-        _note(res, version, "threshold reverting", by, f"{back.id if back else 'no limit'} comes back: {why}")
-        _put(res, version, back.rule if back else None)
+        text = f"{back.id if back else 'no limit'} comes back: {why}"
+        _announce(res, version, by, text, why, is_revert=True)
+        put_effect(res, version, back, version)
         with res.store.writing() as tx:
             now = res.clock()
             reverted = _move(tx, version, ThresholdState.REVERTED, now, by, why)
             if back is not None:
                 _move(tx, back, ThresholdState.ACTIVE, now, by, f"{version.id} was reverted: {why}")
+            end_effect(tx, version)
             return reverted
 
 
@@ -119,12 +124,22 @@ def promote_decided(res: Resources) -> list[str]:
             for decision in tx.decisions.find({"subject": version.id})
             if decision.plan_hash == text_hash(version.rule)
         ]
-    for version, decision in answered:
-        if decision.answer is Answer.APPROVE:
-            promote_threshold(res, version.id, decision.person)
-        else:
-            revert_threshold(res, version.id, decision.person, decision.comment or "declined")
-    return [version.id for version, _ in answered]
+    return [version.id for version, decision in answered if _carry_out(res, version, decision)]
+
+
+def _carry_out(res: Resources, version: ThresholdVersion, decision: Decision) -> bool:
+    """Whether it is done. Standing limits that cannot be put in force now wait, and the timeline says once for what."""
+    if decision.answer is not Answer.APPROVE:
+        revert_threshold(res, version.id, decision.person, decision.comment or "declined")
+        return True
+    try:
+        promote_threshold(res, version.id, decision.person)
+    except QuellError as error:
+        if version.clients is None:
+            raise
+        tell_waiting(res, version, str(error))
+        return False
+    return True
 
 
 def _propose(res: Resources, study: Study, incident: str | None) -> None:
@@ -196,16 +211,6 @@ def keep_proof(res: Resources, version: ThresholdVersion, proof: Proof) -> None:
         tx.thresholds.put(replace(version, evidence=evidence, rule_tests=proof.tests))
 
 
-def _put(res: Resources, version: ThresholdVersion, rule: str | None) -> None:
-    if version.score is None:
-        rule_folder(res).put(_file(version), rule)
-
-
-def _forget(res: Resources, version: ThresholdVersion) -> None:
-    if version.score is None:
-        rule_folder(res).forget(proposed_file(version))
-
-
 def _check_approved(res: Resources, version: ThresholdVersion) -> None:
     with res.store.reading() as tx:
         decisions = tx.decisions.find({"subject": version.id})
@@ -236,19 +241,18 @@ def _move(
     return moved
 
 
-def _note(res: Resources, version: ThresholdVersion, kind: str, by: str, text: str) -> None:
+def _in_force(res: Resources, signal: str) -> ThresholdVersion | None:
+    with res.store.reading() as tx:
+        return next(iter(tx.thresholds.find({"signal": signal, "state": ThresholdState.ACTIVE})), None)
+
+
+def _announce(res: Resources, version: ThresholdVersion, by: str, text: str, why: str, *, is_revert: bool) -> None:
+    """What is about to happen outside, with the intent, before it does."""
+    kind = "threshold reverting" if is_revert else "threshold promoting"
     with res.store.writing() as tx:
-        tx.timeline.append(
-            Event(incident=version.incident, at=res.clock(), kind=kind, by=by, text=text, subject=version.id)
-        )
-
-
-def _file(version: ThresholdVersion) -> str:
-    return f"quell-{version.signal.replace(':', '.')}.yml"  # one per signal: the newer one takes the older one's place
-
-
-def proposed_file(version: ThresholdVersion) -> str:
-    return f"{version.id}-{version.signal.replace(':', '.')}.yml"
+        now = res.clock()
+        begin_effect(tx, version, now, by, why, is_revert=is_revert)
+        tx.timeline.append(Event(incident=version.incident, at=now, kind=kind, by=by, text=text, subject=version.id))
 
 
 @task(name="plan-studies")

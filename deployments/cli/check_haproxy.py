@@ -1,11 +1,13 @@
-"""Whether HAProxy has what the configuration names: servers, maps, and the routes of services in two colours."""
+"""Whether HAProxy has what the configuration names: servers, maps, routes in two colours, the window of limits."""
 
 from collections.abc import Iterator, Mapping
 
 from deployments.cli.finding import Finding
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+from quell.adapters.actuators.haproxy_standing import StandingMap
 from quell.config.config import Config
 from quell.config.problem import did_you_mean
+from quell.incidents.errors import InvalidInput
 from quell.incidents.service import BlueGreen
 
 _MAPS_OF_ACTION = {
@@ -37,12 +39,14 @@ def check_haproxy(config: Config) -> Iterator[Finding]:
             yield Finding(part="haproxy", subject=instance.name, is_ok=False, text=text)
     yield from _check_maps(config, frozenset(client.map_ids()))
     yield from _check_colours(config, client)
+    yield from _check_standing(config, client)
 
 
 def _check_maps(config: Config, used: frozenset[str]) -> Iterator[Finding]:
     folder = config.connections.haproxy_maps
     steps = [step for book in config.playbooks.values() for step in book.steps if step.actuator == "haproxy"]
-    for name in sorted({name for step in steps for name in _MAPS_OF_ACTION.get(step.action, ())}):
+    needed = {name for step in steps for name in _MAPS_OF_ACTION.get(step.action, ())}
+    for name in sorted(needed | ({"standing.map"} if config.standing else set())):
         file = folder / name if folder else None
         if name not in used:
             text = f"HAProxy uses no {name}; it uses {', '.join(sorted(used)) or 'no map'}"
@@ -73,3 +77,14 @@ def _wrong_route(colours: BlueGreen, name: str, routes: Mapping[str, str]) -> st
     if name == "backends.map" and routes[colours.route] not in colours.backends:
         return f"route {colours.route} is served by {routes[colours.route]}, not by {' or '.join(colours.backends)}"
     return ""
+
+
+def _check_standing(config: Config, client: RuntimeClient) -> Iterator[Finding]:
+    """Whether HAProxy counts over the window that standing limits are learned for."""
+    if config.standing is None:
+        return
+    try:
+        StandingMap(client, config.connections.haproxy_maps).check_window(config.standing.window)
+        yield Finding(part="haproxy", subject="standing limits", is_ok=True, text="counted over their window")
+    except InvalidInput as error:
+        yield Finding(part="haproxy", subject="standing limits", is_ok=False, text=str(error))

@@ -1,7 +1,7 @@
 """`quell threshold`: the versions of each signal's limit."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from deployments.cli.terminal import err, moment, out, state, table, whoami
 from quell.incidents.errors import NotFound
 from quell.incidents.hours import HourBand, bands_in_words
 from quell.incidents.threshold import ThresholdVersion
+
+if TYPE_CHECKING:
+    from tasks.resources import Resources
 
 app = typer.Typer(help="List, promote and revert the limits that were proposed from history.", no_args_is_help=True)
 IdArgument = Annotated[str, typer.Argument(help="Version id, as in THR-3.")]
@@ -21,8 +24,7 @@ def list_thresholds(
     signal: Annotated[str, typer.Option(help="Only this signal.")] = "", config: ConfigOption = DEFAULT_FOLDER
 ) -> None:
     """Every version, newest first, with its evidence and what was seen of it."""
-    from quell.prevention.watch import compare_in_words
-    from tasks.shadow import watch_of
+    from tasks.shadow import seen_in_words
 
     where = {"signal": signal} if signal else None
     with opened(config) as res, res.store.reading() as tx:
@@ -31,7 +33,7 @@ def list_thresholds(
             (
                 v.id, state(v.state), v.signal, _limit(v.lower, v.lower_by_hour),
                 _upper(v), moment(v.updated_at),
-                compare_in_words(v.predicted, watch_of(tx, v.id)),
+                seen_in_words(tx, v),
                 "; ".join(f"{name}: {value}" for name, value in v.evidence.items()),
             )
             for v in found
@@ -92,6 +94,66 @@ def learn(config: ConfigOption = DEFAULT_FOLDER) -> None:
     with opened(config) as res:
         learned, proposed = learn_of(res)
     out().print(said_of(learned, proposed), markup=False)
+
+
+@app.command()
+def clients(
+    id: Annotated[str, typer.Argument(help="Version id, as in THR-3; without it, learn and propose anew.")] = "",
+    config: ConfigOption = DEFAULT_FOLDER,
+) -> None:
+    """Standing limits of clients: whom a version would have refused and refuses, or learn limits from traffic now."""
+    with opened(config) as res:
+        if id:
+            _show_clients(res, id.upper())
+        else:
+            _learn_clients(res)
+
+
+def _learn_clients(res: "Resources") -> None:
+    from tasks.standing import backtest_in_words, learned_in_words, propose_of, study_standing
+
+    with out().status("traffic by client is read"):
+        study = study_standing(res)
+        id = propose_of(res, study)
+    if study.found.reason:
+        out().print(f"no standing limits can be learned: {study.found.reason}", markup=False, soft_wrap=True)
+        return
+    rows = [
+        (one.name, f"{one.limit:,}", f"{one.usual:.3g}/s", f"{one.highest:.3g}/s", learned_in_words(one, study.policy))
+        for one in study.found.learned
+    ]
+    window = f"{study.policy.window.total_seconds():g} s"
+    out().print(table("", ("client", f"requests in {window}", "peak", "highest", "rests on"), rows))
+    for name, why in study.found.left_out.items():
+        out().print(f"{name}: {why}", markup=False, soft_wrap=True)
+    out().print(f"in this history: {backtest_in_words(study.refused)}", markup=False, soft_wrap=True)
+    out().print(f"{id} is proposed" if id else "that is what is in force, or waits already", markup=False)
+
+
+def _show_clients(res: "Resources", id: str) -> None:
+    from quell.prevention.refusals import IN_FORCE, SHADOW
+    from quell.prevention.standing_limit import StandingPolicy
+    from tasks.refusals import refusals_of, standing_seen
+
+    with res.store.reading() as tx:
+        version = tx.thresholds.get(id)
+        if version is None or version.clients is None:
+            raise NotFound(f"standing limits {id} are not in the store; `quell threshold list` shows what is")
+        records = [(what, refusals_of(tx, kind, id)) for what, kind in (("shadow", SHADOW), ("in force", IN_FORCE))]
+        seen = standing_seen(tx, version)
+    window = (version.window or StandingPolicy.window).total_seconds()
+    rows = [
+        (
+            what, name, f"{version.clients.get(name, version.clients['NEW']):,} in {window:g} s", f"{one.refused:,.0f}",
+            f"{one.in_incidents:,.0f}", f"{one.share * 100:.2g} %", f"{one.minutes}",
+            f"{one.worst:,.0f} at {moment(one.worst_at)}" if one.worst_at else "",
+        )
+        for what, record in records
+        for name, one in (record.worst_first() if record else [])
+    ]  # fmt: skip
+    out().print(f"{id} {version.state}: {seen}", markup=False, soft_wrap=True)
+    columns = ("", "client", "limit", "refused", "in incidents", "of its requests", "minutes", "worst minute")
+    out().print(table("", columns, rows) if rows else "nobody was refused")
 
 
 @app.command()

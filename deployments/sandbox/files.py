@@ -60,7 +60,8 @@ def _render(template: str, layout: Layout) -> str:
 
 def _write_maps(layout: Layout) -> None:
     knobs = "global_rps 1000000\nshed 0\n"
-    starts = {"maps/limits.map": "", "maps/adaptive.map": "", "maps/knobs.map": knobs, "server-state": ""}
+    empty = ("maps/limits.map", "maps/adaptive.map", "maps/standing.map", "server-state")
+    starts = dict.fromkeys(empty, "") | {"maps/knobs.map": knobs}
     for name, text in starts.items():
         file = layout.haproxy / name
         if not file.exists():

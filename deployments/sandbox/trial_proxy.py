@@ -19,6 +19,21 @@ SERVERS = ("checkout-1", "checkout-2", "checkout-3")
 GREEN = "be_green"  # the other side of the route `shop`; `be_empty` has a server that is down
 _START_SECONDS = 10.0
 
+_STANDING = """\
+  # standing.map stays on: requests in gpc1's window; NEW has no line, OTHERS is all of those (docs/limits.md)
+  http-request set-var(txn.own) var(txn.cl),map_str_int({folder}/maps/standing.map)
+  http-request track-sc2 int(2) table {table} if !{{ var(txn.own) -m found }}
+  http-request set-var(txn.slim) str(NEW),map_str_int({folder}/maps/standing.map,1000000000)
+  http-request set-var(txn.slim) var(txn.own) if {{ var(txn.own) -m found }}
+  http-request set-var(txn.over) int(1) if {{ var(txn.cl) -m found }} {{ sc0_gpc1_rate,sub(txn.slim) ge 0 }}
+  http-request sc-set-gpt0(0) sc0_get_gpt0,add(1) if {{ var(txn.over) -m found }}
+  http-request deny deny_status 429 if {{ var(txn.over) -m found }}
+  http-request set-var(txn.olim) str(OTHERS),map_str_int({folder}/maps/standing.map,1000000000)
+  http-request set-var(txn.over) int(1) if !{{ var(txn.own) -m found }} {{ sc2_gpc1_rate,sub(txn.olim) ge 0 }}
+  http-request sc-set-gpt0(2) sc2_get_gpt0,add(1) if {{ var(txn.over) -m found }}
+  http-request deny deny_status 429 if {{ var(txn.over) -m found }}
+"""
+_STORED = "gpc0,gpc0_rate(1s),gpc1,gpc1_rate(10s),gpt0,http_req_cnt,http_req_rate(1s)"
 # The limiter counts admitted requests only: denied ones never count, so throughput settles at the limit.
 _CONFIG = """
 global
@@ -32,11 +47,9 @@ defaults
   timeout server 10s
   load-server-state-from-file global
 backend st_admit
-  stick-table type string len 64 size 1k expire 30s store gpc0,gpc0_rate(1s),http_req_cnt,http_req_rate(1s)
+  stick-table type string len 64 size 1k expire 30s store {stored}
 backend st_global
-  stick-table type integer size 10 expire 30s store gpc0,gpc0_rate(1s),http_req_cnt,http_req_rate(1s)
-backend st_turns
-  stick-table type binary len 16 size 100 store gpc0
+  stick-table type integer size 10 expire 30s store {stored}
 frontend fe
   bind 127.0.0.1:{port}
   http-request set-var(txn.cl) req.hdr(x-client),lower
@@ -46,7 +59,7 @@ frontend fe
   http-request deny deny_status 429 if {{ var(txn.cl) -m found }} {{ sc0_gpc0_rate,sub(txn.lim) ge 0 }}
   http-request set-var(txn.alim) var(txn.cl),map_str_int({folder}/maps/adaptive.map,1000000)
   http-request deny deny_status 429 if {{ var(txn.cl) -m found }} {{ sc0_gpc0_rate,sub(txn.alim) ge 0 }}
-  http-request set-var(txn.glim) str(global_rps),map_str_int({folder}/maps/knobs.map,1000000)
+{standing}  http-request set-var(txn.glim) str(global_rps),map_str_int({folder}/maps/knobs.map,1000000)
   http-request deny deny_status 429 if {{ sc1_gpc0_rate,sub(txn.glim) ge 0 }}
   http-request set-var(txn.aglim) str(adaptive_rps),map_str_int({folder}/maps/knobs.map,1000000)
   http-request deny deny_status 429 if {{ sc1_gpc0_rate,sub(txn.aglim) ge 0 }}
@@ -54,10 +67,12 @@ frontend fe
   http-request deny deny_status 503 if {{ rand(1000),sub(txn.shed) lt 0 }}
   http-request sc-inc-gpc0(0) if {{ var(txn.cl) -m found }}
   http-request sc-inc-gpc0(1)
+  http-request sc-inc-gpc1(0) if {{ var(txn.cl) -m found }}
+  http-request sc-inc-gpc1(2) if !{{ var(txn.own) -m found }}
+  # turns are counted on the global entry: standing limits take the third counter
   http-request set-var(txn.split) str(shop),map({folder}/maps/splits.map,none:0)
   http-request set-var(txn.part) var(txn.split),field(2,:)
-  http-request track-sc2 str(shop) table st_turns
-  http-request set-var(txn.turn) sc2_inc_gpc0,mul(txn.part),mod(1000)
+  http-request set-var(txn.turn) sc1_inc_gpc1,mul(txn.part),mod(1000)
   use_backend %[var(txn.split),field(1,:)] if {{ var(txn.turn),sub(txn.part) lt 0 }}
   use_backend %[str(shop),map({folder}/maps/backends.map,be_checkout)]
 backend be_checkout
@@ -67,6 +82,11 @@ backend be_green
 backend be_empty
   server empty-1 127.0.0.1:{green} disabled
 {more}"""
+
+
+def standing_rules(folder: Path, table: str = "st_global") -> str:
+    """The lines of a frontend that hold clients to standing limits; requests without a line count in `table`."""
+    return _STANDING.format(folder=folder, table=table)
 
 
 class TrialProxy:
@@ -94,6 +114,7 @@ class TrialProxy:
         self.maps.mkdir(parents=True, exist_ok=True)
         (self.maps / "limits.map").write_text("# client requests_per_second\n")
         (self.maps / "adaptive.map").write_text("# client requests_per_second, adjusted by Quell\n")
+        (self.maps / "standing.map").write_text("# requests in the limiter's window for each client\n")
         (self.maps / "knobs.map").write_text("# knob value\nglobal_rps 1000000\n")
         (self.maps / "backends.map").write_text(f"# route backend\nshop {self._route}\n")
         (self.maps / "splits.map").write_text("# route backend:per_mille\nshop none:0\n")
@@ -107,7 +128,13 @@ class TrialProxy:
         config = self._config
         green = self._backends[-1].server_address[1]
         text = _CONFIG.format(
-            folder=self.folder, port=self.port, servers="\n".join(lines), green=green, more=self._more
+            folder=self.folder,
+            port=self.port,
+            servers="\n".join(lines),
+            green=green,
+            more=self._more,
+            stored=_STORED,
+            standing=standing_rules(self.folder),
         )
         config.write_text(text)
         self._start()

@@ -34,6 +34,7 @@ from quell.incidents.maintenance import Maintenance, Weekly
 from quell.incidents.service import BlueGreen, Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import DIRECTION_OF_KIND, Signal
 from quell.incidents.slo import Slo
+from quell.prevention.standing_limit import StandingPolicy
 from quell.resolution.policy import THOROUGH, CanaryPolicy
 from quell.response.autonomy import Autonomy
 from quell.response.playbook import (
@@ -89,6 +90,7 @@ def build_config(
         actuators=build_actuators(actuators, actuators_source),
         pages=quell.gateway.pages,
         tracker=None if quell.tracker is None else Tracker(**_given(quell.tracker)),
+        standing=None if quell.standing_limits is None else StandingPolicy(**_given(quell.standing_limits)),
     )
 
 

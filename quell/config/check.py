@@ -12,6 +12,7 @@ from quell.config.approval_check import check_approval
 from quell.config.notification_check import check_notifications
 from quell.config.problem import KeyPath, Problem, not_defined
 from quell.config.source import Source
+from quell.config.standing_check import check_standing
 from quell.config.value import UNITS, parse_duration
 from quell.incidents.errors import InvalidInput
 from quell.incidents.signal import SignalKind
@@ -65,6 +66,7 @@ def check_sources(files: Sources) -> list[Problem]:
         *check_notifications(files.notifications, files.services),
         *_check_duplicate_playbooks(files.playbooks),
         *_check_people(files.people, files.quell),
+        *check_standing(files.quell, files.signals),
         *_check_actuators(files.actuators),
         *(problem for playbook in files.playbooks for problem in _check_playbook(playbook, files)),
     ]

@@ -12,6 +12,7 @@ from quell.incidents.event_source import EventSource, ReportLimits
 from quell.incidents.maintenance import Maintenance
 from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
+from quell.prevention.standing_limit import StandingPolicy
 from quell.resolution.policy import CanaryPolicy
 from quell.response.playbook import FleetLimits, Playbook
 from quell.triage.notification_route import Notifying
@@ -29,7 +30,7 @@ class Connections:
     prometheus_rules: Path | None = None  # where accepted rule files go
     alertmanager: str | None = None
     haproxy_socket: str | None = None  # path of the runtime API's unix socket, or host:port
-    haproxy_maps: Path | None = None  # folder with limits.map and knobs.map
+    haproxy_maps: Path | None = None  # folder with limits.map, knobs.map, standing.map, ...
     haproxy_state: Path | None = None  # server-state file
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8800
@@ -117,6 +118,7 @@ class Config:
     canary: CanaryPolicy = field(default_factory=CanaryPolicy)
     environment: str = ""  # production, staging, ...: playbooks may do less in some
     tracker: Tracker | None = None
+    standing: StandingPolicy | None = None  # None: no standing limits for clients are learned
     pages: PagesAccess | None = None  # who may read the pages; None: see `reading_needs_sign_in`
 
     @property

@@ -22,6 +22,7 @@ from quell.config.value import (
 )
 from quell.incidents.event_source import EventKind
 from quell.incidents.signal import Direction, SignalKind
+from quell.incidents.standing import can_be_named
 
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -118,6 +119,27 @@ class TrackerModel(Model):
         return self
 
 
+class StandingModel(Model):
+    signal: Text
+    window: PositiveDuration | None = None
+    block: PositiveDuration | None = None
+    least_blocks: Annotated[int, Field(ge=2)] | None = None
+    headroom: Annotated[float, Field(ge=2, le=20)] | None = None  # HAProxy's counter may read as much as two windows
+    shadow: PositiveDuration | None = None
+    unnamed: list[Text] = []
+    promised: dict[Text, Annotated[float, Field(gt=0)]] = {}
+
+    @model_validator(mode="after")
+    def _clients_can_be_named(self) -> Self:
+        for name in self.promised:
+            if not can_be_named(name):
+                raise wrong(
+                    f"promises to {name!r}: a client's name is one word of 1 to 64 characters, in lower case as the "
+                    "limiter compares it"
+                )
+        return self
+
+
 class QuellFile(Model):
     """quell.toml"""
 
@@ -128,6 +150,7 @@ class QuellFile(Model):
     canary: CanaryModel = CanaryModel()
     gateway: GatewayModel = GatewayModel()
     tracker: TrackerModel | None = None
+    standing_limits: StandingModel | None = None
 
 
 ProbePath = Annotated[str, Field(pattern=r"^/[^\s#]*$")]

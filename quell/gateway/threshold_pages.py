@@ -12,10 +12,14 @@ from quell.gateway.safety import PICTURE_HEADERS
 from quell.gateway.visitor import Door
 from quell.incidents.errors import NotFound
 from quell.incidents.slo import windows_in_words
+from quell.incidents.standing import NEW, OTHERS, in_words
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id
 from quell.incidents.timeline import NO_INCIDENT, TimelineEntry
 from quell.ports import Transaction
 from quell.prevention.limits import Limits, limits_in_words, limits_of
+from quell.prevention.refusal_words import refusals_in_words
+from quell.prevention.refusals import IN_FORCE, SHADOW, Refusals, Refused, refusals_id
+from quell.prevention.refusals import from_body as read_refusals
 from quell.prevention.watch import WatchRecord, compare_in_words, from_body, watch_id
 
 SHOWN = 200
@@ -26,6 +30,20 @@ _WAITING = (ThresholdState.PROPOSED, ThresholdState.SHADOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRow:
+    """One client of standing limits; None where nothing was recorded of it."""
+
+    name: str
+    limit: str
+    shadow: Refused | None
+    in_force: Refused | None
+
+    @property
+    def worst(self) -> float:
+        return max((one.refused + one.in_incidents for one in (self.shadow, self.in_force) if one), default=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdView:
     """`limit` and `seen` in words; `history` is empty in lists."""
 
@@ -33,7 +51,27 @@ class ThresholdView:
     limit: str
     seen: str
     watch: WatchRecord | None
+    shadow: Refusals | None = None
+    in_force: Refusals | None = None
     history: tuple[TimelineEntry, ...] = ()
+
+    @property
+    def rows(self) -> list[ClientRow]:
+        """Of standing limits each client: those that were refused first, then those with the highest limits."""
+        limits, window = self.version.clients or {}, self.version.window
+        if window is None:
+            return []
+        known = {name for record in (self.shadow, self.in_force) if record for name, _ in record.worst_first()}
+        found = [
+            ClientRow(
+                name=name,
+                limit=in_words(limits[name], window) if name in limits else "as NEW",
+                shadow=_refused(self.shadow, name),
+                in_force=_refused(self.in_force, name),
+            )
+            for name in sorted({*limits, *known})
+        ]
+        return sorted(found, key=lambda row: (-row.worst, -limits.get(row.name, 0)))[:SHOWN]
 
     @property
     def is_waiting(self) -> bool:
@@ -98,11 +136,16 @@ def _view(
 ) -> ThresholdView:
     document = tx.documents.get(watch_id(version.id))
     watch = from_body(document.body) if document else None
+    shadow, in_force = (_refusals(tx, kind, version.id) for kind in (SHADOW, IN_FORCE))
     return ThresholdView(
         version=version,
-        limit=_limit(deps, version),
-        seen=compare_in_words(version.predicted, watch),
+        limit=_clients_in_words(version) or _limit(deps, version),
+        seen=compare_in_words(version.predicted, watch)
+        if version.clients is None
+        else refusals_in_words(version.predicted, shadow, in_force),
         watch=watch,
+        shadow=shadow,
+        in_force=in_force,
         history=_history(tx, version) if with_history else (),
     )
 
@@ -114,6 +157,25 @@ def _limit(deps: GatewayDeps, version: ThresholdVersion) -> str:
     if version.score is not None:
         return limits_in_words("", Limits(upper=version.score))
     return limits_in_words(signal.unit if signal else "", limits_of(version))
+
+
+def _clients_in_words(version: ThresholdVersion) -> str:
+    """Empty for limits of another kind."""
+    if version.clients is None or version.window is None:
+        return ""
+    named = len(set(version.clients) - {NEW, OTHERS})
+    return f"of {named} clients, new ones {in_words(version.clients.get(NEW, 0), version.window)}"
+
+
+def _refusals(tx: Transaction, kind: str, version: str) -> Refusals | None:
+    document = tx.documents.get(refusals_id(kind, version))
+    return read_refusals(document.body) if document else None
+
+
+def _refused(record: Refusals | None, name: str) -> Refused | None:
+    if record is None:
+        return None
+    return record.others if name == OTHERS else record.clients.get(name)
 
 
 def _history(tx: Transaction, version: ThresholdVersion) -> tuple[TimelineEntry, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from quell.incidents.hours import HourBand, limit_at
@@ -49,6 +49,10 @@ class ThresholdVersion:
     rule: str = ""  # the Prometheus rule group as YAML
     predicted: Mapping[str, float] = field(default_factory=dict[str, float])  # alerts per week, low, high, is_told
     rule_tests: str = ""  # for promtool, on the limits alone
+    clients: Mapping[str, int] | None = (
+        None  # standing limits of clients instead: requests in `window`; `rule` is the map
+    )
+    window: timedelta | None = None
     changed_by: str = ""  # who moved it last, and why; the timeline has all of it
     changed_why: str = ""
     burn: tuple[BurnWindow, ...] = ()  # the windows of a burn-rate alert instead, in place of the standard ones

@@ -30,6 +30,18 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Counters of a limiter that stays on, at one moment: all requests, those of clients without a limit of their own
+    (of which `refused` is what a limit on them together refused), and clients that were ever refused.
+    """
+
+    at_seconds: float
+    total: ClientCount
+    others: ClientCount
+    clients: Mapping[str, ClientCount] = field(default_factory=dict[str, ClientCount])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """Counters at one moment. `at_seconds` is a clock that only runs forward; `in_flight` were admitted and are not
     answered. `answered` are answers of the service, `failed` its 5xx and those of the load balancer for it.
@@ -105,6 +117,28 @@ def count_between(first: Requests, last: Requests) -> tuple[ClientCount, Mapping
     total = ClientCount(offered=last.offered - first.offered, admitted=last.admitted - first.admitted)
     found = {name: _since(first, name, count) for name, count in last.clients.items()}
     return total, {name: count for name, count in found.items() if count.offered > 0}
+
+
+def counted_between(first: Counted, last: Counted) -> Counted | None:
+    """The same over the time between two moments (`at_seconds` is its length); None when the counters began anew."""
+    if last.at_seconds <= first.at_seconds or last.total.offered < first.total.offered:
+        return None
+    nothing = ClientCount(offered=0, admitted=0)
+    pairs = {name: (first.clients.get(name, nothing), count) for name, count in last.clients.items()}
+    return Counted(
+        at_seconds=last.at_seconds - first.at_seconds,
+        total=_grown(first.total, last.total),
+        others=_grown(first.others, last.others),
+        clients={name: grown for name, (old, new) in pairs.items() if (grown := _grown(old, new)).offered > 0},
+    )
+
+
+def _grown(old: ClientCount, new: ClientCount) -> ClientCount:
+    """One that was forgotten and came back begins at 0."""
+    if new.offered < old.offered or new.refused < old.refused:
+        return new
+    refused = new.refused - old.refused
+    return ClientCount(offered=new.offered - old.offered, admitted=max(new.offered - old.offered - refused, 0))
 
 
 def _since(first: Requests, name: str, now: ClientCount) -> ClientCount:

@@ -96,8 +96,21 @@ def test_a_server_that_haproxy_does_not_have_names_the_nearest_one(shop: Sandbox
 
 def test_a_missing_folder_of_maps_is_told(shop: Sandbox, tmp_path: Path) -> None:
     found = spoiled(shop, tmp_path, "quell.toml", "/haproxy/maps", "/haproxy/nowhere")
-    assert [f.subject for f in found] == ["adaptive.map", "knobs.map", "limits.map"]
+    assert [f.subject for f in found] == ["adaptive.map", "knobs.map", "limits.map", "standing.map"]
     assert all("does not exist; HAProxy would forget" in f.text for f in found)
+
+
+def test_a_limiter_that_counts_over_another_time_than_limits_are_learned_for_is_told(
+    shop: Sandbox, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(shop.config_folder, tmp_path / "config"))
+    for file, old in (("quell.toml", 'window = "15s"  '), ("signals.yaml", "shop_client_requests_total[15s]")):
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, old.replace("15s", "20s")))
+    [found] = wrong(folder)
+    assert found.subject == "standing limits"
+    assert "counts gpc1_rate over 15 s, and standing_limits.window in quell.toml is 20 s" in found.text
 
 
 def test_a_file_that_is_not_in_the_repository_is_told(shop: Sandbox, tmp_path: Path) -> None:

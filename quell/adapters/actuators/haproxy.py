@@ -15,6 +15,7 @@ from quell.adapters.actuators.haproxy_log import read_log
 from quell.adapters.actuators.haproxy_maps import Shed, Split, Switch, Throttle, ThrottleAll
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
 from quell.adapters.actuators.haproxy_servers import Isolate, Maint, ServerLever, Weight, known_server
+from quell.adapters.actuators.haproxy_standing import StandingMap
 from quell.adapters.actuators.haproxy_traffic import read_requests
 from quell.config.config import Config
 from quell.incidents.errors import InvalidInput
@@ -28,10 +29,9 @@ State = Mapping[str, str]
 class HAProxyActuator:
     """The HAProxy that `connections.haproxy_socket` names.
 
-    `maps` is the folder with `limits.map`, `knobs.map`, `backends.map`, `splits.map` and `adaptive.map`; without it the
-    maps are changed at runtime only and a reload forgets them. `state_file` is HAProxy's `server-state-file`; the same
-    holds.
-    `timeout` bounds one command.
+    `maps` is the folder with `limits.map`, `knobs.map`, `backends.map`, `splits.map`, `adaptive.map` and
+    `standing.map`; without it the maps are changed at runtime only and a reload forgets them. `state_file` is HAProxy's
+    `server-state-file`; the same holds. `timeout` bounds one command.
     """
 
     name = "haproxy"
@@ -41,6 +41,7 @@ class HAProxyActuator:
     ) -> None:
         self._client = RuntimeClient(socket, timeout)
         self.adaptive = Adaptive(self._client, maps)
+        self.standing = StandingMap(self._client, maps)
         self._levers: Mapping[str, tuple[Callable[[RuntimeClient, Path | None], Lever], Path | None]] = {
             "isolate": (Isolate, state_file),
             "maint": (Maint, state_file),

@@ -27,6 +27,11 @@ def write_state(file: Path, state: Callable[[], str]) -> None:
     _write(file, lambda: state().rstrip("\n") + "\n")
 
 
+def write_text(file: Path, text: Callable[[], str]) -> None:
+    """Write a whole file, comments and all; readers see the old or the new one."""
+    _write(file, text)
+
+
 def read_map(file: Path) -> Mapping[str, str]:
     """Key -> value as a reload would load them; a missing file holds nothing."""
     lines = [line.split(None, 1) for line in read_file(file).splitlines() if line.strip() and line[0] != "#"]

@@ -14,6 +14,7 @@ _TABLE = re.compile(r"# table: (?P<name>[^,\s]+), type: (?P<type>\w+)(?:.*used:(
 _ENTRY = re.compile(r"key=(?P<key>\S+) use=")
 _OFFERED = re.compile(r"\bhttp_req_cnt=(?P<count>\d+)")
 _ADMITTED = re.compile(r"\bgpc0=(?P<count>\d+)")
+EVERYTHING = "1"  # the key under which all requests are counted
 _MOST_ROWS = 5000  # of larger tables only who was seen in the last second is asked for
 _BACKEND = "2"  # the object type in `show stat`
 _ANSWERED = ("hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_other")
@@ -40,7 +41,8 @@ def read_traffic(client: RuntimeClient, backend: str) -> Traffic:
 def read_requests(client: RuntimeClient, *, only_lately: bool = False) -> Requests:
     """Requests alone, without asking a backend what became of them; `only_lately`: of clients of the last second."""
     clients, everything, is_small = _tables(client)
-    total = next(iter(_counts(client.ask("show", "table", everything)).values()), ClientCount(offered=0, admitted=0))
+    totals = _counts(client.ask("show", "table", everything))
+    total = totals.get(EVERYTHING) or next(iter(totals.values()), ClientCount(offered=0, admitted=0))
     is_whole = is_small and not only_lately
     only = () if is_whole else ("data.http_req_rate", "gt", "0")
     return Requests(

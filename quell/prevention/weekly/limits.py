@@ -98,6 +98,8 @@ def _row(change: LimitChange) -> Row:
 
 
 def _limit(version: ThresholdVersion) -> str:
+    if version.clients is not None:
+        return f"standing, of {len(version.clients)} lines"
     if version.burn:
         return f"{len(version.burn)} pairs of windows"
     return limits_in_words("", limits_of(version))
