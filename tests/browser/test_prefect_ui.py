@@ -82,9 +82,17 @@ class Desk:
         expect(self.page.get_by_text("Parameters", exact=True)).to_be_visible()
 
     def choose(self, label: str, value: str) -> None:
-        self.page.get_by_role("button", name=f"Select {label}").click()
-        self.page.get_by_role("option", name=value, exact=True).click()
-        expect(self.page.get_by_role("button", name=f"Select {label}")).to_contain_text(value)
+        """Prefect's form is drawn anew when it has asked the server again, and an open list is gone then."""
+        button = self.page.get_by_role("button", name=f"Select {label}")
+        for _ in range(5):
+            button.click()
+            try:
+                self.page.get_by_role("option", name=value, exact=True).click(timeout=4000)
+            except PlaywrightTimeoutError:
+                self.page.keyboard.press("Escape")
+                continue
+            break
+        expect(button).to_contain_text(value)
 
     def offered(self, title: str) -> list[str]:
         """The choices that the deployment has now for a field of `mitigate`."""
@@ -122,8 +130,11 @@ class Desk:
         """Wait for something that the run of this name brings about; a failure tells what the run has logged."""
         try:
             return self.quell.wait_for(what, ask, within=60)
-        except pytest.fail.Exception:
-            run = self.run(name) or {"id": None, "state": None}
+        except pytest.fail.Exception as failure:
+            try:
+                run = self.run(name) or {"id": None, "state": None}
+            except NOT_YET as error:
+                pytest.fail(f"{failure}\n{name} cannot be looked at: {error!r}")
             logs = self.quell.prefect("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
             told = "\n".join(f"{line['timestamp'][11:19]} {line['message']}" for line in logs[-40:])
             pytest.fail(f"{what}: not in time; {name} is {run['state']} and logged\n{told}")
