@@ -47,10 +47,11 @@ def server_environment(port: int, home: Path) -> dict[str, str]:
 
 
 def server_program(port: int, env: Mapping[str, str]) -> Program:
-    """`prefect server start` on loopback."""
+    """`prefect server start` on loopback, by way of `prefect_process`."""
+    start = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
     return Program(
         name="prefect-server",
-        command=[sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        command=[sys.executable, "-m", "deployments.prefect_process", *start],
         env=env,
         is_ready=lambda: is_healthy(f"http://127.0.0.1:{port}/api"),
         ready_within_seconds=120,
