@@ -23,7 +23,7 @@ def check_standing(quell: Source, signals_file: Source) -> Iterator[Problem]:
     if not section:
         return
     for key in ("haproxy_socket", "haproxy_maps"):
-        if not connections.get(key):
+        if connections.get(key) in (None, ""):  # what is no text is told of at its own line
             yield quell.problem((_SECTION,), f"{_SECTION} needs connections.{key}: HAProxy is what refuses")
     signals, name = _mapping(signals_file.data.get("signals")), section.get("signal")
     if not signals_file.is_read or not isinstance(name, str):
