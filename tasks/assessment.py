@@ -10,6 +10,7 @@ import msgspec
 from quell.config.config import Config
 from quell.incidents.alert import Alert
 from quell.incidents.change import Change
+from quell.incidents.fix import FixState
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.timeline import Event
 from quell.ports import Document, Transaction
@@ -105,7 +106,18 @@ class Assessment:
         window = self._config.grouping.change_window
         start = case.incident.onset_at - window - timedelta(minutes=1)
         end = case.incident.onset_at + timedelta(minutes=1)
-        return self.link(self._tx.changes.find(after=("at", start), before=("at", end)), case)
+        linked = self.link(self._tx.changes.find(after=("at", start), before=("at", end)), case)
+        return self._still_in_force(linked, start, case.incident.onset_at)
+
+    def _still_in_force(self, linked: tuple[Change, ...], since: datetime, onset_at: datetime) -> tuple[Change, ...]:
+        """Without those that a promoted fix had taken back when the trouble began: they cannot be its cause."""
+        services = tuple({change.service for change in linked if change.commit})
+        if not services:
+            return linked
+        where = {"service": services, "state": FixState.PROMOTED}
+        fixes = self._tx.fixes.find(where, after=("updated_at", since), before=("updated_at", onset_at))
+        undone = [fix.bad_commit for fix in fixes if not fix.taking_back]
+        return tuple(c for c in linked if not (c.commit and any(bad.startswith(c.commit) for bad in undone)))
 
     def link(self, changes: Iterable[Change], case: Case) -> tuple[Change, ...]:
         return link_changes(

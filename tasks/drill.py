@@ -21,6 +21,7 @@ from quell.prevention.drill import Glance, Seen, differences, floor_crossed, sco
 from tasks.effect import undo_mitigation
 from tasks.playbook_drills import record_drill
 from tasks.resources import Resources
+from tasks.rollback import HANDED_OVER
 from tasks.unplanned import NOTHING_DONE
 
 _LOOK_SECONDS = 1.0
@@ -96,7 +97,7 @@ class _Watch:
             return bool(_unanswered(self.res, incidents))
         accused = [incident.id for incident in incidents if incident.accused_change]
         with self.res.store.reading() as tx:
-            return all(any(fix.state in _FIX_ENDED for fix in tx.fixes.find({"incident": id})) for id in accused)
+            return all(_is_mended_or_handed_over(tx, id) for id in accused)
 
     def is_resolved(self) -> bool:
         return bool(self.touched) and all(not incident.is_active for incident in self.incidents())
@@ -260,6 +261,12 @@ def _floors(res: Resources) -> Mapping[str, float]:
     """The strictest floor of the playbooks that may take capacity, for every service."""
     floor = min((book.limits.capacity_floor for book in res.config.playbooks.values() if book.steps), default=0.5)
     return dict.fromkeys(res.config.catalog.services, floor)
+
+
+def _is_mended_or_handed_over(tx: Transaction, incident: str) -> bool:
+    if any(fix.state in _FIX_ENDED for fix in tx.fixes.find({"incident": incident})):
+        return True
+    return any(e.kind == HANDED_OVER and e.subject == incident for e in tx.timeline.of(incident))
 
 
 def _alerts_since(tx: Transaction, began: datetime) -> Sequence[Alert]:

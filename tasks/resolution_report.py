@@ -7,9 +7,8 @@ from tasks.artifacts import incident_link, publish, table
 from tasks.fix import get_fix
 from tasks.record import get_incident
 from tasks.resources import Resources
+from tasks.rollback import HANDED_OVER
 from tasks.runs import tag_run
-
-_HANDED = "handed to a person"
 
 
 def show_fix(res: Resources, fix: Fix) -> None:
@@ -57,6 +56,6 @@ def _verdict(incident: Incident, entries: list[TimelineEntry]) -> str:
     if incident.state in (IncidentState.RESOLVED, IncidentState.REVIEWED, IncidentState.CLOSED):
         kind, head = "incident resolved", "**Resolved.**"
     else:
-        kind, head = _HANDED, f"**Handed to a person; {incident.id} is {incident.state}.**"
+        kind, head = HANDED_OVER, f"**Handed to a person; {incident.id} is {incident.state}.**"
     why = next((entry.text for entry in reversed(entries) if entry.kind == kind), "")
     return f"{head} {why}".strip()

@@ -16,6 +16,8 @@ from tasks.lane import close_lane
 from tasks.record import get_incident
 from tasks.resources import Resources
 
+HANDED_OVER = "handed to a person"  # on the timeline, with the incident as its subject
+
 _MERGES = 3  # attempts to bring a commit onto a branch on which people commit meanwhile
 
 
@@ -97,9 +99,7 @@ def hand_over(res: Resources, incident: Incident, why: str) -> Incident:
     to = IncidentState.CONTAINED if is_held else IncidentState.TRIAGED
     with res.store.writing() as tx:
         now = res.clock()
-        tx.timeline.append(
-            Event(incident=incident.id, at=now, kind="handed to a person", by=BY, text=why, subject=incident.id)
-        )
+        tx.timeline.append(Event(incident=incident.id, at=now, kind=HANDED_OVER, by=BY, text=why, subject=incident.id))
     if incident.state is IncidentState.RESOLVING:
         return move_to(res, incident.id, to, why)
     return incident

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from quell.config.config import Grouping
 from quell.incidents.alert import Alert, AlertOutcome, AlertStatus
+from quell.incidents.fix import Fix, FixState
 from quell.incidents.inbox import InboxKind
 from quell.incidents.incident import IncidentState, move_incident
 from quell.incidents.timeline import verify_chain
@@ -88,6 +89,33 @@ def test_alerts_of_one_trouble_become_one_triaged_incident_with_the_changed_inst
     }
     with desk.store.reading() as tx:
         assert verify_chain(tx.timeline.entries()) == []
+
+
+@pytest.mark.parametrize(("promoted_at", "suspected"), [(-30.0, None), (30.0, "change-1")])
+def test_a_change_that_a_fix_had_taken_back_before_the_onset_is_not_suspected(
+    desk: Desk, promoted_at: float, suspected: str | None
+) -> None:
+    when = T0 + timedelta(seconds=promoted_at)
+    fix = Fix(
+        id="FIX-1",
+        state=FixState.PROMOTED,
+        incident="INC-0",
+        service="checkout",
+        instance="checkout-2",
+        repository="/shop",
+        file="services/checkout-2.yaml",
+        bad_commit="abc1234def5678",
+        diff="",
+        created_at=when,
+        updated_at=when,
+    )
+    with desk.store.writing() as tx:
+        tx.fixes.add(fix)
+    desk.send(CHANGE, InboxKind.CHANGE, id="change-1")
+    desk.send(alert("Anomaly", signal="instance-error-ratio", value=0.61, **BAD_INSTANCE))
+    desk.drain()
+    assert desk.incident().suspects[0].node == "checkout-2"
+    assert desk.incident().accused_change == suspected
 
 
 def test_trouble_that_is_not_related_opens_its_own_incident(desk: Desk) -> None:
