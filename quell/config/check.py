@@ -29,6 +29,7 @@ ACTUATORS: Mapping[str, Actions] = {
         "throttle_all": ("requests_per_second",),
         "shed": ("per_mille",),
         "switch": ("backend",),
+        "split": ("backend", "per_mille"),
         "adaptive": ("backend", "latency_ms", "floor_rps"),
     },
     "configuration": {"restore": ("commit",)},
