@@ -331,7 +331,7 @@ def test_the_flow_leaves_the_report_as_an_artifact_with_links(
     with temporary_settings({PREFECT_API_URL: str(client.api_url)}):
         state = weekly_flow(return_state=True)
         artifact = Artifact.get("weekly-report")
-    assert state.is_completed() and state.message.startswith("2026-W47: 13 sections")
+    assert state.is_completed() and state.message.startswith("2026-W47: 14 sections")
     assert artifact is not None
     text = artifact.data if isinstance(artifact.data, str) else json.dumps(artifact.data)
     url = shop_config().gateway_url
