@@ -8,10 +8,10 @@ import typer
 from deployments.cli.record import DEFAULT_FOLDER, ConfigOption, opened
 from deployments.cli.terminal import err, moment, out, state, table, whoami
 from quell.incidents.errors import NotFound
-from quell.incidents.hours import HourBand, bands_in_words
-from quell.incidents.threshold import ThresholdVersion
 
 if TYPE_CHECKING:
+    from quell.incidents.hours import HourBand
+    from quell.incidents.threshold import ThresholdVersion
     from tasks.resources import Resources
 
 app = typer.Typer(help="List, promote and revert the limits that were proposed from history.", no_args_is_help=True)
@@ -42,13 +42,15 @@ def list_thresholds(
     out().print(table("", columns, rows) if rows else "no threshold version; `recompute-thresholds` proposes them")
 
 
-def _upper(version: ThresholdVersion) -> str:
+def _upper(version: "ThresholdVersion") -> str:
     if version.burn:
         return f"{len(version.burn)} pairs of windows"
     return _limit(version.upper if version.score is None else version.score, version.upper_by_hour)
 
 
-def _limit(value: float | None, by_hour: Sequence[HourBand]) -> str:
+def _limit(value: float | None, by_hour: "Sequence[HourBand]") -> str:
+    from quell.incidents.hours import bands_in_words
+
     if by_hour:
         return bands_in_words(by_hour, "{:g}".format)
     return "" if value is None else f"{value:g}"
