@@ -43,13 +43,16 @@ settings.load_profile(os.environ.get("QUELL_HYPOTHESIS", "steady"))
 
 @pytest.fixture(autouse=True)
 def own_configuration() -> Iterator[None]:
-    """A command that runs in this process notes its configuration folder for what it starts; the next has its own."""
-    before = os.environ.get(CONFIG_VARIABLE)
+    """A command that runs in this process notes its folder and its Prefect server for what it starts; the next has its
+    own."""
+    names = (CONFIG_VARIABLE, "PREFECT_API_URL", "PREFECT_UI_URL")
+    before = {name: os.environ.get(name) for name in names}
     yield
-    if before is None:
-        os.environ.pop(CONFIG_VARIABLE, None)
-    else:
-        os.environ[CONFIG_VARIABLE] = before
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -119,6 +119,9 @@ class RecordedStory(Story):
             account.say(f"{version.id} {version.signal}: upper {version.upper}; {version.evidence['new limit']}")
         account.say(f"thresholds: {checked}")
 
+    def _close(self, incident: Incident) -> None:
+        self.account.say(f"signing and closing {incident.id} are not in the recording: people do that by commands")
+
     def noisy_client(self) -> None:
         account, witness, carol = self.account, self.witness, "carol"
         account.chapter("A client floods the shop (Alertmanager path, automatic)")

@@ -56,7 +56,7 @@ class Story:
         self._contain(incident)
         self._resolve(incident)
         self._learn(incident)
-        close_incident(self.account, self.witness, self.secrets, incident)
+        self._close(incident)
 
     def noisy_client(self) -> None:
         """Alertmanager's path: no approval needed, contained within seconds."""
@@ -175,6 +175,9 @@ class Story:
         )
         card.mark("containment released", _now(), f"HAProxy: {BAD_SERVER} {witness.server_state(BAD_SERVER)}")
         account.say(f"HAProxy: {BAD_SERVER} is {witness.server_state(BAD_SERVER)}")
+
+    def _close(self, incident: Incident) -> None:
+        close_incident(self.account, self.witness, self.secrets, incident)
 
     def _learn(self, incident: Incident) -> None:
         account, witness, card = self.account, self.witness, self.card

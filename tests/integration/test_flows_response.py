@@ -19,8 +19,10 @@ from prefect.flow_engine import run_flow
 from prefect.states import State
 from prefect.testing.utilities import prefect_test_harness
 
+import tasks.drift
 import tasks.mitigation
 import tasks.resolution
+import tasks.standing_keep
 from deployments.responder import Responder
 from deployments.sandbox.trial_proxy import TrialProxy
 from flows.response import mitigate, release, respond
@@ -130,7 +132,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             clock=utc_now,
         )
         world = World(res=res, actuator=actuator, signal=signal, secrets=secrets)
-        for module in (tasks.mitigation, tasks.resolution):
+        for module in (tasks.drift, tasks.mitigation, tasks.resolution, tasks.standing_keep):
             monkeypatch.setattr(module, "resources", lambda: world.res)
         _open_incident(res)
         yield world
