@@ -10,7 +10,7 @@ import msgspec
 from quell.config.config import Config
 from quell.incidents.alert import Alert
 from quell.incidents.change import Change
-from quell.incidents.fix import FixState
+from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.timeline import Event
 from quell.ports import Document, Transaction
@@ -116,8 +116,8 @@ class Assessment:
             return linked
         where = {"service": services, "state": FixState.PROMOTED}
         fixes = self._tx.fixes.find(where, after=("updated_at", since), before=("updated_at", onset_at))
-        undone = [fix.bad_commit for fix in fixes if not fix.taking_back]
-        return tuple(c for c in linked if not (c.commit and any(bad.startswith(c.commit) for bad in undone)))
+        standing = [fix for fix in fixes if not fix.taking_back]
+        return tuple(change for change in linked if not any(_has_undone(fix, change) for fix in standing))
 
     def link(self, changes: Iterable[Change], case: Case) -> tuple[Change, ...]:
         return link_changes(
@@ -151,6 +151,11 @@ class Assessment:
             evidence=evidence or {},
         )
         self._tx.timeline.append(event)
+
+
+def _has_undone(fix: Fix, change: Change) -> bool:
+    """Whether the fix took the change back; the same commit deployed anew after it stands."""
+    return bool(change.commit) and fix.bad_commit.startswith(change.commit or "") and change.at <= fix.updated_at
 
 
 def read_evidence(tx: Transaction, incident: str) -> Evidence:

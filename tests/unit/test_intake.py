@@ -91,7 +91,7 @@ def test_alerts_of_one_trouble_become_one_triaged_incident_with_the_changed_inst
         assert verify_chain(tx.timeline.entries()) == []
 
 
-@pytest.mark.parametrize(("promoted_at", "suspected"), [(-30.0, None), (30.0, "change-1")])
+@pytest.mark.parametrize(("promoted_at", "suspected"), [(-30.0, None), (30.0, "change-1"), (-95.0, "change-1")])
 def test_a_change_that_a_fix_had_taken_back_before_the_onset_is_not_suspected(
     desk: Desk, promoted_at: float, suspected: str | None
 ) -> None:
