@@ -30,7 +30,7 @@ from tasks.intake import drain_inbox
 from tasks.notifier import run_notifier
 from tasks.question import is_answered_elsewhere
 from tasks.record import QUELL
-from tasks.relapse import relapse_key
+from tasks.relapse import again_key, evidence_key
 from tasks.resources import Resources, resources
 from tasks.review_round import run_reviews
 from tasks.runs import resume_run, run_state, start_run
@@ -102,15 +102,15 @@ class Responder:
         """Start the flow that each incident is waiting for."""
         with self.res.store.reading() as tx:
             waiting: list[tuple[Incident, NextStep]] = []
-            relapsed: list[tuple[Incident, str]] = []
+            again: list[tuple[Incident, str]] = []
             lately = self.res.clock() - _LATELY
             found = tx.incidents.find({"state": _OPEN}) + tx.incidents.find(
                 {"state": _OVER}, after=("updated_at", lately)
             )
             for incident in found:
                 if is_answered(incident):
-                    if key := relapse_key(tx, incident):
-                        relapsed.append((incident, key))
+                    if key := again_key(tx, incident):
+                        again.append((incident, key))
                     continue
                 changes = [change for id in incident.changes if (change := tx.changes.get(id)) is not None]
                 holding = tx.mitigations.count({"incident": incident.id, "state": tuple(HOLDING_STATES)}) > 0
@@ -122,7 +122,7 @@ class Responder:
                 self._answer(incident, step_key(incident, step))
             else:
                 self._start(incident, step)
-        for incident, key in relapsed:
+        for incident, key in again:
             self._answer(incident, key)
 
     def suspect(self) -> None:
@@ -217,7 +217,7 @@ class Responder:
         """
         try:
             respond(incident.id)
-            self._remember(incident, key, "in process")
+            self._remember(incident, dict.fromkeys((key, evidence_key(incident)), "in process"))
             self.answering.pop(incident.id, None)
         except Exception:  # noqa: BLE001 - one incident that cannot be answered must not silence the others
             _LOG.exception("respond for %s failed; it is tried again in %d s", incident.id, _RETRY_SECONDS)
@@ -232,15 +232,14 @@ class Responder:
             name=f"{step} {incident.id}",
             tags=[incident.id, incident.service, incident.severity],
         )
-        self._remember(incident, key, run)
+        self._remember(incident, {key: run})
         _LOG.info("%s: %s started as run %s", incident.id, step, run)
 
-    def _remember(self, incident: Incident, key: str, run: str) -> None:
+    def _remember(self, incident: Incident, started: dict[str, str]) -> None:
         with self.res.store.writing() as tx:
             current = tx.incidents.get(incident.id)
             if current is not None:
-                runs = {**current.flow_runs, key: run}
-                tx.incidents.put(replace(current, flow_runs=runs))
+                tx.incidents.put(replace(current, flow_runs={**current.flow_runs, **started}))
 
 
 def run(res: Resources, stopping: threading.Event) -> None:

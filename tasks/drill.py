@@ -28,6 +28,7 @@ _LOOK_SECONDS = 1.0
 _USERS_SECONDS = 10
 _FAULT_SECONDS = 600  # it ends by itself if this process dies
 _EARLIER = timedelta(seconds=60)  # an onset is dated by the first evidence, which rates smear
+_SETTLED = timedelta(seconds=15)  # after "no playbook applies": later alerts may bring one
 _MOST_DRILLS = 500
 _FIX_ENDED = (FixState.PROMOTED, FixState.REVERTED)
 
@@ -94,7 +95,7 @@ class _Watch:
         if any(m.state in PENDING_STATES or m.state is MitigationState.APPLIED for m in mitigations):
             return False
         if not mitigations:
-            return bool(_unanswered(self.res, incidents))
+            return bool(_unanswered(self.res, incidents, before=self.res.clock() - _SETTLED))
         accused = [incident.id for incident in incidents if incident.accused_change]
         with self.res.store.reading() as tx:
             return all(_is_mended_or_handed_over(tx, id) for id in accused)
@@ -274,9 +275,11 @@ def _alerts_since(tx: Transaction, began: datetime) -> Sequence[Alert]:
     return [alert for alert in found if alert.incident is not None and alert.received_at >= began]
 
 
-def _unanswered(res: Resources, incidents: Sequence[Incident]) -> str:
+def _unanswered(res: Resources, incidents: Sequence[Incident], before: datetime | None = None) -> str:
+    """Why nothing was planned, as it was said last (by that moment); empty where nothing was said."""
     with res.store.reading() as tx:
-        said = [e.text for i in incidents for e in tx.timeline.of(i.id) if e.kind in NOTHING_DONE]
+        entries = [e for i in incidents for e in tx.timeline.of(i.id) if e.kind in NOTHING_DONE]
+    said = [entry.text for entry in entries if before is None or entry.at <= before]
     return said[-1] if said else ""
 
 

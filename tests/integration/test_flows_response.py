@@ -272,6 +272,33 @@ def test_trouble_that_comes_back_after_a_release_is_answered_once_more(world: Wo
     assert not world.is_drained
 
 
+def test_an_incident_that_nothing_answered_is_answered_again_when_the_evidence_is_another(world: World) -> None:
+    """A sweep opened it before the alert came that says who it is."""
+    world.automatic()
+    responder, suspects = Responder(world.res, AtOnce(1)), world.incident().suspects
+    with world.res.store.writing() as tx:
+        tx.incidents.put(replace(world.incident(), suspects=()))
+    for _ in range(3):
+        responder.advance()
+    with world.res.store.reading() as tx:
+        refused = [entry for entry in tx.timeline.of("INC-1") if entry.kind == "plan refused"]
+    assert len(refused) == 1 and not world.is_drained, "the same evidence is answered once"
+    with world.res.store.writing() as tx:
+        tx.incidents.put(replace(world.incident(), suspects=suspects))
+    responder.advance()
+    assert world.is_drained and world.only().state is MitigationState.EFFECTIVE
+
+
+def test_new_evidence_is_answered_a_few_times_at_most(world: World) -> None:
+    responder = Responder(world.res, AtOnce(1))
+    for n in range(12):
+        with world.res.store.writing() as tx:
+            tx.incidents.put(replace(world.incident(), suspects=(), keywords=(f"alert-{n}",)))
+        responder.advance()
+    with world.res.store.reading() as tx:
+        assert sum(entry.kind == "plan refused" for entry in tx.timeline.of("INC-1")) == 6
+
+
 def test_what_never_helped_is_not_tried_again_by_itself(world: World) -> None:
     world.automatic()
     world.signal.after = 0.3
