@@ -26,8 +26,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.canary_service import CHANGES
-from benchmarks.limited_service import end, free_port, wait_for_answer
+from benchmarks.limited_service import end, wait_for_answer
 from deployments.sandbox.layout import find_base_port
+from deployments.sandbox.ports import free_port
 from deployments.sandbox.sandbox import Sandbox
 from deployments.sandbox.trial_proxy import TrialProxy
 from deployments.sandbox.wire import Client

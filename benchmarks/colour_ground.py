@@ -11,7 +11,6 @@ from benchmarks.fix_ground import (
     PYTHON,
     Ground,
     config_of,
-    free_port,
     git,
     make_repository,
     reload,
@@ -19,6 +18,7 @@ from benchmarks.fix_ground import (
     serving,
     set_key,
 )
+from deployments.sandbox.ports import free_port
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
 from quell.adapters.git import GitRepository

@@ -37,13 +37,13 @@ from benchmarks.fix_ground import (
     ProxyMetrics,
     commit_and_deploy,
     file_of,
-    free_port,
     ground_of,
     resources,
     set_key,
 )
 from benchmarks.fix_sequences import contain
 from benchmarks.fix_victim import resolve
+from deployments.sandbox.ports import free_port
 from deployments.sandbox.programs import PROMETHEUS, find_program
 from quell.adapters.metrics.prometheus import PrometheusSource
 from quell.incidents.fix import FixState

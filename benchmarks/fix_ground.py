@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from deployments.sandbox.ports import free_port
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
@@ -261,9 +262,3 @@ def _wait_until_up(port: int) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,7 +11,6 @@ With --kills N the gateway and the drainer are killed at random moments under lo
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import httpx
 
 from benchmarks.postgres import throwaway_postgres
 from benchmarks.report import parser, print_json, print_table
+from deployments.sandbox.ports import free_port
 from quell.gateway.senders import hash_token
 
 SIZES = {64: 4000, 1: 40000}  # alerts a request: requests made ready for each run
@@ -172,12 +172,6 @@ def _answers(url: str) -> bool:
         return httpx.get(url, trust_env=False).is_success
     except httpx.HTTPError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _print(figures: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ import httpx
 
 from benchmarks.intake_ledger import Ledger, settle_and_judge
 from benchmarks.report import print_json, print_table
+from deployments.sandbox.ports import free_port
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
 from quell.incidents.service import Catalog, Instance, Service
@@ -89,7 +90,7 @@ def torture(store: str, *, kills: int, seed: int) -> tuple[Ledger, list[str]]:
     """Kill the gateway and the drainer `kills` times in all; returns what was sent, and each promise that is broken."""
     SqlStore(store).close()  # its migrations, once
     ledger, chance = Ledger(), random.Random(seed)
-    port, stopping = _free_port(), threading.Event()
+    port, stopping = free_port(), threading.Event()
     starter = multiprocessing.get_context("forkserver")
     starter.set_forkserver_preload(["benchmarks.intake_kills", "quell.gateway.app", "tasks.intake", "uvicorn"])
     lives = {
@@ -204,12 +205,6 @@ def _until_taken(client: httpx.Client, path: str, body: dict[str, Any], ledger: 
         time.sleep(0.02)
     ledger.faults.append(f"{path} was not taken within a minute")
     return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def kill_report(kills: int, *, as_json: bool) -> None:

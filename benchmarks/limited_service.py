@@ -7,7 +7,6 @@ the server, `timeout queue`): what it can do is workers divided by the mean time
 
 import asyncio
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+from deployments.sandbox.ports import free_port
 from deployments.sandbox.programs import PROMETHEUS, find_program
 from deployments.sandbox.trial_proxy import TrialProxy
 from deployments.sandbox.wire import Request, Response, json_response, serve
@@ -79,12 +79,6 @@ async def _serve(port: int) -> None:
 def end(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     process.wait(timeout=20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_answer(port: int) -> None:

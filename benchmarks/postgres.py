@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from deployments.sandbox.ports import free_port
 
 
 class Postgres:
@@ -63,9 +64,7 @@ def postgres_server(*, durable: bool) -> Iterator[Postgres]:
     if is_root:
         shutil.chown(folder, "postgres", "postgres")
     user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=QUIT"] if is_root else []
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     initdb = [*user, programs[-1] / "initdb", "-D", folder / "data", "-A", "trust", "-U", "postgres", "--no-sync"]
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder)
     options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]

@@ -1,7 +1,6 @@
 """A real Alertmanager that notifies nobody."""
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from deployments.sandbox.ports import free_port
 from tests.waiting import wait_until
 
 
@@ -18,9 +18,7 @@ def alertmanager_server(folder: Path) -> Iterator[str]:
     program = shutil.which("prometheus-alertmanager")
     assert program, "prometheus-alertmanager is not installed"
     (folder / "config.yml").write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     flags = [f"--config.file={folder / 'config.yml'}", f"--storage.path={folder}", "--cluster.listen-address="]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, *flags, f"--web.listen-address={url[7:]}"], stdout=log, stderr=log)

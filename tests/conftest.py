@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from hypothesis import settings
 from pyotp.totp import TOTP
 
 from deployments.sandbox.layout import find_base_port
+from deployments.sandbox.ports import free_port
 from deployments.sandbox.sandbox import Sandbox
 from quell.adapters.store.memory import MemoryStore
 from quell.adapters.store.sql import SqlStore
@@ -126,9 +126,7 @@ def _administer(server: str, statement: str) -> None:
 
 
 def _start_postgres(programs: Path, folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     log = (folder / "log").open("wb")
     process = subprocess.Popen(
         [

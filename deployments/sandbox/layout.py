@@ -2,11 +2,11 @@
 
 import json
 import random
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deployments.sandbox.ports import is_free, reserve
 from quell.incidents.errors import InvalidInput, NotFound
 
 DEFAULT_BASE_PORT = 7400
@@ -140,21 +140,11 @@ def is_sandbox(folder: Path) -> bool:
     return _marker(folder).is_file()
 
 
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def find_base_port() -> int:
     """A base port whose whole family (base .. base+99) is free now; below Linux's range of ephemeral ports."""
     candidates = list(range(12000, 32000, 100))
     random.shuffle(candidates)
     for base in candidates:
-        if all(is_free(base + offset) for offset in range(_LAST_OFFSET + 1)):
+        if reserve(base) and all(is_free(base + offset) for offset in range(_LAST_OFFSET + 1)):
             return base
     raise NotFound("no family of 100 free ports between 12000 and 32000; stop something or give --base-port")

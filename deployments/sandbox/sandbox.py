@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from deployments.sandbox.files import remove_files, write_files
-from deployments.sandbox.layout import DEFAULT_BASE_PORT, Layout, is_free, is_sandbox
+from deployments.sandbox.layout import DEFAULT_BASE_PORT, Layout, is_sandbox
+from deployments.sandbox.ports import is_free
 from deployments.sandbox.processes import Identity, identify, stop_all
 from deployments.sandbox.programs import program_environment, require_programs
 from deployments.sandbox.supervisor import control

@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 
+from deployments.sandbox.ports import free_port
+
 BACKEND = "be_checkout"
 SERVERS = ("checkout-1", "checkout-2", "checkout-3")
 GREEN = "be_green"  # the other side of the route `shop`; `be_empty` has a server that is down
@@ -107,7 +109,7 @@ class TrialProxy:
         self._backends = [self._backend(name) for name in (*SERVERS, "green-1")]
         addresses = (backend.server_address[1] for backend in self._backends)
         self.urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(SERVERS, addresses, strict=False)}
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "TrialProxy":
@@ -260,12 +262,6 @@ class TrialProxy:
                 """Say nothing: the tests read `hits`."""
 
         return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _check(deadline: float, message: str) -> None:

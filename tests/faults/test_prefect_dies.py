@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ import pytest
 
 from benchmarks.mitigation_kills import Torture
 from deployments.prefect_server import is_healthy, server_environment, server_program
+from deployments.sandbox.ports import free_port
 from deployments.sandbox.trial_proxy import TrialProxy
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(400)]
@@ -49,9 +49,7 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        made = Server(home=tmp_path / "prefect", port=int(probe.getsockname()[1]))
+    made = Server(home=tmp_path / "prefect", port=free_port())
     yield made
     made.kill()
 

@@ -1,6 +1,5 @@
 """A real Prometheus: over history that the test writes down first, or one that loads rule files."""
 
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deployments.sandbox.ports import free_port
 from quell.adapters.rules import RuleFolder
 from tests.waiting import wait_until
 
@@ -29,7 +29,7 @@ def _prometheus(folder: Path, text: str) -> Iterator[str]:
     (folder / "prometheus.yml").write_text("scrape_configs: []\n")
     backfill = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=360h"]
     subprocess.run([*backfill, folder / "history.om", folder / "data"], check=True, capture_output=True)
-    port = _free_port()
+    port = free_port()
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [
@@ -58,19 +58,13 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     wait_until("prometheus is ready", is_ready, tell=log.read_text)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def rule_prometheus(tmp_path: Path) -> Iterator[RuleFolder]:
     """A real Prometheus that loads the folder `rules`."""
     folder = tmp_path / "rules"
     folder.mkdir()
     (tmp_path / "p.yml").write_text(f"rule_files: ['{folder}/*.yml']\nscrape_configs: []\n")
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     command = [
         "prometheus",
         f"--config.file={tmp_path}/p.yml",

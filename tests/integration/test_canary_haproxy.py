@@ -1,7 +1,6 @@
 """A canary on a real HAProxy with four servers: weights, counters and the ring of requests are HAProxy's own."""
 
 import http.client
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from deployments.sandbox.ports import free_port
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy import HAProxyActuator
 from quell.adapters.store.memory import MemoryStore
@@ -108,12 +108,6 @@ class Shop:
 
         with hold(self.res, self.fix.id) as lease:
             return run_canary(self.res, self.fix, lane, lease, policy, sleep=sleep)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

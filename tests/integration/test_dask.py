@@ -1,7 +1,6 @@
 """Shards on a real Dask scheduler with two worker processes over TCP, against a real Prometheus; and without them."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from prefect.artifacts import Artifact
 from prefect.testing.utilities import prefect_test_harness
 
+from deployments.sandbox.ports import free_port
 from flows.detection import detection_sweep, refresh_baselines
 from flows.prevention import recompute_thresholds, watch_thresholds
 from quell.detection import memory as m
@@ -70,12 +70,6 @@ def prometheus(backfilled_prometheus: Callable[[str], str]) -> str:
             series = f'{name}_level{{service="checkout",instance="{instance}"}}'
             lines += [f"{series} 7 {at}" for at in range(end - 420, end, 5)]
     return backfilled_prometheus("\n".join([*lines, "# EOF", ""]))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """A real Prometheus that sends to Quell as if it were an Alertmanager: firing, repeated, resolved, with a token."""
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typer.testing import CliRunner
 
 from deployments.cli.main import app
 from deployments.gateway import serving
+from deployments.sandbox.ports import free_port
 from quell.adapters.store.sql import SqlStore
 from quell.config.config import Config, Connections
 from quell.gateway.app import create_app
@@ -78,9 +78,7 @@ def prometheus(folder: Path, gateway_port: int) -> Iterator[str]:
     (folder / "prometheus.yml").write_text(CONFIG.replace("PORT", str(gateway_port)))
     (folder / "token").write_text("the token\n")
     (folder / "rules.yml").write_text(RULES.replace("EXPRESSION", "vector(1) > 0"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     options = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     options += [f"--web.listen-address={address}", "--web.enable-lifecycle", "--rules.alert.resend-delay=1s"]
     with (folder / "log").open("w") as log:

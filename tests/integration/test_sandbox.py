@@ -19,8 +19,9 @@ import pytest
 
 from deployments.sandbox import programs, repository
 from deployments.sandbox.deploy import announce, deploy, exchange
-from deployments.sandbox.layout import Layout, find_base_port, is_free
+from deployments.sandbox.layout import Layout, find_base_port
 from deployments.sandbox.misconfigurations import MISTAKES
+from deployments.sandbox.ports import is_free
 from deployments.sandbox.processes import identify
 from deployments.sandbox.repository import last_commit
 from deployments.sandbox.sandbox import Sandbox

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
 from deployments.prefect_server import register, server_environment, server_program
+from deployments.sandbox.ports import free_port
 from deployments.supervisor import Supervisor
 from deployments.work_pool import SWEEP_POOL, restore_template
 from flows.response import mitigate
@@ -103,10 +103,8 @@ class Ground:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     folder = tmp_path_factory.mktemp("sweeper")
-    with slow_metrics() as metrics, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-        probe.close()
+    with slow_metrics() as metrics:
+        port = free_port()
         env = server_environment(port, folder / "prefect")
         env |= {CONFIG_VARIABLE: str(folder / "config"), DATA_VARIABLE: str(folder / "data")}
         _write_config(folder, metrics.url)
