@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
+# The tests share real components file by file (tests/lanes.py). WORKERS=0: all in one process, for a debugger.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --max-worker-restart=0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup programs demo test unit lint types contracts format lock check clean
@@ -36,10 +39,10 @@ demo: setup ## run one whole incident, live, on real components (ARGS=--interact
 	$(BIN)/python -m deployments.demo $(ARGS)
 
 test: setup programs ## run all tests against real components (ARGS="tests/unit -k labels" for some)
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 unit: setup ## run only the pure tests
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) tests/unit
 
 lint: setup ## ruff
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ from quell.config.load import load_config
 from quell.incidents.errors import Unavailable
 from quell.ports import Store
 from tasks.resources import CONFIG_VARIABLE
+from tests.lanes import Lanes, fail_if_left_undone
 from tests.waiting import wait_until
 
 _names = count(1)
@@ -39,6 +40,17 @@ _names = count(1)
 settings.register_profile("steady", derandomize=True, database=None, deadline=None)
 settings.register_profile("search", settings.get_profile("default"))
 settings.load_profile(os.environ.get("QUELL_HYPOTHESIS", "steady"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
+    """Whoever asks for workers (`-n 2`) gets the lanes, whatever `--dist` says: files share what they start."""
+    return Lanes(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    fail_if_left_undone(session)
 
 
 @pytest.fixture(autouse=True)

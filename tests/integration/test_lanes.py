@@ -1,0 +1,132 @@
+"""How the tests are shared between two workers, on real ones: a small tree of tests that write down when they ran."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import lanes
+
+pytestmark = pytest.mark.integration
+TREE = Path(__file__).parents[2]
+_CONFTEST = """
+import json, os, sys, time
+from pathlib import Path
+import pytest
+
+sys.path.insert(0, {tree!r})
+from tests import lanes
+
+lanes.ALONE, lanes.LONG = frozenset({alone}), {long}
+DYING = Path("dying")
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return lanes.Lanes(config, log)
+
+
+@pytest.fixture(autouse=True)
+def written_down(request):
+    began = time.time()
+    yield
+    line = [request.node.path.name, os.environ["PYTEST_XDIST_WORKER"], began, time.time()]
+    with open("diary", "a") as diary:
+        diary.write(json.dumps(line) + "\\n")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        lanes.fail_if_left_undone(session)
+    elif DYING.exists():
+        DYING.unlink()
+        os._exit(9)
+"""
+_TESTS = """
+import time, pytest
+@pytest.mark.parametrize("n", range({count}))
+def test_it(n):
+    time.sleep({seconds})
+"""
+
+
+class Ran:
+    """One run of files, each with its number of tests and the seconds that one of them takes."""
+
+    def __init__(
+        self,
+        folder: Path,
+        files: dict[str, tuple[int, float]],
+        alone: tuple[str, ...] = (),
+        long: tuple[str, ...] = (),
+        arguments: tuple[str, ...] = (),
+    ) -> None:
+        (folder / "pytest.ini").write_text("[pytest]\n")
+        (folder / "conftest.py").write_text(_CONFTEST.format(tree=str(TREE), alone=alone, long=long))
+        for name, (count, seconds) in files.items():
+            (folder / name).write_text(_TESTS.format(count=count, seconds=seconds))
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "xdist", "-n", "2"]
+        command += ["--max-worker-restart=0", *arguments]
+        env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        for name in [name for name in env if name.startswith("PYTEST_XDIST")]:
+            del env[name]  # this test is itself run by a worker
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=100, check=False)
+        self.code, self.said = done.returncode, done.stdout + done.stderr
+        diary = folder / "diary"
+        self.tests = [json.loads(line) for line in diary.read_text().splitlines()] if diary.exists() else []
+
+    def of(self, *files: str) -> list[list[float]]:
+        return sorted(times for name, _, *times in self.tests if name in files)
+
+    def workers(self, *files: str) -> set[str]:
+        return {worker for name, worker, *_ in self.tests if name in files}
+
+
+def overlap(one: list[list[float]], other: list[list[float]]) -> bool:
+    return any(a < d and c < b for a, b in one for c, d in other)
+
+
+SHARED = {"test_a.py": (6, 0.1), "test_b.py": (6, 0.1), "test_c.py": (4, 0.1), "test_d.py": (1, 1.5)}
+ALONE = {"test_alone.py": (9, 0.05), "test_too.py": (3, 0.05)}
+
+
+def test_two_workers_share_the_files_and_what_measures_time_runs_when_all_else_has_ended(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, {**ALONE, **SHARED}, alone=tuple(ALONE), long=("test_d.py",))
+    assert ran.code == 0 and len(ran.tests) == 17 + 12, ran.said
+    assert ran.workers(*SHARED) == {"gw0", "gw1"} and all(len(ran.workers(file)) == 1 for file in SHARED)
+    assert overlap(ran.of("test_d.py"), ran.of("test_a.py", "test_b.py")), "what takes long is begun first"
+    assert max(end for _, end in ran.of(*SHARED)) <= min(begin for begin, _ in ran.of(*ALONE))
+    assert len(ran.workers(*ALONE)) == 1
+
+
+def test_files_that_measure_time_run_one_after_another_when_only_they_are_asked_for(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, {**ALONE, **SHARED}, alone=tuple(ALONE), arguments=tuple(ALONE))
+    assert ran.code == 0 and len(ran.tests) == 12 and len(ran.workers(*ALONE)) == 1, ran.said
+
+
+def test_a_worker_that_dies_in_a_test_fails_the_run_by_the_name_of_that_test(tmp_path: Path) -> None:
+    (tmp_path / "test_dies.py").write_text("import os\n\ndef test_it():\n    os._exit(9)\n")
+    ran = Ran(tmp_path, {**SHARED, **ALONE}, alone=tuple(ALONE), long=("test_dies.py",))
+    assert ran.code == 1 and "crashed while running 'test_dies.py::test_it'" in ran.said, ran.said
+
+
+def test_a_worker_that_dies_between_two_tests_fails_the_run_too(tmp_path: Path) -> None:
+    """No test failed; those that nobody ran any more are the failure."""
+    (tmp_path / "dying").touch()
+    ran = Ran(tmp_path, {**SHARED, **ALONE}, alone=tuple(ALONE))
+    assert ran.code == pytest.ExitCode.INTERNAL_ERROR and "test_too.py" not in {name for name, *_ in ran.tests}
+    assert re.search("a worker died and nobody was left to run .*test_too.py", ran.said), ran.said
+
+
+def test_a_selection_of_nothing_is_an_error(tmp_path: Path) -> None:
+    assert Ran(tmp_path, SHARED, arguments=("-k", "nowhere")).code == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_every_file_that_is_named_exists() -> None:
+    named = [*lanes.LONG, *lanes.ALONE]
+    assert [file for file in named if not (TREE / file).is_file()] == []
+    assert len(named) == len(set(named)), "a file that runs alone cannot begin first"

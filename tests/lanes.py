@@ -1,0 +1,48 @@
+"""Two workers share the tests, file by file; what measures time has the machine to itself at the end."""
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
+
+# Begun first, so that both workers end at about the same time.
+LONG: tuple[str, ...] = ()
+
+# Each of these holds something to a time limit of a few seconds, or holds two processes to a race.
+ALONE: frozenset[str] = frozenset()
+
+
+class Lanes(LoadFileScheduling):
+    """A file's tests run one after another in one worker; the files of ALONE begin when only one worker is left."""
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        file = min(self.workqueue, key=self._turn)
+        if file in ALONE and self._must_wait(node):
+            return
+        self.workqueue.move_to_end(file, last=False)
+        super()._assign_work_unit(node)
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        super().mark_test_complete(node, item_index, duration)
+        for other in self.nodes:
+            if self.workqueue and other is not node:
+                self._reschedule(other)  # it may have waited for this one
+
+    def _turn(self, file: str) -> tuple[bool, int, int]:
+        begun = LONG.index(file) if file in LONG else len(LONG)
+        return file in ALONE, begun, -len(self.workqueue[file])
+
+    def _must_wait(self, node: WorkerController) -> bool:
+        others = [other for other in self.nodes if other is not node]
+        if any(not other.shutting_down for other in others):
+            node.shutdown()  # the last one that is left runs them
+            return True
+        return any(self._pending_of(self.assigned_work[other]) for other in others)
+
+
+def fail_if_left_undone(session: pytest.Session) -> None:
+    """A run that ended because a worker died between two tests has no failed test: what nobody ran is the failure."""
+    scheduler = getattr(session.config.pluginmanager.get_plugin("dsession"), "sched", None)
+    if isinstance(scheduler, Lanes) and scheduler.workqueue and session.exitstatus == pytest.ExitCode.OK:
+        files = ", ".join(sorted(scheduler.workqueue))
+        session.config.get_terminal_writer().line(f"\na worker died and nobody was left to run {files}", red=True)
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
