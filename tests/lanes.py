@@ -5,10 +5,32 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 # Begun first, so that both workers end at about the same time.
-LONG: tuple[str, ...] = ()
+LONG: tuple[str, ...] = (
+    "tests/faults/test_kill_boundaries.py",
+    "tests/faults/test_world_falls_over.py",
+    "tests/integration/test_flows_response.py",
+    "tests/integration/test_sweeper.py",
+    "tests/faults/test_kill_colours.py",
+    "tests/integration/test_dask.py",
+    "tests/integration/test_blue_green.py",
+    "tests/faults/test_kill_standing.py",
+    "tests/integration/test_sandbox.py",
+    "tests/faults/test_kill_intake.py",
+    "tests/integration/test_check_live.py",
+    "tests/integration/test_standing_limits_shop.py",
+    "tests/integration/test_weekly.py",
+    "tests/browser/test_signed_in_pages.py",
+    "tests/integration/test_attacks_prefect.py",
+    "tests/faults/test_kill_fix.py",
+    "tests/integration/test_demo_closing.py",
+    "tests/faults/test_kill_mitigate.py",
+    "tests/faults/test_kill_adaptive.py",
+    "tests/faults/test_prefect_dies.py",
+    "tests/integration/test_store_concurrency.py",
+)
 
-# Each of these holds something to a time limit of a few seconds, or holds two processes to a race.
-ALONE: frozenset[str] = frozenset()
+# These need the whole of `quell up`, which works on while they wait for a page or a process to come back.
+ALONE: frozenset[str] = frozenset({"tests/browser/test_prefect_ui.py", "tests/scenarios/test_running.py"})
 
 
 class Lanes(LoadFileScheduling):

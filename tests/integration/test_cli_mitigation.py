@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyotp
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner, Result
 
 from deployments.cli.main import app
@@ -22,6 +23,7 @@ from tasks.resources import Resources
 
 pytestmark = pytest.mark.integration
 
+AWAY = "http://127.0.0.1:1/api"
 ISOLATE = ("--playbook", "isolate-bad-instance", "--service", "checkout", "--target", "checkout-2")
 
 
@@ -36,13 +38,18 @@ def shop() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(autouse=True)
-def away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prefect is away: planning, approving and releasing must not need it."""
+def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Prefect is away: planning, approving and releasing must not need it.
+
+    Also where another test has read its settings already: it would start a server of its own, for the rest of the run.
+    """
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    monkeypatch.setenv("PREFECT_API_URL", AWAY)
     monkeypatch.setenv("PREFECT_UI_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("QUELL_CONFIG", "put back by monkeypatch")
+    with temporary_settings({PREFECT_API_URL: AWAY}):
+        yield
 
 
 @pytest.fixture
