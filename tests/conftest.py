@@ -29,7 +29,7 @@ from quell.config.load import load_config
 from quell.incidents.errors import Unavailable
 from quell.ports import Store
 from tasks.resources import CONFIG_VARIABLE
-from tests.lanes import Lanes, fail_if_left_undone
+from tests.lanes import Lanes, fail_if_left_undone, shorten_folder
 from tests.waiting import wait_until
 
 _names = count(1)
@@ -40,6 +40,11 @@ _names = count(1)
 settings.register_profile("steady", derandomize=True, database=None, deadline=None)
 settings.register_profile("search", settings.get_profile("default"))
 settings.load_profile(os.environ.get("QUELL_HYPOTHESIS", "steady"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    shorten_folder(config)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,5 +1,7 @@
 """Two workers share the tests, file by file; what measures time has the machine to itself at the end."""
 
+from pathlib import Path
+
 import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
@@ -9,13 +11,10 @@ LONG: tuple[str, ...] = (
     "tests/faults/test_kill_boundaries.py",
     "tests/faults/test_world_falls_over.py",
     "tests/integration/test_flows_response.py",
-    "tests/integration/test_sweeper.py",
     "tests/faults/test_kill_colours.py",
     "tests/integration/test_dask.py",
     "tests/integration/test_blue_green.py",
     "tests/faults/test_kill_standing.py",
-    "tests/integration/test_sandbox.py",
-    "tests/faults/test_kill_intake.py",
     "tests/integration/test_check_live.py",
     "tests/integration/test_standing_limits_shop.py",
     "tests/integration/test_weekly.py",
@@ -29,8 +28,17 @@ LONG: tuple[str, ...] = (
     "tests/integration/test_store_concurrency.py",
 )
 
-# These need the whole of `quell up`, which works on while they wait for a page or a process to come back.
-ALONE: frozenset[str] = frozenset({"tests/browser/test_prefect_ui.py", "tests/scenarios/test_running.py"})
+# The first three hold a pace, a rate of events and a hot loop to limits of seconds; the others need the whole of
+# `quell up`, which works on while they wait for a page or for a process to come back.
+ALONE: frozenset[str] = frozenset(
+    {
+        "tests/integration/test_sweeper.py",
+        "tests/faults/test_kill_intake.py",
+        "tests/integration/test_sandbox.py",
+        "tests/browser/test_prefect_ui.py",
+        "tests/scenarios/test_running.py",
+    }
+)
 
 
 class Lanes(LoadFileScheduling):
@@ -59,6 +67,16 @@ class Lanes(LoadFileScheduling):
             node.shutdown()  # the last one that is left runs them
             return True
         return any(self._pending_of(self.assigned_work[other]) for other in others)
+
+
+def shorten_folder(config: pytest.Config) -> None:
+    """A worker's folders are in `.../pytest-1/0` and not in `.../pytest-1/popen-gw0`.
+
+    Unix sockets are in them, whose whole path may have 107 bytes.
+    """
+    worker = getattr(config, "workerinput", {}).get("workerid")
+    if worker and config.option.basetemp:
+        config.option.basetemp = str(Path(config.option.basetemp).with_name(worker.removeprefix("gw")))
 
 
 def fail_if_left_undone(session: pytest.Session) -> None:

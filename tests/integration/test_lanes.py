@@ -25,6 +25,11 @@ lanes.ALONE, lanes.LONG = frozenset({alone}), {long}
 DYING = Path("dying")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    lanes.shorten_folder(config)
+
+
 def pytest_xdist_make_scheduler(config, log):
     return lanes.Lanes(config, log)
 
@@ -124,6 +129,13 @@ def test_a_worker_that_dies_between_two_tests_fails_the_run_too(tmp_path: Path) 
 
 def test_a_selection_of_nothing_is_an_error(tmp_path: Path) -> None:
     assert Ran(tmp_path, SHARED, arguments=("-k", "nowhere")).code == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_workers_folders_are_hardly_deeper_than_those_of_one_process(tmp_path: Path) -> None:
+    """With `popen-gw0` in it the path of HAProxy's socket was too long in some tests, in a worker only."""
+    (tmp_path / "test_folder.py").write_text("def test_it(tmp_path):\n    assert tmp_path.parent.name in ('0', '1')\n")
+    ran = Ran(tmp_path, SHARED)
+    assert ran.code == 0 and "18 passed" in ran.said, ran.said
 
 
 def test_every_file_that_is_named_exists() -> None:
