@@ -30,14 +30,12 @@ LONG: tuple[str, ...] = (
 
 # The first three hold a pace, a rate of events and a hot loop to limits of seconds; the others need the whole of
 # `quell up`, which works on while they wait for a page or for a process to come back.
-ALONE: frozenset[str] = frozenset(
-    {
-        "tests/integration/test_sweeper.py",
-        "tests/faults/test_kill_intake.py",
-        "tests/integration/test_sandbox.py",
-        "tests/browser/test_prefect_ui.py",
-        "tests/scenarios/test_running.py",
-    }
+ALONE: tuple[str, ...] = (
+    "tests/integration/test_sweeper.py",
+    "tests/faults/test_kill_intake.py",
+    "tests/integration/test_sandbox.py",
+    "tests/browser/test_prefect_ui.py",
+    "tests/scenarios/test_running.py",
 )
 
 
@@ -58,8 +56,9 @@ class Lanes(LoadFileScheduling):
                 self._reschedule(other)  # it may have waited for this one
 
     def _turn(self, file: str) -> tuple[bool, int, int]:
-        begun = LONG.index(file) if file in LONG else len(LONG)
-        return file in ALONE, begun, -len(self.workqueue[file])
+        order = ALONE if file in ALONE else LONG
+        place = order.index(file) if file in order else len(order)
+        return file in ALONE, place, -len(self.workqueue[file])
 
     def _must_wait(self, node: WorkerController) -> bool:
         others = [other for other in self.nodes if other is not node]

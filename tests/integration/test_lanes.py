@@ -21,7 +21,7 @@ import pytest
 sys.path.insert(0, {tree!r})
 from tests import lanes
 
-lanes.ALONE, lanes.LONG = frozenset({alone}), {long}
+lanes.ALONE, lanes.LONG = {alone}, {long}
 DYING = Path("dying")
 
 
@@ -96,7 +96,7 @@ def overlap(one: list[list[float]], other: list[list[float]]) -> bool:
 
 
 SHARED = {"test_a.py": (6, 0.1), "test_b.py": (6, 0.1), "test_c.py": (4, 0.1), "test_d.py": (1, 1.5)}
-ALONE = {"test_alone.py": (9, 0.05), "test_too.py": (3, 0.05)}
+ALONE = {"test_too.py": (3, 0.05), "test_alone.py": (9, 0.05)}  # in this order, whatever their numbers
 
 
 def test_two_workers_share_the_files_and_what_measures_time_runs_when_all_else_has_ended(tmp_path: Path) -> None:
@@ -106,6 +106,7 @@ def test_two_workers_share_the_files_and_what_measures_time_runs_when_all_else_h
     assert overlap(ran.of("test_d.py"), ran.of("test_a.py", "test_b.py")), "what takes long is begun first"
     assert max(end for _, end in ran.of(*SHARED)) <= min(begin for begin, _ in ran.of(*ALONE))
     assert len(ran.workers(*ALONE)) == 1
+    assert max(end for _, end in ran.of("test_too.py")) <= min(begin for begin, _ in ran.of("test_alone.py"))
 
 
 def test_files_that_measure_time_run_one_after_another_when_only_they_are_asked_for(tmp_path: Path) -> None:
@@ -122,9 +123,10 @@ def test_a_worker_that_dies_in_a_test_fails_the_run_by_the_name_of_that_test(tmp
 def test_a_worker_that_dies_between_two_tests_fails_the_run_too(tmp_path: Path) -> None:
     """No test failed; those that nobody ran any more are the failure."""
     (tmp_path / "dying").touch()
-    ran = Ran(tmp_path, {**SHARED, **ALONE}, alone=tuple(ALONE))
-    assert ran.code == pytest.ExitCode.INTERNAL_ERROR and "test_too.py" not in {name for name, *_ in ran.tests}
-    assert re.search("a worker died and nobody was left to run .*test_too.py", ran.said), ran.said
+    alone = {"test_too.py": (12, 0.4), "test_alone.py": (1, 0.0)}  # its death is noticed long before the second's turn
+    ran = Ran(tmp_path, {**SHARED, **alone}, alone=tuple(alone))
+    assert ran.code == pytest.ExitCode.INTERNAL_ERROR and "test_alone.py" not in {name for name, *_ in ran.tests}
+    assert re.search("a worker died and nobody was left to run test_alone.py", ran.said), ran.said
 
 
 def test_a_selection_of_nothing_is_an_error(tmp_path: Path) -> None:
