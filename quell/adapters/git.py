@@ -108,6 +108,13 @@ class GitRepository(GitProgram):
         ids = self.git("log", "--format=%H", f"--max-count={most}", id, "--", file).split()
         return tuple(text for one in ids if (text := self.content(one, file)) is not None)
 
+    def last_change(self, commit: str, file: str) -> str:
+        """The last commit that touched the file, up to this one. Raises NotFound."""
+        found = self.git("log", "-1", "--format=%H", commit, "--", file).strip()
+        if not found:
+            raise NotFound(f"no commit before {commit[:12]} touched {file}")
+        return found
+
     def list_files(self, commit: str, folder: str) -> tuple[str, ...]:
         """The files directly in a folder at the commit; empty when there is no such folder."""
         names = self.git("ls-tree", "-z", "--name-only", self._resolve(commit), "--", f"{folder.rstrip('/')}/")
