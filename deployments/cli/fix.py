@@ -126,7 +126,7 @@ def _ask(config: str, incident: str, request: "FixRequest") -> None:
         try:
             run = start_run(
                 "resolve/resolve",
-                {"incident": fix.incident, "request": request.model_dump()},
+                {"incident": fix.incident},  # the fix is there already: the run takes it up
                 key=f"resolve {fix.id}",
                 name=f"resolve {fix.incident} {fix.id}",
                 tags=[fix.incident, fix.service, "resolution"],
