@@ -26,7 +26,7 @@ def build_fix(res: Resources, fix: Fix) -> Fix:
         check_all(res, tree, repository, fix.file)
         found, missing = propose_guards_of(res, git, tree, repository, fix)
         guards, proof = tuple(one.guard for one in found), proof_text(found, missing)
-        diff = tree.staged_diff()
+        diff = tree.staged_diff(first=fix.file)
         if fix.approved_by and _lines(diff) != _lines(fix.diff):
             text = f"{repository.branch} has moved on: {fix.id} would be another diff than {fix.approved_by} approved"
             raise Conflict(text)

@@ -27,7 +27,8 @@ def approve_fix(
     if invite is not None:
         invite(fix.id, OWNER)
     else:
-        account.wait_for("an answer that is accepted", lambda: _answer(witness, secrets, fix), within=45)
+        used: set[str] = set()
+        account.wait_for("an answer that is accepted", lambda: _answer(witness, secrets, fix, used), within=45)
     account.wait_for(
         "the owner's word in the record", lambda: _is_approved(witness, fix), within=45 if invite is None else 900
     )
@@ -40,13 +41,17 @@ def _waiting(witness: Witness, incident: Incident) -> Fix | None:
     return next((fix for fix in found if fix.approval_deadline is not None), None)
 
 
-def _answer(witness: Witness, secrets: Path, fix: Fix) -> bool:
-    """Whether it was taken: a one-time code that was used a moment ago works no more."""
+def _answer(witness: Witness, secrets: Path, fix: Fix, used: set[str]) -> bool:
+    """Whether it was taken: a one-time code works once, and five wrong ones lock the person out."""
+    code = TOTP((secrets / f"{OWNER}.totp").read_text().strip()).now()
+    if code in used:
+        return False
+    used.add(code)
     answer = {
         "subject": fix.id,
         "plan_hash": text_hash(fix.diff),
         "person": OWNER,
-        "code": TOTP((secrets / f"{OWNER}.totp").read_text().strip()).now(),
+        "code": code,
         "answer": "approve",
         "comment": "demo",
     }

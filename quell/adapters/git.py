@@ -61,8 +61,12 @@ class WorkTree:
         path.write_text(content)
         self.repository.git("add", "--", file, cwd=self.path)
 
-    def staged_diff(self) -> str:
-        return self.repository.git("diff", "--cached", cwd=self.path)
+    def staged_diff(self, *, first: str = "") -> str:
+        """What is staged; the file that is named comes before all others."""
+        if not first:
+            return self.repository.git("diff", "--cached", cwd=self.path)
+        rest = self.repository.git("diff", "--cached", "--", ".", f":(exclude){first}", cwd=self.path)
+        return self.repository.git("diff", "--cached", "--", first, cwd=self.path) + rest
 
     def commit(self, message: str) -> str:
         """Commit what is staged, as Quell; returns the commit's id. Raises Conflict when nothing is staged."""
