@@ -27,13 +27,13 @@ ByOption = Annotated[str, typer.Option("--by", help="Who asks for it; by default
 def list_fixes(
     incident: Annotated[str, typer.Option(help="Only of this incident.")] = "", config: ConfigOption = DEFAULT_FOLDER
 ) -> None:
-    """All fixes, the newest first: what each does, who asked and who agreed."""
+    """Fixes, those that changed last first: what each does, who asked and who agreed."""
     where = {"incident": incident.upper()} if incident else None
     with opened(config) as res, res.store.reading() as tx:
         rows = [
             (f.id, state(f.state), f.incident, f.instance or f.service, f.deed, f.requested_by, f.approved_by or "-",
              moment(f.updated_at))
-            for f in tx.fixes.find(where, order="created_at", descending=True, limit=200)
+            for f in tx.fixes.find(where, order="updated_at", descending=True, limit=200)
         ]  # fmt: skip
     columns = ("id", "state", "incident", "of", "does", "asked by", "approved by", "changed")
     out().print(table("", columns, rows) if rows else "no fixes")

@@ -108,12 +108,13 @@ def test_the_owner_reads_the_diff_on_the_page_and_what_waited_in_prefect_goes_on
     card.get_by_role("button", name="Approve").click()
     running.wait_for("the owner's word", lambda: fix().approved_by, within=30)
     running.wait_for("the fix promoted", lambda: fix().state is FixState.PROMOTED, within=180)
-    assert witness.instance_config("checkout-3")["payment_timeout_ms"] == 900
+    assert witness.instance_config("checkout-3")["commit"] == fix().fix_commit
     assert "payment_timeout_ms: 900" in witness.git("show", "main:services/checkout-3.yaml")
     page.reload()
     expect(card).to_contain_text(f"approved by {OWNER}")
     expect(card).to_contain_text("requests were exposed to it")
     keep(page, "fix-promoted")
     assert f"{fix().id} is reverted" in quell(running, "fix", "revert", fix().id, "--why", "the bank is quick again")
-    assert witness.instance_config("checkout-3")["payment_timeout_ms"] != 900
+    assert "payment_timeout_ms: 800" in witness.git("show", "main:services/checkout-3.yaml")
+    assert witness.instance_config("checkout-3")["commit"] not in (fix().fix_commit, None)
     assert fix().id in quell(running, "fix", "list", "--incident", incident)
