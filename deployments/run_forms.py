@@ -90,6 +90,7 @@ def resolve_form(choices: Choices) -> Schema:
     schema = deepcopy(parameter_schema(resolve).model_dump())
     incident, fields = schema["properties"]["incident"], schema["definitions"]["FixRequest"]["properties"]
     _choose_or_type(incident, "Going on", choices.incidents, "Another", _INCIDENT)
+    incident["description"] = "Needed: the incident whose cause is to be removed"
     _explain(incident, choices.incidents)
     places = (*choices.targets, *choices.services)
     _choose_or_type(fields["place"], "Instance or service", places, "The incident's service", r"^$")

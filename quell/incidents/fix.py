@@ -60,6 +60,11 @@ class Fix:
     taking_back: str = ""  # why it is being taken back, until git and what runs have followed
 
     @property
+    def undoes(self) -> str:
+        """The commit that it takes back; empty where it sets values instead."""
+        return "" if self.sets else self.bad_commit
+
+    @property
     def deed(self) -> str:
         """What it does, in words: a commit that is undone, or a value that is set."""
         if self.sets:

@@ -137,7 +137,7 @@ def test_open_incidents_and_what_can_be_released_are_offered_while_they_last(
     asked = desk.ask()
     desk.answer(asked, "alice")
     apply_mitigation(desk.res, asked.id)
-    assert offer_what_is_there(desk.res, client) == ["mitigate/mitigate", "release/release"]
+    assert offer_what_is_there(desk.res, client) == ["mitigate/mitigate", "release/release", "resolve/resolve"]
     assert fields(client, "mitigate/mitigate", "MitigationRequest")["incident"]["anyOf"][0]["enum"] == ["INC-1"]
     assert fields(client, "release/release", "ReleaseRequest")["mitigation"]["anyOf"][0]["enum"] == ["MIT-1"]
     assert "MIT-1: INC-1 isolate checkout-2, applied" in str(fields(client, "release/release", "ReleaseRequest"))
