@@ -155,7 +155,7 @@ class Assessment:
 
 def _has_undone(fix: Fix, change: Change) -> bool:
     """Whether the fix took the change back; the same commit deployed anew after it stands."""
-    return bool(change.commit) and fix.bad_commit.startswith(change.commit or "") and change.at <= fix.updated_at
+    return bool(change.commit) and fix.undoes.startswith(change.commit or "") and change.at <= fix.updated_at
 
 
 def read_evidence(tx: Transaction, incident: str) -> Evidence:

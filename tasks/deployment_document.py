@@ -48,7 +48,7 @@ def gather_deployments(res: Resources, service: Service) -> Deployments:
         watched=[(signal.name, signal.description or f"{signal.kind} in {signal.unit}") for signal in signals],
         drills=drills,
         now=res.clock(),
-        proved_rollback=next((fix for fix in fixes if fix.state is FixState.PROMOTED), None),
+        proved_rollback=next((fix for fix in fixes if fix.undoes and fix.state is FixState.PROMOTED), None),
     )
 
 

@@ -41,7 +41,9 @@ def fix_markdown(fix: Fix, incident: str) -> str:
     """The fix as people read it: what is undone, the diff, the guard's proof, the canary."""
     rows = [
         ("incident", incident),
-        ("undoes", f"`{fix.bad_commit[:12]}` in `{fix.file}`"),
+        ("does", f"{fix.deed} in `{fix.file}`"),
+        ("asked for by", f"{fix.requested_by}{f': {fix.reason}' if fix.reason else ''}"),
+        ("approved by", fix.approved_by or ("not yet" if fix.approval_deadline else "nobody has to")),
         ("state", fix.state),
         ("commit", f"`{fix.fix_commit[:12]}`" if fix.fix_commit else "not yet"),
         ("guard", fix.guard or "none"),

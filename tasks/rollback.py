@@ -11,7 +11,8 @@ from quell.incidents.mitigation import HOLDING_STATES, Mitigation, MitigationSta
 from quell.incidents.service import ConfigRepository
 from quell.incidents.timeline import Event, event_of
 from tasks.colours import follow_git, make_ready, reload_instances, switch_back
-from tasks.fix import BY, branch_of, build_fix, get_fix, move, note, repository_of, trailers_of
+from tasks.fix import BY, branch_of, get_fix, move, note, repository_of, trailers_of
+from tasks.fix_build import build_fix
 from tasks.lane import close_lane
 from tasks.record import get_incident
 from tasks.resources import Resources

@@ -10,7 +10,6 @@ from prefect.cache_policies import NO_CACHE
 from quell.incidents.alert import Alert, AlertOutcome
 from quell.incidents.anomaly import AnomalyLabel
 from quell.incidents.change import Change
-from quell.incidents.fix import FixState
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Mitigation
 from quell.ports import Transaction
@@ -113,8 +112,8 @@ def _facts(
     planned = tuple(m for m in mitigations if week.contains(m.created_at))
     proposed = tx.thresholds.find(after=("updated_at", week.start))  # what was created later moved later
     proposals = tuple(version for version in proposed if week.contains(version.created_at))
-    asked = [*(m.id for m in planned), *(version.id for version in proposals)]
-    fixes = find_all(tx.fixes, "incident", (i.id for i in own), state=FixState.PROMOTED)
+    fixes = tuple(find_all(tx.fixes, "incident", (i.id for i in own)))
+    asked = [record.id for record in (*planned, *fixes, *proposals)]
     return Facts(
         week=week,
         now=now,
@@ -124,7 +123,7 @@ def _facts(
         proposals=proposals,
         decisions=tuple(find_all(tx.decisions, "subject", asked)),
         changes=_changes(tx, own),
-        fixed=frozenset(fix.incident for fix in fixes),
+        fixes=fixes,
         wrongly_refused={m.id: refused[m.id] for m in planned if m.id in refused},
         catalog=res.config.catalog,
     )

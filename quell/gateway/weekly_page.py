@@ -152,7 +152,7 @@ def _address(one: Behind) -> str:
     match one.kind:
         case BehindKind.INCIDENT:
             return f"/incidents/{one.id}"
-        case BehindKind.MITIGATION:
+        case BehindKind.MITIGATION | BehindKind.FIX:
             return f"/incidents/{one.incident}#{one.id}" if one.incident else ""
         case BehindKind.ALERT:
             return f"/alerts/{one.id}/why"

@@ -211,7 +211,8 @@ def _changes(facts: Facts) -> str:
     ]
     parts = [markdown_table(("time (UTC)", "kind", "where", "what", "commit"), rows)]
     for fix in facts.fixes:
-        parts.append(f"**{fix.id}** ({fix.state}) takes back `{fix.bad_commit[:12]}` in `{fix.file}`:")
+        agreed = f", approved by {facts.cast.prose(fix.approved_by)}" if fix.approved_by else ""
+        parts.append(f"**{fix.id}** ({fix.state}{agreed}): {fix.deed} in `{fix.file}`")
         parts.append(f"````diff\n{fix.diff.rstrip()}\n````")
         if fix.canary_result:
             parts.append(f"Canary: {facts.cast.prose(fix.canary_result)}.")

@@ -176,7 +176,7 @@ def _failure_modes(facts: Deployments) -> str:
 
 def _change_row(facts: Deployments, change: Change) -> tuple[str, ...]:
     blamed = [incident.id for incident in facts.incidents if incident.accused_change == change.id]
-    undone = [f.id for f in facts.fixes if f.bad_commit == change.commit and f.state is FixState.PROMOTED]
+    undone = [f.id for f in facts.fixes if f.undoes == change.commit and f.state is FixState.PROMOTED]
     outcome = "; ".join(
         filter(None, (f"caused {', '.join(blamed)}" if blamed else "", *(f"undone by {f}" for f in undone)))
     )
@@ -185,9 +185,10 @@ def _change_row(facts: Deployments, change: Change) -> tuple[str, ...]:
 
 
 def _fix_row(fix: Fix) -> tuple[str, ...]:
-    what = f"{fix.id} takes back {fix.bad_commit[:12]} for {fix.incident}"
+    does = f"takes back {fix.undoes[:12]}" if fix.undoes else f"sets {fix.deed}"
+    what, by = f"{fix.id} {does} for {fix.incident}", fix.approved_by or "quell"
     commit = (fix.fix_commit or "")[:12]
-    return (_moment(fix.updated_at), what, fix.instance or fix.service, "quell", commit, fix.state.value)
+    return (_moment(fix.updated_at), what, fix.instance or fix.service, by, commit, fix.state.value)
 
 
 def _command(words: Sequence[str]) -> str:

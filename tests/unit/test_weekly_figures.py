@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from quell.incidents.alert import AlertOutcome
 from quell.incidents.change import Change, ChangeKind
 from quell.incidents.decision import Answer, Decision
 from quell.incidents.errors import InvalidInput
+from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import IncidentState
 from quell.incidents.mitigation import MitigationState, Recovery
 from quell.incidents.outcome import FALSE_ISOLATION
@@ -114,6 +116,42 @@ def test_every_time_is_a_dot_that_leads_to_its_incident_and_many_are_thinned() -
     assert strip_chart(()) == ""
 
 
+def promoted_fix(incident: str, **changes: Any) -> Fix:
+    made = Fix(
+        id="FIX-1",
+        state=FixState.PROMOTED,
+        incident=incident,
+        service="checkout",
+        instance="checkout-2",
+        repository="shop",
+        file="checkout-2.yaml",
+        bad_commit="b" * 40,
+        diff="",
+        created_at=MONDAY,
+        updated_at=MONDAY,
+    )
+    return replace(made, **changes)
+
+
+def test_how_long_fixes_wait_for_their_owner_is_told_and_those_that_nobody_was_asked_about_are_left_out() -> None:
+    deadline = MONDAY + timedelta(hours=4)
+    answered = promoted_fix("INC-1", approval_deadline=deadline)
+    open_one = promoted_fix("INC-2", id="FIX-2", state=FixState.VALIDATED, approval_deadline=deadline)
+    automatic = promoted_fix("INC-3", id="FIX-3")
+    said = Decision(
+        id="FIX-1/1",
+        subject="FIX-1",
+        plan_hash="h",
+        person="alice",
+        answer=Answer.APPROVE,
+        channel="page",
+        at=MONDAY + timedelta(seconds=90),
+    )
+    section = approvals_section(facts(fixes=(answered, open_one, automatic), decisions=(said,)))
+    figure = figures(section)["fixes"]
+    assert figure.value == 90 and figure.waiting == 1 and [one.id for one in figure.behind] == ["FIX-1"]
+
+
 def test_a_cause_is_the_accused_change_and_else_what_the_suspect_is() -> None:
     shop = Service(name="checkout", team="shop", instances=(Instance(name="checkout-2", service="checkout"),))
     deploy = Change(
@@ -133,7 +171,7 @@ def test_a_cause_is_the_accused_change_and_else_what_the_suspect_is() -> None:
         facts(
             incidents=given,
             changes={"c1": deploy},
-            fixed=frozenset({"INC-7"}),
+            fixes=(promoted_fix("INC-7"),),
             catalog=Catalog(services={"checkout": shop, "payment": Service(name="payment", team="pay")}),
         )
     )

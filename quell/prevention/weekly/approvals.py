@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from quell.incidents.decision import Answer, Decision
+from quell.incidents.fix import FixState
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.incidents.threshold import ThresholdState
 from quell.prevention.weekly.facts import Facts, runs_of
@@ -67,6 +68,24 @@ def _question(mitigation: Mitigation, said: Sequence[Decision]) -> Question:
     )
 
 
+def fix_answers(facts: Facts) -> tuple[list[Behind], int]:
+    """How long each fix of the week's incidents waited for its owner's answer, and how many still wait."""
+    said = {decision.subject: decision.at for decision in sorted(facts.decisions, key=lambda d: d.at, reverse=True)}
+    asked = [fix for fix in facts.fixes if fix.approval_deadline is not None]
+    answered = [
+        Behind(
+            kind=BehindKind.FIX,
+            id=fix.id,
+            value=max((said[fix.id] - fix.created_at).total_seconds(), 0.0),
+            incident=fix.incident,
+            runs=runs_of(fix.flow_run),
+        )
+        for fix in asked
+        if fix.id in said
+    ]
+    return answered, sum(fix.state is FixState.VALIDATED and fix.id not in said for fix in asked)
+
+
 def limit_answers(facts: Facts) -> tuple[list[Behind], int]:
     """How long each limit proposed in the week waited for its answer, and how many still wait.
 
@@ -91,6 +110,7 @@ def approvals_section(facts: Facts) -> Section:
     asked = questions_of(facts.mitigations, facts.decisions)
     delays = [q.behind(q.delay_seconds) for q in asked]
     limits, open_limits = limit_answers(facts)
+    fixes, open_fixes = fix_answers(facts)
     every = [q.behind() for q in asked]
     waiting = [q for q in asked if q.answer in (WAITING, EXPIRED)]
 
@@ -104,6 +124,7 @@ def approvals_section(facts: Facts) -> Section:
         share_of("approvals/refused", "refused", answered(REFUSED), n=len(asked)),
         share_of("approvals/expired", "nobody answered in time", answered(EXPIRED), n=len(asked)),
         share_of("approvals/waiting", "still waiting", answered(WAITING), n=len(asked)),
+        mean_of("approvals/fixes", "from proposed fix to answer", Unit.SECONDS, fixes, waiting=open_fixes),
         mean_of("approvals/limits", "from proposed limit to answer", Unit.SECONDS, limits, waiting=open_limits),
     )
     channels = Counter(q.channel for q in asked if q.channel)
@@ -114,8 +135,8 @@ def approvals_section(facts: Facts) -> Section:
         key="approvals",
         title="Approvals and their delays",
         columns=SPREAD,
-        rows=tuple(map(spread_row, figures)) if asked or facts.proposals else (),
-        empty="No plan and no limit needed a person in this week.",
+        rows=tuple(map(spread_row, figures)) if asked or facts.proposals or fixes or open_fixes else (),
+        empty="No plan, no fix and no limit needed a person in this week.",
         notes=(f"Answered {told}.",) if told else (),
         is_spread=True,
     )

@@ -7,6 +7,7 @@ from datetime import datetime
 from quell.incidents.alert import Alert
 from quell.incidents.change import Change
 from quell.incidents.decision import Decision
+from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Mitigation
 from quell.incidents.service import Catalog
@@ -22,9 +23,9 @@ class Facts:
     """`incidents` were opened, `alerts` began and `mitigations` were planned in the week; what was merged into another
     incident is left out.
 
-    `changes` are those that an incident's first suspect is accused of, `fixed` the incidents that a promoted fix ended,
-    `proposals` limits proposed in the week, `decisions` those on the mitigations and limits, `wrongly_refused` requests
-    by safeguard.
+    `changes` are those that an incident's first suspect is accused of, `fixes` those of the incidents, `proposals`
+    limits proposed in the week, `decisions` those on the mitigations, fixes and limits, `wrongly_refused` requests by
+    safeguard.
     """
 
     week: Week
@@ -35,9 +36,14 @@ class Facts:
     decisions: tuple[Decision, ...] = ()
     proposals: tuple[ThresholdVersion, ...] = ()
     changes: Mapping[str, Change] = field(default_factory=dict[str, Change])
-    fixed: frozenset[str] = frozenset()
+    fixes: tuple[Fix, ...] = ()
     wrongly_refused: Mapping[str, int] = field(default_factory=dict[str, int])
     catalog: Catalog = field(default_factory=Catalog)
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """The incidents that a promoted fix ended."""
+        return frozenset(fix.incident for fix in self.fixes if fix.state is FixState.PROMOTED)
 
     @property
     def real(self) -> tuple[Incident, ...]:

@@ -19,6 +19,7 @@ class Unit(StrEnum):
 class BehindKind(StrEnum):
     INCIDENT = "incident"
     MITIGATION = "mitigation"
+    FIX = "fix"
     ALERT = "alert"
     ANOMALY = "anomaly"
     THRESHOLD = "threshold"
