@@ -46,8 +46,14 @@ class Fix:
     guard_proof: str = ""  # what the guard said of the bad and of the good file
     canary_result: str = ""
     colour: str = ""  # the backend that gets the fix, of a service in two colours
+    pilot: str = ""  # the instance that gets the fix first, of a service whose instances all read the one file
     warm_until: datetime | None = None  # after the switch: until then the other colour stays as it was
     taking_back: str = ""  # why it is being taken back, until git and what runs have followed
+
+    @property
+    def tried_on(self) -> str:
+        """What gets the fix before anything else does: an instance, a colour, or the service at once."""
+        return self.instance or self.pilot or self.colour or self.service
 
 
 def move_fix(
