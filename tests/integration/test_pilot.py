@@ -304,7 +304,7 @@ def test_where_the_rest_would_not_be_enough_nothing_is_put_into_force_and_a_pers
     client = RuntimeClient(ground.socket, timedelta(seconds=5))
     for name in ("shop-1", "shop-2"):
         client.order("set", "server", f"be_shop/{name}", "state", "maint")
-    res, fix = applied(ground)
+    _, fix = applied(ground)
     assert fix.state is FixState.REVERTED and fix.pilot == ""
     assert "no instance of shop can get the fix before the others: nothing beside shop-3 serves" in fix.canary_result
     assert runs_of(ground) == dict.fromkeys(INSTANCES, BAD) and committed(ground) == BAD
