@@ -39,17 +39,19 @@ RELOAD = "port-of-{instance}"  # the file in which a reload finds where to send 
 
 
 @contextmanager
-def pilot_ground_of(store: str, folder: Path, *, more: str = "") -> Generator[Ground]:
+def pilot_ground_of(
+    store: str, folder: Path, *, more: str = "", names: tuple[str, ...] = INSTANCES
+) -> Generator[Ground]:
     """Everything up. It ends with the block."""
     folder.mkdir(parents=True, exist_ok=True)
-    ports = {name: free_port() for name in INSTANCES}
+    ports = {name: free_port() for name in names}
     servers = "\n".join(f"  server {name} 127.0.0.1:{port} weight 100" for name, port in ports.items())
     with TrialProxy(folder / "proxy", more=f"backend {BACKEND}\n{servers}\n{more}", route=BACKEND) as proxy:
         ground = Ground(store=store, folder=folder, socket=proxy.socket, port=proxy.port, ports=ports, kind="pilot")
         make_repository(ground, {FILE: TEXT})
         for name, port in ports.items():
             (folder / RELOAD.format(instance=name)).write_text(str(port))
-        with serving(ground, dict.fromkeys(INSTANCES, FILE)):
+        with serving(ground, dict.fromkeys(names, FILE)):
             yield ground
 
 
@@ -89,7 +91,7 @@ def deploy(ground: Ground, key: str, value: int, subject: str) -> None:
     text = set_key((ground.repository / FILE).read_text(), key, value)
     (ground.repository / FILE).write_text(text)
     git(ground.repository, "commit", "--quiet", "-m", subject, "--", FILE)
-    reload(ground, INSTANCES)
+    reload(ground, ground.ports)
 
 
 def drain(res: Resources, incident: str, instance: str) -> str:
@@ -114,12 +116,12 @@ def begin(ground: Ground, res: Resources, *, drained: str = "") -> str:
 def servers_of(ground: Ground) -> Mapping[str, tuple[str, int]]:
     """Instance -> administrative state and weight."""
     found = RuntimeClient(ground.socket, timedelta(seconds=5)).servers()
-    return {name: (found[f"{BACKEND}/{name}"].admin_state, found[f"{BACKEND}/{name}"].weight) for name in INSTANCES}
+    return {name: (found[f"{BACKEND}/{name}"].admin_state, found[f"{BACKEND}/{name}"].weight) for name in ground.ports}
 
 
 def runs_of(ground: Ground) -> Mapping[str, str]:
     """Instance -> the first line of what it runs."""
-    return {name: ground.running(name).splitlines()[0] for name in INSTANCES}
+    return {name: ground.running(name).splitlines()[0] for name in ground.ports}
 
 
 def cut_off(ground: Ground, instance: str) -> None:

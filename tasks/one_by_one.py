@@ -153,7 +153,7 @@ def _bring_over(way: Round, one: Instance) -> str:
         return ""
     with kept(res, way.lease, _LONGEST):
         if one.server:
-            take_out(res, fix, way.lease, rest_of(one.name), one.server)
+            take_out(res, fix, way.lease, rest_of(one.name), one.server, sleep=way.sleep)
         problem = _reload(way, one)
         for entry in _pending(way):
             if entry.step.target == one.server:

@@ -7,7 +7,9 @@ what it runs have followed; only then is it as it was before.
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
+from quell.actuator import RunningRequests
 from quell.adapters.git import GitRepository
 from quell.incidents.errors import InvalidInput, NotFound, Refused, Unavailable
 from quell.incidents.fix import Fix, FixState
@@ -28,6 +30,8 @@ from tasks.resources import Resources
 from tasks.running import difference
 
 _LEVER = "haproxy"
+_IDLE_WITHIN = timedelta(seconds=5)  # that running requests get before a reload; who takes longer is cut off by it
+_PAUSE_SECONDS = 0.1
 
 
 def service_of(res: Resources, fix: Fix) -> tuple[Service, ConfigRepository]:
@@ -57,8 +61,8 @@ def choose_pilot_of(res: Resources, fix: Fix) -> Fix:
         return fix
     live = get_actuator(res, _LEVER).capacity([one.server for one in service.instances if one.server])
     with res.store.writing() as tx:
-        active = tx.mitigations.find({"state": ACTIVE_STATES})
-        capped = {server: min(share, _caps(service, active).get(server, 1.0)) for server, share in live.items()}
+        caps = _caps(service, tx.mitigations.find({"state": ACTIVE_STATES}))
+        capped = {server: min(share, caps.get(server, 1.0)) for server, share in live.items()}
         choice = choose_pilot(service, capped, _drained(tx, service, fix), floor=_floor(res))
         if choice.pilot:
             fix = replace(get_fix(tx, fix.id), pilot=choice.pilot, updated_at=res.clock())
@@ -92,13 +96,21 @@ def _floor(res: Resources) -> float:
     return max(floors, default=Limits().capacity_floor)
 
 
-def take_out(res: Resources, fix: Fix, lease: Hold, part: str, server: str) -> None:
-    """No new requests for the server; its state before is in the journal first. Raises Unavailable."""
+def take_out(
+    res: Resources, fix: Fix, lease: Hold, part: str, server: str, *, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """No new requests for the server, and those that it answers get their time; its state before is in the journal.
+
+    Raises Unavailable.
+    """
     actuator = get_actuator(res, _LEVER)
     effect = intend(res, fix, lease, part, actuator, _no_weight(actuator.name, server))
     actuator.apply(effect)
     if not actuator.verify(effect):
         raise Unavailable(f"{server} could not be taken out of the traffic: weight 0 did not come into force")
+    deadline = res.clock() + _IDLE_WITHIN
+    while isinstance(actuator, RunningRequests) and actuator.running([server])[server] and res.clock() < deadline:
+        sleep(_PAUSE_SECONDS)
 
 
 def make_pilot_ready(
@@ -112,7 +124,7 @@ def make_pilot_ready(
 ) -> str:
     """Put the fix into force on the pilot and see that it is well, before any user sees it. Raises Unavailable."""
     pilot = instance_of(res, fix)
-    take_out(res, fix, lease, CANARY, pilot.server or "")
+    take_out(res, fix, lease, CANARY, pilot.server or "", sleep=sleep)
     reload_instances(repository, fix, commit, [pilot.name])
     good = await_well(res, lambda: problems_of(repository, fix, [pilot]), pilot.name, sleep=sleep)
     return f"{pilot.name} is ready and no user has seen it: {pilot.probe} well {good} times"

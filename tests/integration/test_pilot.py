@@ -34,6 +34,9 @@ from quell.resolution.canary import CanaryPolicy, CanaryVerdict
 from tasks.drift import look_for_drift
 from tasks.fix import get_fix
 from tasks.keeping import keep_in_force
+from tasks.lane_journal import CANARY
+from tasks.lease import hold
+from tasks.pilot import take_out
 from tasks.record import get_incident, get_mitigation
 from tasks.resolution import (
     apply_fix_of,
@@ -94,6 +97,27 @@ def traffic(ground: Ground, rate: float = 100) -> Iterator[Users]:
     finally:
         is_over.set()
         sender.join()
+
+
+@contextmanager
+def slow_request(ground: Ground) -> Iterator[threading.Event]:
+    """One that takes a second; the event is set once it is answered."""
+    is_answered = threading.Event()
+    connection = HTTPConnection("127.0.0.1", ground.port, timeout=10)
+    connection.request("GET", "/slow")
+
+    def wait() -> None:
+        connection.getresponse().read()
+        is_answered.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    client, deadline = RuntimeClient(ground.socket, timedelta(seconds=5)), time.monotonic() + 5
+    while not client.running([f"be_shop/{PILOT}"])[f"be_shop/{PILOT}"]:
+        assert time.monotonic() < deadline, "it has not arrived"
+    yield is_answered
+    waiter.join()
+    connection.close()
 
 
 def asking(ground: Ground, users: Users | None = None, count: int = 200) -> Callable[[float], None]:
@@ -298,6 +322,44 @@ def test_while_one_is_out_of_the_traffic_to_follow_the_others_serve(ground: Grou
         is_over.set()
         watcher.join()
     assert set(moments) == {0, 1}
+
+
+def test_a_promotion_that_stands_still_can_be_taken_back_as_a_whole(ground: Ground) -> None:
+    res, fix = applied(ground, drained=PILOT)
+    result = judge_fix_of(res, fix.id, QUICK, sleep=asking(ground))
+    cut_off(ground, "shop-2")
+    promote_fix_of(res, fix.id, result.reason)
+    join(ground, "shop-2")
+    assert roll_back_of(res, fix.id, "a person wants it back").taking_back == ""
+    assert runs_of(ground) == dict.fromkeys(INSTANCES, BAD) and committed(ground) == BAD
+    assert servers_of(ground) == {**ALL_SERVE, PILOT: ("drain", 100)} and keep_in_force(res) == []
+    assert state_of(res, fix) is IncidentState.CONTAINED
+
+
+def test_a_control_of_the_canarys_size_has_its_weight_back_before_it_follows(tmp_path: Path) -> None:
+    """Beside three siblings one of them gets the canary's weight, and that is not the state of before."""
+    names = (*INSTANCES, "shop-4")
+    with pilot_ground_of(f"sqlite:///{tmp_path}/quell.db", tmp_path / "ground", names=names) as ground:
+        res, fix = applied(ground)
+        assert fix.pilot == "shop-4"
+        result = judge_fix_of(res, fix.id, QUICK, sleep=asking(ground))
+        assert result.verdict is CanaryVerdict.PROMOTE and servers_of(ground)["shop-3"][1] <= 25
+        promote_fix_of(res, fix.id, result.reason)
+        assert servers_of(ground) == dict.fromkeys(names, FULL) and set(runs_of(ground).values()) == {GOOD}
+
+
+def test_requests_that_run_are_answered_before_the_instance_is_reloaded(ground: Ground) -> None:
+    """They were sent before it had weight 0; a reload that restarts it would cut them off."""
+    res = pilot_resources(ground)
+    fix = prepare_fix_of(res, begin(ground, res))
+    assert fix is not None
+    client = RuntimeClient(ground.socket, timedelta(seconds=5))
+    client.order("set", "server", f"be_shop/{REST[0]}", "state", "maint")
+    client.order("set", "server", f"be_shop/{REST[1]}", "state", "maint")
+    with slow_request(ground) as is_answered:
+        with hold(res, fix.id) as lease:
+            take_out(res, fix, lease, CANARY, f"be_shop/{PILOT}")
+        assert is_answered.is_set() and servers_of(ground)[PILOT] == ("ready", 0)
 
 
 def test_where_the_rest_would_not_be_enough_nothing_is_put_into_force_and_a_person_is_told(ground: Ground) -> None:
