@@ -26,11 +26,13 @@ from benchmarks.pilot_ground import (
     servers_of,
 )
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+from quell.incidents.errors import Refused
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import IncidentState
 from quell.incidents.mitigation import MitigationState
 from quell.incidents.timeline import verify_chain
 from quell.resolution.canary import CanaryPolicy, CanaryVerdict
+from tasks.automation import set_automation
 from tasks.drift import look_for_drift
 from tasks.fix import get_fix
 from tasks.keeping import keep_in_force
@@ -336,16 +338,18 @@ def test_a_promotion_that_stands_still_can_be_taken_back_as_a_whole(ground: Grou
     assert state_of(res, fix) is IncidentState.CONTAINED
 
 
-def test_a_control_of_the_canarys_size_has_its_weight_back_before_it_follows(tmp_path: Path) -> None:
-    """Beside three siblings one of them gets the canary's weight, and that is not the state of before."""
+def test_a_control_of_the_canarys_size_has_its_weight_back_before_the_others_follow(tmp_path: Path) -> None:
+    """Beside three siblings one of them gets the canary's weight: also a promotion that stands still gives it back."""
     names = (*INSTANCES, "shop-4")
     with pilot_ground_of(f"sqlite:///{tmp_path}/quell.db", tmp_path / "ground", names=names) as ground:
         res, fix = applied(ground)
         assert fix.pilot == "shop-4"
         result = judge_fix_of(res, fix.id, QUICK, sleep=asking(ground))
         assert result.verdict is CanaryVerdict.PROMOTE and servers_of(ground)["shop-3"][1] <= 25
+        cut_off(ground, "shop-1")
         promote_fix_of(res, fix.id, result.reason)
-        assert servers_of(ground) == dict.fromkeys(names, FULL) and set(runs_of(ground).values()) == {GOOD}
+        assert state_of(res, fix) is IncidentState.TRIAGED, "the first of the others does not follow"
+        assert servers_of(ground) == dict.fromkeys(names, FULL)
 
 
 def test_requests_that_run_are_answered_before_the_instance_is_reloaded(ground: Ground) -> None:
@@ -381,6 +385,29 @@ def test_where_a_person_changed_the_same_line_the_pilot_runs_what_they_wrote_and
     assert back.state is FixState.REVERTED and back.taking_back == "" and "later commits changed" in back.canary_result
     assert runs_of(ground)[PILOT] == committed(ground) == "payment_timeout_ms: 300"
     assert servers_of(ground) == ALL_SERVE
+
+
+def test_what_a_person_committed_meanwhile_reaches_the_pilot_too(ground: Ground) -> None:
+    """The file on disk is not the one that was tried: the pilot would be the only one to run that."""
+    res, fix = applied(ground)
+    result = judge_fix_of(res, fix.id, QUICK, sleep=asking(ground))
+    text = set_key((ground.repository / FILE).read_text(), "workers", 9)
+    (ground.repository / FILE).write_text(text)
+    git(ground.repository, "commit", "--quiet", "-m", "more workers", "--", FILE)
+    promote_fix_of(res, fix.id, result.reason)
+    assert {ground.running(name) for name in INSTANCES} == {text} and servers_of(ground) == ALL_SERVE
+
+
+def test_automation_that_is_switched_off_stops_it_between_two_instances(ground: Ground) -> None:
+    res, fix = applied(ground)
+    result = judge_fix_of(res, fix.id, QUICK, sleep=asking(ground))
+    set_automation(res, enabled=False, by="bob", why="a look first")
+    with pytest.raises(Refused, match="automation is switched off"):
+        promote_fix_of(res, fix.id, result.reason)
+    assert runs_of(ground) == {**dict.fromkeys(REST, BAD), PILOT: GOOD} and servers_of(ground) == ALL_SERVE
+    set_automation(res, enabled=True, by="bob", why="go on")
+    assert reconcile_fixes(later(ground)) == [f"{fix.id} was promoted; {fix.incident} is resolved"]
+    assert runs_of(ground) == dict.fromkeys(INSTANCES, GOOD) and servers_of(ground) == ALL_SERVE
 
 
 def test_a_fix_that_somebody_else_deployed_everywhere_is_taken_back_everywhere(ground: Ground) -> None:
