@@ -18,9 +18,11 @@ from deployments.sandbox.sandbox import Sandbox
 from quell.config.load import load_config
 from quell.incidents.drill import Drill
 from quell.incidents.errors import QuellError, Refused
+from quell.incidents.fix import FixState
 from quell.incidents.mitigation import MitigationState
 from tasks.approval import decide
 from tasks.drill import Patience, ground_of, look_for_steady_state, run_drill
+from tasks.question import question_about
 from tasks.resources import Resources, open_resources
 
 Parameters = Mapping[str, str | float | bool]
@@ -106,15 +108,17 @@ def _approving(res: Resources, secrets: Path) -> Iterator[None]:
 def _approve_all(res: Resources, secrets: Path, answered: set[str]) -> None:
     """`answered` are the ids of those that wait for nobody any more; they are added to."""
     with res.store.reading() as tx:
-        waiting = tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})
-    for mitigation in [mitigation for mitigation in waiting if mitigation.id not in answered]:
+        waiting = [m.id for m in tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})]
+        waiting += [fix.id for fix in tx.fixes.find({"state": FixState.VALIDATED})]
+        questions = [question_about(res, tx, id) for id in waiting if id not in answered]
+    for question in questions:
         for person in _APPROVERS:
             code = TOTP((secrets / f"{person}.totp").read_text().strip()).at(datetime.now(UTC))
             try:
                 decide(
                     res,
-                    subject=mitigation.id,
-                    plan_hash=mitigation.plan_hash,
+                    subject=question.subject,
+                    plan_hash=question.plan_hash,
                     person=person,
                     code=code,
                     answer="approve",
@@ -123,5 +127,5 @@ def _approve_all(res: Resources, secrets: Path, answered: set[str]) -> None:
                 )
             except Refused as error:  # a code counts once: then again in a second
                 if error.rule == "open question":
-                    answered.add(mitigation.id)
+                    answered.add(question.subject)
                     break

@@ -26,6 +26,7 @@ from quell.incidents.series import SeriesMatrix
 from quell.incidents.service import Catalog, ConfigRepository, Instance, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.response.autonomy import Autonomy
+from quell.response.fix_approval import FixPolicy, Undoing
 from quell.response.playbook import ApprovalPolicy, FleetLimits, Limits, Playbook, RecoveryRule, StepTemplate
 from tasks.lane_journal import BACKEND_RESPONSES, RESPONSES
 from tasks.resources import Resources
@@ -226,6 +227,7 @@ def config_of(ground: Ground) -> Config:
         signals={"errors": signal},
         playbooks={book.name: book},
         fleet_limits=FleetLimits(most_active=1000, per_hour=1_000_000, evidence_kinds=0),
+        fixes=FixPolicy(undo=Undoing.AUTOMATIC),
     )
 
 

@@ -22,6 +22,7 @@ from flows.response import respond
 from flows.upkeep import reconcile
 from quell.incidents.decision import Answer
 from quell.incidents.errors import QuellError, Refused
+from quell.incidents.fix import FixState
 from quell.incidents.incident import ACTIVE_STATES, Incident, IncidentState
 from quell.incidents.mitigation import HOLDING_STATES, MitigationState
 from quell.incidents.next_step import NextStep, is_answered, next_step, step_key
@@ -149,20 +150,22 @@ class Responder:
         self.looks[incident] = _Look(alerts=alerts, again_at=time.monotonic() + pause, is_due=is_due)
 
     def resume(self) -> None:
-        """Wake suspended `mitigate` runs that a person has answered on the page or the command line.
+        """Wake suspended `mitigate` and `resolve` runs that a person has answered on the page or the command line.
 
         Those with enough answers go on; where another person is needed, the run shows its question anew, once.
         """
         with self.res.store.reading() as tx:
-            waiting = tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})
-            answered = [mitigation for mitigation in waiting if is_answered_elsewhere(self.res, tx, mitigation)]
-        for mitigation in answered:
-            if mitigation.flow_run and run_state(mitigation.flow_run) == "paused":
+            waiting = {m.id: m.flow_run for m in tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})}
+            waiting |= {fix.id: fix.flow_run for fix in tx.fixes.find({"state": FixState.VALIDATED})}
+            answered = [id for id, run in waiting.items() if run and is_answered_elsewhere(self.res, tx, id)]
+        for subject in answered:
+            run = waiting[subject]
+            if run and run_state(run) == "paused":
                 values = {"answer": Answer.APPROVE, "person": QUELL, "one_time_code": "", "comment": ""}
                 try:
-                    resume_run(mitigation.flow_run, values)
+                    resume_run(run, values)
                 except Refused as error:  # somebody was faster; the flow reads the decision from the store
-                    _LOG.info("%s: %s", mitigation.id, error)
+                    _LOG.info("%s: %s", subject, error)
 
     def promote(self) -> None:
         """Carry out what people decided about proposed thresholds."""

@@ -1,4 +1,4 @@
-"""The forms of `mitigate` and `release` in the Prefect UI: a person chooses from what the configuration and store know.
+"""The forms of `mitigate`, `release` and `resolve` in the Prefect UI: a person chooses from what is known.
 
 Prefect makes a deployment's form from the JSON schema of its parameters and refuses what does not fit it. The schema of
 the code knows types only, so the choices are put in when the deployments are registered, and kept up to date while
@@ -15,6 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.utilities.callables import parameter_schema
 
+from flows.resolution import resolve
 from flows.response import mitigate, release
 from quell.config.config import Config
 from quell.config.load import read_config
@@ -84,13 +85,30 @@ def release_form(choices: Choices) -> Schema:
     return schema
 
 
+def resolve_form(choices: Choices) -> Schema:
+    """The schema of `resolve` with its choices; Quell's own runs give nothing but the incident."""
+    schema = deepcopy(parameter_schema(resolve).model_dump())
+    incident, fields = schema["properties"]["incident"], schema["definitions"]["FixRequest"]["properties"]
+    _choose_or_type(incident, "Going on", choices.incidents, "Another", _INCIDENT)
+    _explain(incident, choices.incidents)
+    places = (*choices.targets, *choices.services)
+    _choose_or_type(fields["place"], "Instance or service", places, "The incident's service", r"^$")
+    _choose(fields["requested_by"], choices.people)
+    return schema
+
+
 def offer(client: SyncPrefectClient, choices: Choices) -> list[str]:
     """Give the deployments these forms where they have others; returns the names of those that changed.
 
     Job variables that somebody gave a deployment go: the pool takes none, so that no run would start any more.
     """
     changed: list[str] = []
-    for name, form in (("mitigate/mitigate", mitigate_form(choices)), ("release/release", release_form(choices))):
+    forms = {
+        "mitigate/mitigate": mitigate_form(choices),
+        "release/release": release_form(choices),
+        "resolve/resolve": resolve_form(choices),
+    }
+    for name, form in forms.items():
         deployment = client.read_deployment_by_name(name)
         has_form = deployment.parameter_openapi_schema == form and deployment.enforce_parameter_schema
         if not has_form or deployment.job_variables:

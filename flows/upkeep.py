@@ -5,8 +5,8 @@ from prefect import flow
 from tasks.detection import run_name
 from tasks.drift import find_drift
 from tasks.drilling import DrillRequest, drill_now
+from tasks.fix_steps import settle_fixes
 from tasks.mitigation import reconcile_everything
-from tasks.resolution import settle_fixes
 from tasks.runs import State, ended
 from tasks.standing_keep import keep_standing_limits
 

@@ -128,6 +128,9 @@ def _store(tx: Transaction, question: Question, decision: Decision) -> Decision:
             by = ", ".join(so_far.people)
             known = replace(known, approved_by=by, approved_at=decision.at, updated_at=decision.at)
         tx.mitigations.put(known)
+    fix = tx.fixes.get(decision.subject)
+    if fix is not None and so_far.answer is Answer.APPROVE:
+        tx.fixes.put(replace(fix, approved_by=", ".join(so_far.people), updated_at=decision.at))
     acknowledge(tx, incident, decision.at)
     evidence = {"plan_hash": decision.plan_hash, "channel": decision.channel}
     text = decision.comment or f"{decision.answer} of plan {decision.plan_hash[:12]}"

@@ -1,24 +1,22 @@
 """A fix in the making: which commit, its undo on a branch, guards that are proven, the file validated."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
-from quell.adapters.commands import fill_in, run_command
-from quell.adapters.git import GitRepository, Standing, WorkTree
-from quell.incidents.errors import InvalidInput, NotFound, QuellError, Refused
+from quell.adapters.git import GitRepository, Standing
+from quell.incidents.errors import NotFound, QuellError, Refused
 from quell.incidents.fix import Fix, FixState, move_fix
 from quell.incidents.incident import Incident
 from quell.incidents.service import ConfigRepository
 from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
 from quell.resolution.candidate import Candidate
-from quell.resolution.guard import Guard
 from tasks.automation import automation_enabled
 from tasks.bisect_record import find_bisection, ranked_candidates
-from tasks.guards import check_all, proof_text, propose_guards_of, record_guards
 from tasks.resources import Resources
 
 BY = "quell"
@@ -52,7 +50,7 @@ def get_fix(tx: Transaction, id: str) -> Fix:
 
 
 def move(
-    res: Resources, fix: Fix, to: FixState, why: str, evidence: Mapping[str, str] | None = None, **changes: str
+    res: Resources, fix: Fix, to: FixState, why: str, evidence: Mapping[str, str] | None = None, **changes: Any
 ) -> Fix:
     """Move the fix, store it with other changed fields, and append to the timeline, in one transaction."""
     with res.store.writing() as tx:
@@ -123,10 +121,11 @@ def open_fix(res: Resources, incident: Incident, cause: Cause) -> Fix:
     """Record what shall be undone, before anything is prepared."""
     git = GitRepository(Path(cause.repository.path))
     commit = git.commit(cause.candidate.commit)
-    with res.store.writing() as tx:
-        now = res.clock()
-        fix = Fix(
-            id=f"FIX-{tx.next_number('FIX')}",
+    diff = git.diff(commit.id, cause.file)
+    return record_fix(
+        res,
+        lambda id, now: Fix(
+            id=id,
             state=FixState.PROPOSED,
             incident=incident.id,
             service=cause.service,
@@ -134,16 +133,30 @@ def open_fix(res: Resources, incident: Incident, cause: Cause) -> Fix:
             repository=cause.repository.path,
             file=cause.file,
             bad_commit=commit.id,
-            diff=git.diff(commit.id, cause.file),
+            diff=diff,
             created_at=now,
             updated_at=now,
-        )
+        ),
+        f"undo commit {commit.id[:12]} in {cause.file} ({commit.subject}): {cause.candidate.reason}",
+        {"commit": commit.id, "author": commit.author, "made at": commit.at.isoformat()},
+    )
+
+
+def record_fix(res: Resources, make: Callable[[str, datetime], Fix], text: str, evidence: Mapping[str, str]) -> Fix:
+    """Give it its number and keep it, with a line on the timeline by whoever asked for it."""
+    with res.store.writing() as tx:
+        now = res.clock()
+        fix = make(f"FIX-{tx.next_number('FIX')}", now)
         tx.fixes.add(fix)
-        text = f"undo commit {commit.id[:12]} in {cause.file} ({commit.subject}): {cause.candidate.reason}"
-        evidence = {"commit": commit.id, "author": commit.author, "made at": commit.at.isoformat()}
         tx.timeline.append(
             Event(
-                incident=incident.id, at=now, kind="fix proposed", by=BY, text=text, subject=fix.id, evidence=evidence
+                incident=fix.incident,
+                at=now,
+                kind="fix proposed",
+                by=fix.requested_by,
+                text=text,
+                subject=fix.id,
+                evidence=evidence,
             )
         )
     return fix
@@ -155,52 +168,5 @@ def branch_of(fix: Fix) -> str:
 
 def trailers_of(fix: Fix) -> tuple[str, str]:
     """The lines by which the fix's commit is found again. Two: numbers begin anew with a new store."""
-    return f"Fix: {fix.id}", f"Reverts: {fix.bad_commit}"
-
-
-def build_fix(res: Resources, fix: Fix) -> Fix:
-    """Undo, guard, prove, validate and commit on the fix's own branch; PROPOSED becomes VALIDATED.
-
-    Raises QuellError when the undo conflicts or the result is not valid; the branch that is deployed is untouched.
-    """
-    git, repository = repository_of(res, fix)
-    with git.work_tree(branch_of(fix), start=repository.branch) as tree:
-        tree.undo_commit(fix.bad_commit, fix.file)
-        validated = _validate(tree, repository, fix)
-        check_all(res, tree, repository, fix.file)
-        found, missing = propose_guards_of(res, git, tree, repository, fix)
-        guards, proof = tuple(one.guard for one in found), proof_text(found, missing)
-        diff = tree.staged_diff()
-        tree.commit(_message(git, fix, guards))
-    record_guards(res, fix, repository, found)
-    names = ", ".join(f"{repository.guards}/{guard.source}" for guard in guards)
-    evidence = {"validator": validated, "guards": names or "none", "guard proof": proof, "approval": _APPROVAL}
-    why = f"the undo of {fix.bad_commit[:12]} is valid; {proof}"
-    if fix.state is not FixState.PROPOSED:  # rebuilt on a branch that had moved on
-        note(res, fix, "fix rebuilt", why, evidence)
-        return fix
-    return move(res, fix, FixState.VALIDATED, why, evidence, diff=diff, guard=names, guard_proof=proof)
-
-
-_APPROVAL = "automatic: the pure undo of a change that is linked to the incident"
-
-
-def _validate(tree: WorkTree, repository: ConfigRepository, fix: Fix) -> str:
-    if not repository.validate:
-        return "none configured"
-    values = {"file": str(tree.path / fix.file), "instance": fix.instance or fix.service}
-    result = run_command(fill_in(repository.validate, values), cwd=tree.path, timeout=COMMAND_TIMEOUT)
-    if not result.is_ok:
-        raise InvalidInput(f"validator refuses the undone {fix.file} (exit code {result.code}): {result.said}")
-    return result.said or "accepted"
-
-
-def _message(git: GitRepository, fix: Fix, guards: tuple[Guard, ...]) -> str:
-    bad = git.commit(fix.bad_commit)
-    added = "".join(f"\n- {guard.message}" for guard in guards)
-    return (
-        f"{fix.instance or fix.service}: undo {bad.id[:12]} ({bad.subject})\n\n"
-        f"It caused {fix.incident}. The undo takes back only what that commit did to {fix.file}.\n"
-        + (f"\nGuards that would have caught it:{added}\n" if added else "")
-        + "\n".join(("", f"Incident: {fix.incident}", *trailers_of(fix), ""))
-    )
+    what = f"Mends: {fix.bad_commit}" if fix.sets else f"Reverts: {fix.bad_commit}"
+    return f"Fix: {fix.id}", what

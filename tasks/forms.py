@@ -22,6 +22,22 @@ class MitigationRequest(BaseModel):
     mitigation: str = Field("", description="Leave empty; Quell names a plan here that it has stored itself")
 
 
+class FixRequest(BaseModel):
+    """Ask for a fix of your own. Left empty, Quell looks for the commit that did it and undoes that one."""
+
+    model_config = ConfigDict(extra="forbid")
+    place: str = Field("", description="The instance or service whose file it is; empty: the incident's service")
+    key: str = Field("", description="The key to set, with dots: upstreams.payment.timeout_ms. Or else a commit")
+    value: str = Field("", description="Its new value")
+    commit: str = Field("", description="The commit to undo, where no key is set")
+    requested_by: str = Field("", description="Needed: your name; whoever asks cannot approve")
+    reason: str = Field("", description="Needed: why; it goes into the commit and above the approver's form")
+
+    @property
+    def is_given(self) -> bool:
+        return any((self.place, self.key, self.value, self.commit, self.requested_by, self.reason))
+
+
 class ReleaseRequest(BaseModel):
     """Take a mitigation back and verify that everything is as it was before."""
 

@@ -12,6 +12,7 @@ from quell.ports import Transaction
 from tasks.bisect import remove_left_trees
 from tasks.colours import end_warmth
 from tasks.fix import OPEN_FIXES
+from tasks.fix_approval import is_waiting
 from tasks.lease import hold, kept
 from tasks.resources import Resources
 
@@ -27,7 +28,8 @@ def find_left_fixes(res: Resources) -> list[Fix]:
         now = res.clock()
         reverted = tx.fixes.find({"state": FixState.REVERTED}, order="updated_at", descending=True, limit=_LATEST)
         rests = [fix for fix in reverted if fix.taking_back and now - fix.updated_at < _TRIED_FOR]
-        opened = [fix for fix in tx.fixes.find({"state": OPEN_FIXES}) if _has_work(tx, fix)]
+        unended = [fix for fix in tx.fixes.find({"state": OPEN_FIXES}) if _has_work(tx, fix)]
+        opened = [fix for fix in unended if not is_waiting(res, tx, fix, now)]
         return [fix for fix in (*opened, *rests) if _is_abandoned(tx, fix, now)]
 
 

@@ -7,31 +7,30 @@ Tasks are never cached: a run that comes back from waiting reads the store again
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from quell.incidents.decision import Answer
-from quell.incidents.errors import Conflict, Refused
+from quell.incidents.errors import Conflict
 from quell.incidents.mitigation import Mitigation, MitigationState
 from quell.response.story import short_title
 from tasks import story
-from tasks.approval import decide
 from tasks.artifacts import publish
+from tasks.asking import OpenQuestion, question_until, take_form
 from tasks.effect import apply_mitigation, undo_mitigation
 from tasks.forms import ApprovalForm, MitigationRequest
 from tasks.keeping import keep_in_force
 from tasks.mitigation_runs import remember_response, remember_run, wake
 from tasks.planning import plan_for_incident, plan_manual
-from tasks.question import PREFECT, ask_again, asked_on, question_about, tally_of
+from tasks.question import PREFECT, asked_on, question_about, tally_of
 from tasks.reconciliation import end_pending, reconcile_all
 from tasks.record import QUELL, get_incident, get_mitigation
 from tasks.recovery import judge_recovery
 from tasks.release import release_mitigation
 from tasks.resources import Resources, resources
-from tasks.runs import current_run_id, has_waited, log, resumed_at, start_run
+from tasks.runs import current_run_id, has_waited, log, start_run
 from tasks.story import (
     mitigate_title,
     question_text,
@@ -49,17 +48,7 @@ __all__ = [
     "reconcile_all",
     "undo_mitigation",
 ]
-_LATE_SECONDS = 300  # Prefect's own timeout fails the run, so ours must be over long before
 _ENDED_UNTOUCHED = (MitigationState.REFUSED, MitigationState.EXPIRED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenQuestion:
-    """What is still to be asked: the text above the form, Prefect's key for this asking, and its timeout."""
-
-    text: str
-    key: str
-    timeout_seconds: int
 
 
 # Retries: HAProxy may be reloading.
@@ -135,45 +124,17 @@ def open_question(mitigation_id: str) -> OpenQuestion | None:
     deadline = mitigation.approval_deadline
     if not is_open or deadline is None:
         return None
-    left = (deadline - res.clock()).total_seconds()
-    if left <= 0:
-        return None
-    return OpenQuestion(
-        text=question_text(res, mitigation, deadline, asked.rejected, standing),
-        key=f"ask-{asked.answered + 1}",
-        timeout_seconds=int(left) + _LATE_SECONDS,
-    )
+    text = question_text(res, mitigation, deadline, asked.rejected, standing)
+    return question_until(deadline, res.clock(), text=text, answered=asked.answered)
 
 
 @task(name="take the answer", task_run_name="take the answer to {mitigation_id}", cache_policy=NO_CACHE)
 def take_answer(mitigation_id: str, form: ApprovalForm) -> bool:
-    """Check the answer; one that is not accepted is logged with its reason, and the question stays open.
-
-    Quell itself wakes the run when somebody has answered elsewhere and others are still needed: nothing to check then.
-    """
-    res, run = resources(), current_run_id()
-    if form.person == QUELL and not form.one_time_code:
-        ask_again(res, mitigation_id, PREFECT)
-        return False
+    """Check the answer; one that is not accepted is logged with its reason, and the question stays open."""
+    res = resources()
     with res.store.reading() as tx:
         shown = get_mitigation(tx, mitigation_id).plan_hash
-    try:
-        decision = decide(
-            res,
-            subject=mitigation_id,
-            plan_hash=shown,
-            person=form.person,
-            code=form.one_time_code,
-            answer=form.answer,
-            comment=form.comment,
-            channel=PREFECT,
-            given_at=resumed_at(run) if run else None,
-        )
-    except Refused as error:
-        log().warning("%s", error)
-        return False
-    log().info("%s said %s to %s: %s", decision.person, decision.answer, mitigation_id, decision.standing)
-    return True
+    return take_form(res, mitigation_id, shown, form)
 
 
 @task(name="apply", task_run_name="apply {mitigation_id}", cache_policy=NO_CACHE)

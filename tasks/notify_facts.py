@@ -114,7 +114,7 @@ def _did(mitigations: Iterable[Mitigation], fixes: Iterable[Fix]) -> Iterable[st
     for fix in fixes:
         if fix.state in (FixState.CANARY, FixState.PROMOTED):
             where = "on a canary" if fix.state is FixState.CANARY else "in force"
-            yield f"{fix.id}, a revert of {fix.file}, is {where}."
+            yield f"{fix.id}, {fix.deed} in {fix.file}, is {where}."
 
 
 def _proposals(
@@ -129,8 +129,10 @@ def _proposals(
         elif each.state is MitigationState.PLANNED:
             yield f"{_called(each)} is planned."
     for fix in fixes:
-        if fix.state in (FixState.PROPOSED, FixState.VALIDATED):
-            yield f"{fix.id} would undo {fix.bad_commit[:10]} in {fix.file}: quell approve {fix.id}."
+        if question_about(res, tx, fix.id).is_open:
+            yield f"{fix.id} ({fix.deed} in {fix.file}) waits for approval: quell approve {fix.id}."
+        elif fix.state in (FixState.PROPOSED, FixState.VALIDATED):
+            yield f"{fix.id} ({fix.deed} in {fix.file}) is being prepared."
 
 
 def _called(mitigation: Mitigation) -> str:

@@ -1,12 +1,11 @@
 """The question: what is asked about a mitigation, a fix or a threshold version, and where its answers stand."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from quell.incidents.decision import Answer
 from quell.incidents.errors import NotFound
-from quell.incidents.fix import FixState
+from quell.incidents.fix import Fix
 from quell.incidents.incident import ACTIVE_STATES, Severity
 from quell.incidents.mitigation import Mitigation
 from quell.incidents.standing import span_in_words
@@ -14,6 +13,7 @@ from quell.incidents.threshold import ThresholdState
 from quell.incidents.timeline import NO_INCIDENT, Event
 from quell.ports import Transaction
 from quell.response.approval import DEFAULT_ROLES, Question, Tally, approvers_needed, question_of, tally
+from quell.response.fix_approval import question_of_fix, text_hash
 from quell.response.playbook import ApprovalPolicy
 from tasks.record import QUELL
 from tasks.refusals import shadow_left
@@ -29,8 +29,7 @@ def question_about(res: Resources, tx: Transaction, subject: str) -> Question:
     if (mitigation := tx.mitigations.get(subject)) is not None:
         return _question_about_mitigation(res, tx, mitigation)
     if (fix := tx.fixes.get(subject)) is not None:
-        waits = fix.state in (FixState.PROPOSED, FixState.VALIDATED)
-        return _question_about_text(tx, subject, fix.diff, waits=waits, state=fix.state)
+        return _question_about_fix(res, tx, fix)
     if (version := tx.thresholds.get(subject)) is not None:
         waits, state = version.state in (ThresholdState.PROPOSED, ThresholdState.SHADOW), str(version.state)
         if waits and version.clients is not None and (left := shadow_left(res, tx, version)) > timedelta():
@@ -86,16 +85,17 @@ def asked_on(tx: Transaction, subject: str, channel: str) -> Asked:
     )
 
 
-def is_answered_elsewhere(res: Resources, tx: Transaction, mitigation: Mitigation) -> bool:
-    """Whether the mitigation's run in Prefect waits although a person has answered on another channel.
+def is_answered_elsewhere(res: Resources, tx: Transaction, subject: str) -> bool:
+    """Whether the run in Prefect of a mitigation or a fix waits although a person has answered on another channel.
 
     With all answers given it may go on; otherwise it has to ask anew once for each answer.
     """
-    found = tx.decisions.find({"subject": mitigation.id})
-    elsewhere = [d for d in found if d.plan_hash == mitigation.plan_hash and d.channel != PREFECT]
-    if not elsewhere or tally_of(res, tx, mitigation).answer is not None:
+    question = question_about(res, tx, subject)
+    found = tx.decisions.find({"subject": subject})
+    elsewhere = [d for d in found if d.plan_hash == question.plan_hash and d.channel != PREFECT]
+    if not elsewhere or tally(question, found).answer is not None:
         return bool(elsewhere)
-    return len(elsewhere) > asked_on(tx, mitigation.id, PREFECT).woken
+    return len(elsewhere) > asked_on(tx, subject, PREFECT).woken
 
 
 def ask_again(res: Resources, subject: str, channel: str) -> None:
@@ -105,11 +105,6 @@ def ask_again(res: Resources, subject: str, channel: str) -> None:
         text = f"{standing or 'nobody has answered'}: its run asks again"
         incident = incident_of(tx, subject)
         tx.timeline.append(about(incident, subject, _ASKED_AGAIN, QUELL, text, res.clock(), {"channel": channel}))
-
-
-def text_hash(text: str) -> str:
-    """The hash to which the approval of a diff or a rule file is bound."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def incident_of(tx: Transaction, subject: str) -> str | None:
@@ -138,8 +133,13 @@ def _question_about_mitigation(res: Resources, tx: Transaction, mitigation: Miti
     return _with_answers(tx, question_of(mitigation, playbook, needed))
 
 
+def _question_about_fix(res: Resources, tx: Transaction, fix: Fix) -> Question:
+    service, people = res.config.catalog.service(fix.service), res.config.people.values()
+    return _with_answers(tx, question_of_fix(fix, res.config.fixes, service, people))
+
+
 def _question_about_text(tx: Transaction, subject: str, text: str, *, waits: bool, state: str) -> Question:
-    """A diff or a rule file; Quell itself has made it, so any approver may answer."""
+    """A rule file; Quell itself has made it, so any approver may answer."""
     asked = Question(
         subject=subject,
         plan_hash=text_hash(text),

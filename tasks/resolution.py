@@ -8,15 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from quell.incidents.errors import Conflict, InvalidInput, QuellError, Refused, Unavailable
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentState
 from quell.incidents.mitigation import Recovery
 from quell.resolution.canary import CanaryPolicy, CanaryResult, CanaryVerdict
-from tasks.artifacts import publish
 from tasks.canary import no_verdict, run_canary
 from tasks.colours import choose_colour, switch_colours
 from tasks.effect import undo_mitigation
@@ -24,7 +20,6 @@ from tasks.fix import (
     BY,
     OPEN_FIXES,
     branch_of,
-    build_fix,
     find_cause,
     get_fix,
     move,
@@ -34,24 +29,28 @@ from tasks.fix import (
     require_automation,
     trailers_of,
 )
+from tasks.fix_approval import begin_applying, objection
+from tasks.fix_build import build_fix
+from tasks.fix_request import open_requested, require_same
+from tasks.forms import FixRequest
 from tasks.lane import lane_of, widen_lane
 from tasks.lease import Hold, hold, kept
 from tasks.left_fixes import cool_down, find_left_fixes, mend_repositories
 from tasks.one_by_one import spread_fix
 from tasks.pilot import choose_pilot_of, is_spreading
 from tasks.record import get_incident
-from tasks.resolution_report import show_fix, show_resolution
-from tasks.resources import Resources, resources
+from tasks.resources import Resources
 from tasks.rollback import hand_over, holding, merge_fix, move_to, put_into_force, take_back, take_back_rest
 from tasks.users import watch_users
 
 _LONGEST = timedelta(minutes=2)  # that one step keeps its lease: the commands it runs are each limited
 
 
-def prepare_fix_of(res: Resources, incident_id: str) -> Fix | None:
-    """The incident's fix, found, built and validated; None when a person has to find the cause.
+def prepare_fix_of(res: Resources, incident_id: str, request: FixRequest | None = None) -> Fix | None:
+    """The incident's fix, found or as it was asked for, built and validated; None when a person has to find the cause.
 
-    Raises Refused (kill switch) or Conflict (somebody else resolves it).
+    Raises Refused (kill switch), Conflict (somebody else resolves it, or another fix is in the making), or, about a
+    request, InvalidInput or NotFound; nothing is kept of it then.
     """
     require_automation(res)
     with hold(res, f"resolve {incident_id}") as lease, kept(res, lease, _LONGEST):
@@ -64,14 +63,16 @@ def prepare_fix_of(res: Resources, incident_id: str) -> Fix | None:
             take_back(res, open_fixes[-1], lease, why)
             return None
         if open_fixes:
-            fix = open_fixes[-1]
+            fix = require_same(res, open_fixes[-1], request)
+        elif request is not None and request.is_given:
+            fix = open_requested(res, incident, request)
         else:
             cause = find_cause(res, incident)
             if isinstance(cause, str):
                 hand_over(res, incident, f"no commit to undo: {cause}")
                 return None
             fix = open_fix(res, incident, cause)
-        move_to(res, incident_id, IncidentState.RESOLVING, f"{fix.id} undoes commit {fix.bad_commit[:12]}")
+        move_to(res, incident_id, IncidentState.RESOLVING, f"{fix.id}: {fix.deed}")
         if fix.state is not FixState.PROPOSED:
             return fix
         try:
@@ -90,6 +91,10 @@ def apply_fix_of(res: Resources, fix_id: str) -> Fix:
             return take_back(res, fix, lease, fix.taking_back)
         if fix.state is not FixState.VALIDATED:
             return fix
+        with res.store.reading() as tx:
+            if why := objection(res, tx, fix, res.clock()):
+                return take_back(res, fix, lease, why)
+        fix = begin_applying(res, fix)
         git, repository = repository_of(res, fix)
         commit = git.find_by_trailer(repository.branch, *trailers_of(fix))
         try:
@@ -216,7 +221,9 @@ def _settle(res: Resources, fix: Fix) -> str:
             promote_fix_of(res, fix.id, "finished after its process died")
             incident = close_of(res, fix.id)
             return f"{fix.id} was promoted; {incident.id} is {incident.state}"
-        roll_back_of(res, fix.id, fix.taking_back or "its process died before the canary had a verdict")
+        with res.store.reading() as tx:
+            said = objection(res, tx, fix, res.clock()) if fix.state is FixState.VALIDATED else ""
+        roll_back_of(res, fix.id, fix.taking_back or said or "its process died before the canary had a verdict")
     except QuellError as error:
         return f"{fix.id} is {fix.state} and could not be settled: {error}"
     return f"{fix.id} was {fix.state} and is taken back"
@@ -230,65 +237,3 @@ def _get(res: Resources, fix_id: str) -> Fix:
 def _touch(res: Resources, fix: Fix) -> None:
     with res.store.writing() as tx:
         tx.fixes.put(replace(get_fix(tx, fix.id), updated_at=res.clock()))
-
-
-@task(name="settle fixes", task_run_name="settle fixes", cache_policy=NO_CACHE)
-def settle_fixes() -> list[str]:
-    """Finish or take back the fixes that a dead process left; one sentence for each."""
-    sentences = reconcile_fixes(resources())
-    if sentences:
-        text = "\n".join(f"- {sentence}" for sentence in sentences)
-        publish("reconcile fixes", f"## Settled\n\n{text}", "Fixes that a dead process left")
-    return sentences
-
-
-@task(name="prepare the fix", task_run_name="prepare the fix of {incident}", cache_policy=NO_CACHE)
-def prepare_fix(incident: str) -> str | None:
-    """Find the commit behind the incident, undo it on a branch, prove the guard, validate. The fix's id."""
-    res = resources()
-    fix = prepare_fix_of(res, incident)
-    if fix is None:
-        show_resolution(res, incident)
-        return None
-    show_fix(res, fix)
-    return fix.id
-
-
-@task(name="apply the fix", task_run_name="apply {fix}", cache_policy=NO_CACHE)
-def apply_fix(fix: str) -> bool:
-    """Commit, merge, reload, confirm. Whether the fix is in force."""
-    res = resources()
-    applied = apply_fix_of(res, fix)
-    is_in_force = applied.state in (FixState.VALIDATED, FixState.CANARY, FixState.PROMOTED)
-    if not is_in_force:
-        show_resolution(res, applied.incident, fix)
-    return is_in_force
-
-
-@task(name="judge the canary", task_run_name="judge the canary of {fix}", cache_policy=NO_CACHE)
-def judge_fix(fix: str) -> tuple[str, str]:
-    """Run the canary: its verdict and the reason."""
-    result = judge_fix_of(resources(), fix)
-    return result.verdict.value, result.reason
-
-
-@task(name="promote the fix", task_run_name="promote {fix}", cache_policy=NO_CACHE)
-def promote_fix(fix: str, why: str) -> None:
-    """Release the containment; the mended instance serves fully again."""
-    promote_fix_of(resources(), fix, why)
-
-
-@task(name="take the fix back", task_run_name="take {fix} back", cache_policy=NO_CACHE)
-def roll_back_fix(fix: str, why: str) -> None:
-    """Contain again, take the fix back, hand over."""
-    res = resources()
-    show_resolution(res, roll_back_of(res, fix, why).incident, fix)
-
-
-@task(name="close the incident", task_run_name="close the incident of {fix}", cache_policy=NO_CACHE)
-def close_incident(fix: str) -> str:
-    """Judge by what users see; the incident's state."""
-    res = resources()
-    incident = close_of(res, fix)
-    show_resolution(res, incident.id, fix)
-    return incident.state.value

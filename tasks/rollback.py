@@ -11,7 +11,8 @@ from quell.incidents.mitigation import HOLDING_STATES, Mitigation, MitigationSta
 from quell.incidents.service import ConfigRepository
 from quell.incidents.timeline import Event, event_of
 from tasks.colours import follow_git, make_ready, switch_back
-from tasks.fix import BY, branch_of, build_fix, get_fix, move, note, repository_of, trailers_of
+from tasks.fix import BY, branch_of, get_fix, move, note, repository_of, trailers_of
+from tasks.fix_build import build_fix
 from tasks.lane import after_canary, close_lane
 from tasks.lease import Hold
 from tasks.one_by_one import follow_branch

@@ -19,11 +19,11 @@ from quell.incidents.threshold import ThresholdState, ThresholdVersion, move_thr
 from quell.incidents.timeline import NO_INCIDENT, Event, event_of
 from quell.ports import Document, Transaction
 from quell.prevention.refusals import IN_FORCE, SHADOW, Refusals, add_counts
+from quell.response.fix_approval import text_hash
 from quell.response.traffic import Counted, counted_between
 from tasks.automation import automation_enabled
 from tasks.lease import hold, take_turn
 from tasks.limiter import SUBJECT, active_standing, find_limiter, fulfil, intended, limiter_of
-from tasks.question import text_hash
 from tasks.record import QUELL
 from tasks.refusals import keep_refusals, refusals_of
 from tasks.resources import Resources, resources

@@ -16,6 +16,7 @@ from quell.incidents.timeline import Event, event_of
 from quell.ports import Document, Transaction
 from quell.prevention.limits import limits_in_words, limits_of
 from quell.prevention.rule import rule_group
+from quell.response.fix_approval import text_hash
 from tasks.artifacts import publish
 from tasks.automation import automation_enabled
 from tasks.lease import hold
@@ -31,7 +32,6 @@ from tasks.limit_effect import (
     rule_folder,
     tell_waiting,
 )
-from tasks.question import text_hash
 from tasks.resources import Resources, resources
 from tasks.rule_proof import Proof, prove_rule
 from tasks.shadow import seen_in_words

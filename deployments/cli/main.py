@@ -14,6 +14,7 @@ from deployments.cli import (
     check,
     document,
     drill,
+    fix,
     guard,
     inbox,
     incident,
@@ -90,6 +91,7 @@ app.add_typer(inbox.app, name="inbox")
 app.add_typer(guard.app, name="guard")
 app.command()(document.document)
 app.command()(bisect.bisect)
+app.add_typer(fix.app, name="fix")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from pyotp.totp import TOTP
 
 from deployments.demo.account import Account, StepMissing
 from deployments.demo.closing import close_incident
+from deployments.demo.reviewing import approve_fix
 from deployments.demo.scorecard import Scorecard
 from deployments.demo.witness import Witness
 from deployments.sandbox.credentials import credentials
@@ -154,6 +155,7 @@ class Story:
     def _resolve(self, incident: Incident) -> None:
         account, witness, card = self.account, self.witness, self.card
         account.chapter("The cause is mended")
+        approve_fix(account, witness, self.secrets, incident, self._invite if self.is_interactive else None)
         file = f"services/{BAD_INSTANCE}.yaml"
         bad = witness.git("log", "-1", "--format=%H", "--grep", "timeout", "--", file) or witness.git(
             "rev-parse", "HEAD"
@@ -242,13 +244,13 @@ class Story:
         if counts["incidents"] != 1:
             self.card.failures.append(f"{counts['incidents']} incidents opened for one cause")
 
-    def _invite(self, mitigation: str) -> None:
+    def _invite(self, subject: str, person: str = APPROVER) -> None:
         self.account.say("Your turn: open the link, press Resume, and approve; or refuse, and watch what happens.")
-        secret = (self.secrets / f"{APPROVER}.totp").read_text().strip()
-        self.account.say(f"You are {APPROVER}. One-time code now: {self._code(APPROVER)} (secret {secret})")
-        password = (self.secrets / f"{APPROVER}.password").read_text().strip()
-        self.account.say(f"On the incident's page: sign in as {APPROVER} with password {password}")
-        self.account.say(f"Or: quell approve {mitigation} --person {APPROVER} --code CODE")
+        secret = (self.secrets / f"{person}.totp").read_text().strip()
+        self.account.say(f"You are {person}. One-time code now: {self._code(person)} (secret {secret})")
+        password = (self.secrets / f"{person}.password").read_text().strip()
+        self.account.say(f"On the incident's page: sign in as {person} with password {password}")
+        self.account.say(f"Or: quell approve {subject} --person {person} --code CODE")
 
     def _code(self, person: str) -> str:
         return TOTP((self.secrets / f"{person}.totp").read_text().strip()).now()

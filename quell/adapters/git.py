@@ -61,8 +61,12 @@ class WorkTree:
         path.write_text(content)
         self.repository.git("add", "--", file, cwd=self.path)
 
-    def staged_diff(self) -> str:
-        return self.repository.git("diff", "--cached", cwd=self.path)
+    def staged_diff(self, *, first: str = "") -> str:
+        """What is staged; the file that is named comes before all others."""
+        if not first:
+            return self.repository.git("diff", "--cached", cwd=self.path)
+        rest = self.repository.git("diff", "--cached", "--", ".", f":(exclude){first}", cwd=self.path)
+        return self.repository.git("diff", "--cached", "--", first, cwd=self.path) + rest
 
     def commit(self, message: str) -> str:
         """Commit what is staged, as Quell; returns the commit's id. Raises Conflict when nothing is staged."""
@@ -107,6 +111,13 @@ class GitRepository(GitProgram):
         id = self._resolve(commit)
         ids = self.git("log", "--format=%H", f"--max-count={most}", id, "--", file).split()
         return tuple(text for one in ids if (text := self.content(one, file)) is not None)
+
+    def last_change(self, commit: str, file: str) -> str:
+        """The last commit that touched the file, up to this one. Raises NotFound."""
+        found = self.git("log", "-1", "--format=%H", commit, "--", file).strip()
+        if not found:
+            raise NotFound(f"no commit before {commit[:12]} touched {file}")
+        return found
 
     def list_files(self, commit: str, folder: str) -> tuple[str, ...]:
         """The files directly in a folder at the commit; empty when there is no such folder."""

@@ -24,6 +24,14 @@ def check_approval(source: Source, people: Source, notifications: Source) -> Ite
     yield from _check_told(source, ("notification", "to"), told, persons, notifications)
 
 
+def check_fixes(quell: Source, people: Source) -> Iterator[Problem]:
+    """Roles of [fixes] that nobody holds: every fix would wait in vain."""
+    held = _roles(_mapping(people.data.get("people")))
+    for index, role in enumerate(_texts(_mapping(quell.data.get("fixes")).get("roles")) if people.is_read else ()):
+        if role not in held:
+            yield quell.problem(("fixes", "roles", index), not_defined("role", role, held))
+
+
 def _check_number(source: Source, approval: dict[str, Any], persons: dict[str, Any]) -> Iterator[Problem]:
     """A question that too few can answer would always run out."""
     roles = set(_texts(approval.get("roles")) or DEFAULT_ROLES)

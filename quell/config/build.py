@@ -37,6 +37,7 @@ from quell.incidents.slo import Slo
 from quell.prevention.standing_limit import StandingPolicy
 from quell.resolution.policy import THOROUGH, CanaryPolicy
 from quell.response.autonomy import Autonomy
+from quell.response.fix_approval import FixPolicy
 from quell.response.playbook import (
     TELLABLE,
     ApprovalPolicy,
@@ -79,6 +80,7 @@ def build_config(
         fleet_limits=FleetLimits(**_given(quell.response, without=("environment",))),
         environment=quell.response.environment,
         canary=_canary(quell.canary),
+        fixes=FixPolicy(**_given(quell.fixes)),
         rules=_rules(routing, routing_source),
         catalog=Catalog(services={name: _service(name, body) for name, body in services.services.items()}),
         signals={name: _signal(name, body) for name, body in signals.signals.items()},

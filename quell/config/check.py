@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from quell.config.approval_check import check_approval
+from quell.config.approval_check import check_approval, check_fixes
 from quell.config.notification_check import check_notifications
 from quell.config.problem import KeyPath, Problem, not_defined
 from quell.config.rollout_check import check_one_by_one
@@ -69,6 +69,7 @@ def check_sources(files: Sources) -> list[Problem]:
         *_check_duplicate_playbooks(files.playbooks),
         *_check_people(files.people, files.quell),
         *check_standing(files.quell, files.signals),
+        *check_fixes(files.quell, files.people),
         *_check_actuators(files.actuators),
         *(problem for playbook in files.playbooks for problem in _check_playbook(playbook, files)),
     ]

@@ -14,6 +14,7 @@ from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
 from quell.prevention.standing_limit import StandingPolicy
 from quell.resolution.policy import CanaryPolicy
+from quell.response.fix_approval import FixPolicy
 from quell.response.playbook import FleetLimits, Playbook
 from quell.triage.notification_route import Notifying
 from quell.triage.rules import Rules
@@ -116,6 +117,7 @@ class Config:
     freezes: tuple[Maintenance, ...] = ()  # windows in which Quell does nothing by itself
     fleet_limits: FleetLimits = field(default_factory=FleetLimits)
     canary: CanaryPolicy = field(default_factory=CanaryPolicy)
+    fixes: FixPolicy = field(default_factory=FixPolicy)
     environment: str = ""  # production, staging, ...: playbooks may do less in some
     tracker: Tracker | None = None
     standing: StandingPolicy | None = None  # None: no standing limits for clients are learned

@@ -23,6 +23,7 @@ from quell.config.value import (
 from quell.incidents.event_source import EventKind
 from quell.incidents.signal import Direction, SignalKind
 from quell.incidents.standing import can_be_named
+from quell.response.fix_approval import Undoing
 
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -101,6 +102,12 @@ class CanaryModel(Model):
         return self
 
 
+class FixesModel(Model):
+    undo: Undoing | None = None
+    roles: Annotated[list[Text], Field(min_length=1)] | None = None
+    deadline: PositiveDuration | None = None
+
+
 class TrackerModel(Model):
     kind: Literal["github", "gitlab", "webhook"]
     url: HttpUrl
@@ -148,6 +155,7 @@ class QuellFile(Model):
     detection: DetectionModel = DetectionModel()
     response: ResponseModel = ResponseModel()
     canary: CanaryModel = CanaryModel()
+    fixes: FixesModel = FixesModel()
     gateway: GatewayModel = GatewayModel()
     tracker: TrackerModel | None = None
     standing_limits: StandingModel | None = None

@@ -109,7 +109,7 @@ class IncidentPage:
         """`refused`: the subject or the action whose form was refused, and why; `asked` is what stood in it."""
         visitor = self._door.visitor(request)
         try:
-            view = read_incident(self._deps.store, id, self._deps.config.playbooks)
+            view = read_incident(self._deps.store, id, self._deps.config)
         except NotFound as error:
             return self._renderer.show(request, visitor, "problem.html", error=str(error), status=404)
         self._question_charts.ask(view, self._deps.clock())

@@ -85,15 +85,15 @@ def incident_routes(deps: GatewayDeps, door: Door) -> APIRouter:
     )
     def incident(incident_id: Id) -> Any:  # pyright: ignore[reportUnusedFunction]
         """Of very many alerts and entries the newest 500; `alert_count` and the entries' numbers tell how many."""
-        view = read_incident(deps.store, incident_id, deps.config.playbooks)
+        view = read_incident(deps.store, incident_id, deps.config)
         body = jsonable_encoder(view)
         with deps.store.reading() as tx:
             newest = tx.alerts.find({"incident": incident_id}, order="starts_at", descending=True, limit=NEWEST_ALERTS)
             entries = tx.timeline.of(incident_id, limit=NEWEST_ENTRIES)
         body |= {"alerts": jsonable_encoder(newest[::-1]), "alert_count": view.alerts.total}
         body |= {"timeline": jsonable_encoder(entries)}
-        for mitigation in body["mitigations"]:
-            for decision in mitigation["decisions"]:
+        for decisions in (*(m["decisions"] for m in body["mitigations"]), *body["fix_decisions"].values()):
+            for decision in decisions:
                 decision.pop("code_step", None)
         return body
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from quell.config.config import Config
 from quell.gateway.alert_groups import AlertGroups, find_incident, read_groups
 from quell.incidents.change import Change
 from quell.incidents.decision import Decision
@@ -18,6 +19,7 @@ from quell.incidents.timeline import TimelineEntry
 from quell.ports import Store, Transaction
 from quell.response.approval import approvers_needed, question_of, tally
 from quell.response.cost import Cost, cost_document, read_cost
+from quell.response.fix_approval import question_of_fix
 from quell.response.playbook import Playbook
 
 REPORTS_SHOWN = 20
@@ -42,6 +44,16 @@ class MitigationView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FixQuestion:
+    """What is asked about a fix that waits for a person, and of whom."""
+
+    plan_hash: str
+    deadline: datetime | None
+    roles: tuple[str, ...]
+    owners: tuple[str, ...]  # only they may approve; empty: whoever has one of the roles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentView:
     incident: Incident
     times: IncidentTimes
@@ -51,6 +63,8 @@ class IncidentView:
     report_count: int
     mitigations: tuple[MitigationView, ...]
     fixes: tuple[Fix, ...]
+    fix_questions: Mapping[str, FixQuestion]  # by the fix's id, of those that wait for a person
+    fix_decisions: Mapping[str, tuple[Decision, ...]]
     review: Review | None
     notifications: tuple[Notification, ...]  # the newest first
     others: tuple[Incident, ...]  # active ones with which it could be merged
@@ -66,11 +80,12 @@ class IncidentView:
         return {change.id: change for change in self.changes}
 
 
-def read_incident(store: Store, incident_id: str, playbooks: Mapping[str, Playbook]) -> IncidentView:
+def read_incident(store: Store, incident_id: str, config: Config) -> IncidentView:
     """What the page shows of one incident, as of one moment; long lists only in part. Raises NotFound."""
     with store.reading() as tx:
         incident = find_incident(tx, incident_id)
         where = {"incident": incident_id}
+        fixes = tuple(tx.fixes.find(where))
         changes = [change for id in incident.changes if (change := tx.changes.get(id)) is not None]
         return IncidentView(
             incident=incident,
@@ -79,8 +94,10 @@ def read_incident(store: Store, incident_id: str, playbooks: Mapping[str, Playbo
             changes=tuple(changes),
             reports=_reports(tx, incident_id),
             report_count=tx.reports.count(where),
-            mitigations=tuple(_mitigation(tx, incident, m, playbooks) for m in tx.mitigations.find(where)),
-            fixes=tuple(tx.fixes.find(where)),
+            mitigations=tuple(_mitigation(tx, incident, m, config.playbooks) for m in tx.mitigations.find(where)),
+            fixes=fixes,
+            fix_questions={fix.id: asked for fix in fixes if (asked := _question(tx, fix, config)) is not None},
+            fix_decisions={fix.id: tuple(tx.decisions.find({"subject": fix.id})) for fix in fixes},
             review=tx.reviews.get(incident_id),
             notifications=tuple(
                 tx.notifications.find(where, order="created_at", descending=True, limit=NOTIFICATIONS_SHOWN)
@@ -120,6 +137,13 @@ def _mitigation(
         is_answered=answers.answer is not None,
         cost=read_cost(cost.body) if cost else None,
     )
+
+
+def _question(tx: Transaction, fix: Fix, config: Config) -> FixQuestion | None:
+    asked = question_of_fix(fix, config.fixes, config.catalog.service(fix.service), config.people.values())
+    if not asked.is_open or tally(asked, tx.decisions.find({"subject": fix.id})).answer is not None:
+        return None
+    return FixQuestion(plan_hash=asked.plan_hash, deadline=asked.deadline, roles=asked.roles, owners=asked.owners)
 
 
 def in_words(span: timedelta | None) -> str:

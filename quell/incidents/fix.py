@@ -1,7 +1,7 @@
 """A fix: a reviewed change of configuration that removes the cause, and the guard that would have caught it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -28,7 +28,10 @@ FIX_TRANSITIONS: Mapping[FixState, frozenset[FixState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fix:
-    """`bad_commit` is what is reverted, `diff` is what was shown and approved, `fix_commit` what came of it."""
+    """`diff` is what was shown and approved, `fix_commit` what came of it.
+
+    `bad_commit` is what is undone; where values are set instead (`sets`), the commit at which the file was bad.
+    """
 
     id: str
     state: FixState
@@ -48,12 +51,26 @@ class Fix:
     colour: str = ""  # the backend that gets the fix, of a service in two colours
     pilot: str = ""  # the instance that gets the fix first, of a service whose instances all read the one file
     warm_until: datetime | None = None  # after the switch: until then the other colour stays as it was
+    sets: Mapping[str, str] = field(default_factory=dict[str, str])  # key -> new value
+    requested_by: str = "quell"
+    reason: str = ""  # of the person who asked for it
+    approval_deadline: datetime | None = None  # None: nobody has to agree
+    approved_by: str = ""
+    applying_since: datetime | None = None
+    flow_run: str | None = None  # the run that carries it out
     taking_back: str = ""  # why it is being taken back, until git and what runs have followed
 
     @property
     def tried_on(self) -> str:
         """What gets the fix before anything else does: an instance, a colour, or the service at once."""
         return self.instance or self.pilot or self.colour or self.service
+
+    @property
+    def deed(self) -> str:
+        """What it does, in words: a commit that is undone, or a value that is set."""
+        if self.sets:
+            return ", ".join(f"{key} = {value}" for key, value in self.sets.items())
+        return f"the undo of {self.bad_commit[:12]}"
 
 
 def move_fix(

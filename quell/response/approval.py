@@ -21,7 +21,8 @@ DEFAULT_ROLES = ("approver",)
 class Question:
     """What is asked: a plan by its hash, who asked for it, who may answer, until when, and whether it is still open.
 
-    As many different persons as `approvers` must say yes; `approved_by` are those who did.
+    As many different persons as `approvers` must say yes; `approved_by` are those who did. Where `owners` are named,
+    only they may say yes.
     """
 
     subject: str
@@ -33,6 +34,7 @@ class Question:
     state: str  # what it is now, in words, for the refusal
     approvers: int = 1
     approved_by: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +197,13 @@ def _person(question: Question, person: Person, answer: Answer) -> Refusal | Non
             value=f"{person.name} asked for it",
             limit="another person",
             advice="let a colleague decide",
+        )
+    if question.owners and person.name not in question.owners:
+        return Refusal(
+            rule="owner",
+            value=f"{person.name} is of team {person.team}",
+            limit=" or ".join(question.owners),
+            advice="it is for those who own the service",
         )
     if person.name in question.approved_by:
         return Refusal(

@@ -221,7 +221,7 @@ def test_page_api_and_notification_say_who_is_waited_for(desk: Desk) -> None:
     asked = desk.ask()
     said = "1 of 2 approvals (alice), waiting for another person"
     desk.answer(asked, "alice")
-    view = read_incident(desk.res.store, "INC-1", desk.res.config.playbooks)
+    view = read_incident(desk.res.store, "INC-1", desk.res.config)
     assert view.mitigations[0].standing == said and view.mitigations[0].is_pending
     with desk.res.store.reading() as tx:
         incident = tx.incidents.get("INC-1")
@@ -245,14 +245,14 @@ def test_a_waiting_run_is_woken_once_for_each_answer_given_elsewhere(desk: Desk)
     desk.policy(approvers=3)
     asked = desk.ask()
     with desk.res.store.reading() as tx:
-        assert not is_answered_elsewhere(desk.res, tx, asked)
+        assert not is_answered_elsewhere(desk.res, tx, asked.id)
     desk.answer(asked, "alice", channel="page")
     with desk.res.store.reading() as tx:
-        assert is_answered_elsewhere(desk.res, tx, asked)
+        assert is_answered_elsewhere(desk.res, tx, asked.id)
     desk.answer(asked, "dave", channel="prefect")
     desk.answer(asked, "erin", channel="cli")
     with desk.res.store.reading() as tx:
-        assert is_answered_elsewhere(desk.res, tx, asked)
+        assert is_answered_elsewhere(desk.res, tx, asked.id)
 
 
 def test_an_approval_of_another_plan_is_none_of_the_two(desk: Desk) -> None:

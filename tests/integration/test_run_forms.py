@@ -13,6 +13,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from deployments.run_forms import choices_of, mitigate_form, offer, offer_what_is_there, release_form
+from flows.resolution import resolve
 from flows.response import mitigate, release
 from quell.config.config import Config, Connections
 from quell.incidents.mitigation import MitigationState
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def client() -> Iterator[SyncPrefectClient]:
     with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
-        for flow in (mitigate, release):
+        for flow in (mitigate, release, resolve):
             client.create_deployment(client.create_flow(flow), flow.name)
         yield client
 
@@ -103,6 +104,31 @@ def test_quells_own_runs_typed_clients_and_new_incidents_are_taken(
     desk: Desk, client: SyncPrefectClient, request_: dict[str, Any]
 ) -> None:
     assert ask(client, "mitigate/mitigate", request_).status_code == 201
+
+
+WISH = {"place": "checkout-2", "key": "retries", "value": "2", "requested_by": "alice", "reason": "the bank is slow"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"incident": "INC-7"}, ""),  # as Quell starts its own
+        ({"incident": "INC-7", "request": WISH}, ""),
+        ({"incident": "INC-7", "request": {**WISH, "place": ""}}, ""),
+        ({"incident": "INC-7", "request": {**WISH, "place": "chekout"}}, "request.place"),
+        ({"incident": "INC-7", "request": {**WISH, "requested_by": "mallory"}}, "'mallory' is not one of"),
+        ({"incident": "7", "request": WISH}, "incident"),
+        ({"request": WISH}, "'incident' is a required property"),
+    ],
+)
+def test_a_fix_is_asked_for_with_names_that_exist(
+    desk: Desk, client: SyncPrefectClient, parameters: dict[str, Any], said: str
+) -> None:
+    id = client.read_deployment_by_name("resolve/resolve").id
+    address = f"{PREFECT_API_URL.value()}/deployments/{id}/create_flow_run"
+    answers = (httpx.post(address, json={"parameters": parameters}, timeout=30) for _ in range(20))
+    answer = next(answer for answer in answers if answer.status_code != 503)
+    assert (answer.status_code, said in answer.text) == (409 if said else 201, True), answer.text
 
 
 def test_open_incidents_and_what_can_be_released_are_offered_while_they_last(
