@@ -172,5 +172,5 @@ def widen_lane(res: Resources, fix: Fix) -> None:
     """Give the promoted instance its full weight, whether or not a containment's release has done so."""
     for entry in entries_of(res, fix, CANARY, CONTROL, SPLIT):
         if entry.state is JournalState.INTENDED:
-            wanted = fully(res, entry) if entry.id.endswith(CANARY) else entry.state_before
+            wanted = fully(res, fix, entry) if entry.id.endswith(CANARY) else entry.state_before
             put_back(res, entry, wanted, JournalState.DONE)

@@ -65,16 +65,28 @@ def as_before(res: Resources, fix: Fix, entry: JournalEntry) -> Mapping[str, str
 
     Nothing would release a drain any more then.
     """
-    return fully(res, entry) if is_released(res, fix, entry) else entry.state_before
+    return fully(res, fix, entry) if is_released(res, fix, entry) else entry.state_before
 
 
-def fully(res: Resources, entry: JournalEntry) -> Mapping[str, str]:
-    """The server with the weight that it was found with, or its configured one where it was found with none."""
+def fully(res: Resources, fix: Fix, entry: JournalEntry) -> Mapping[str, str]:
+    """The server with the weight that it had before the incident, or its configured one where that was none."""
     known = {i.server: i.weight for i in res.config.catalog.instances.values()}
-    weight = entry.state_before.get("weight", _NOTHING)
+    weight = _before_containment(res, fix, entry).get("weight", _NOTHING)
     if weight == _NOTHING:
         weight = str(known.get(entry.step.target, _NOTHING))
     return {**entry.state_before, "admin_state": _READY, "weight": weight}
+
+
+def _before_containment(res: Resources, fix: Fix, entry: JournalEntry) -> Mapping[str, str]:
+    """The server's state before a containment that was released since, which may have been a lower weight; else the
+    state that the canary found."""
+    with res.store.reading() as tx:
+        released = tx.mitigations.find({"incident": fix.incident, "state": MitigationState.UNDONE})
+        steps = [
+            one for m in released if m.updated_at >= entry.intended_at for one in tx.journal.find({"mitigation": m.id})
+        ]
+    found = sorted((one for one in steps if one.step.target == entry.step.target), key=lambda one: one.intended_at)
+    return found[0].state_before if found else entry.state_before
 
 
 def is_released(res: Resources, fix: Fix, entry: JournalEntry) -> bool:

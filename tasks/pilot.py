@@ -163,7 +163,7 @@ def serve_fully(res: Resources, fix: Fix) -> None:
     entry = pilot_entry(res, fix)
     if entry is None:
         return
-    actuator, wanted = actuator_of(res, entry.step.actuator), fully(res, entry)
+    actuator, wanted = actuator_of(res, entry.step.actuator), fully(res, fix, entry)
     if actuator.verify_undone(entry.step, wanted):
         return
     actuator.undo(entry.step, wanted)
