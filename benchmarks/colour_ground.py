@@ -48,7 +48,7 @@ def colour_ground_of(store: str, folder: Path, *, more: str = "") -> Generator[G
         for backend, names in COLOURS.items()
     )
     with TrialProxy(folder / "proxy", more=f"{backends}\n{more}", route=BLUE) as proxy:
-        ground = Ground(store=store, folder=folder, socket=proxy.socket, port=proxy.port, ports=ports, has_colours=True)
+        ground = Ground(store=store, folder=folder, socket=proxy.socket, port=proxy.port, ports=ports, kind="colours")
         make_repository(ground, {FILE: TEXT})
         with serving(ground, dict.fromkeys(NAMES, FILE)):
             yield ground

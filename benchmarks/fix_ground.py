@@ -60,7 +60,7 @@ class Ground:
     ports: Mapping[str, int]  # of the instances
     later: float = 0.0
     prometheus: str = ""
-    has_colours: bool = False
+    kind: str = "instance"  # whose file the fix is about: of one instance, of colours, or of all instances (pilot)
 
     @property
     def repository(self) -> Path:

@@ -1,6 +1,6 @@
 """kill -9 of fixes: git, what runs, HAProxy and the record must agree afterwards; and how far a bad fix gets.
 
-`python -m benchmarks.fix_kills [--times N] [--seed N] [--colours N] [--store URL] [--canaries N] [--json]`
+`python -m benchmarks.fix_kills [--times N] [--seed N] [--colours N] [--pilots N] [--store URL] [--canaries N] [--json]`
 
 N random sequences (default 50): a person commits a bad value, Quell fixes it, the fix is promoted, is bad, gets no
 verdict or is taken back; up to three processes are killed on the way, and a person commits to the same branch or
@@ -8,7 +8,8 @@ releases the containment meanwhile. Killed is before, after and in the middle of
 Within the reconciliation passes of a minute everything must agree, see benchmarks/fix_faults.py; "equal" counts the
 sequences in which nothing was found.
 
-The same with N sequences (default 20) of a service in two colours: see benchmarks/colour_sequences.py.
+The same with N sequences (default 20) of a service in two colours: see benchmarks/colour_sequences.py. And with N
+(default 20) of a service whose instances all read one file: see benchmarks/pilot_sequences.py.
 
 Then N bad fixes (default 10) of each sort under real traffic: see benchmarks/fix_exposure.py.
 """
@@ -26,11 +27,14 @@ from benchmarks.fix_exposure import expose, expose_colours
 from benchmarks.fix_faults import Sequence
 from benchmarks.fix_ground import ground_of
 from benchmarks.fix_sequences import KINDS, Sequences
+from benchmarks.pilot_ground import pilot_ground_of
+from benchmarks.pilot_sequences import PilotSequences
 from benchmarks.report import cell, parser, print_json, print_table
 
 _TITLES = {
     "kills": "fixes and kill -9",
     "colour_kills": "fixes of a service in two colours and kill -9",
+    "pilot_kills": "fixes that one instance gets first and kill -9",
     "exposure": "bad fixes at the canary",
     "colour_exposure": "bad fixes on the idle colour",
 }
@@ -50,6 +54,15 @@ def run_colours(times: int, seed: int) -> tuple[dict[str, Any], list[Sequence]]:
         folder = Path(name)
         with colour_ground_of(f"sqlite:///{folder}/quell.db", folder / "ground") as ground:
             sequences = ColourSequences(ground, seed)
+            done = [sequences.run(number, KINDS[number % len(KINDS)]) for number in range(times)]
+    return figures(done, sequences.boundaries, seed), done
+
+
+def run_pilots(times: int, seed: int) -> tuple[dict[str, Any], list[Sequence]]:
+    with tempfile.TemporaryDirectory(prefix="quell-pilot-kills-") as name:
+        folder = Path(name)
+        with pilot_ground_of(f"sqlite:///{folder}/quell.db", folder / "ground") as ground:
+            sequences = PilotSequences(ground, seed)
             done = [sequences.run(number, KINDS[number % len(KINDS)]) for number in range(times)]
     return figures(done, sequences.boundaries, seed), done
 
@@ -76,6 +89,7 @@ def main() -> None:
     asked.add_argument("--times", type=int, default=50)
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--colours", type=int, default=20, help="sequences of a service in two colours")
+    asked.add_argument("--pilots", type=int, default=20, help="sequences of a fix that one instance gets first")
     asked.add_argument("--store", metavar="URL", help="default: a SQLite database of its own")
     asked.add_argument("--canaries", type=int, default=10, help="bad fixes under traffic")
     options: argparse.Namespace = asked.parse_args()
@@ -84,6 +98,8 @@ def main() -> None:
         found["kills"], _ = run(options.times, options.seed, options.store)
     if options.colours:
         found["colour_kills"], _ = run_colours(options.colours, options.seed)
+    if options.pilots:
+        found["pilot_kills"], _ = run_pilots(options.pilots, options.seed)
     if options.canaries:
         found["exposure"] = exposure(options.canaries)
         found["colour_exposure"] = exposure(options.canaries, in_colours=True)

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 SHORTEST_MS = 50
+_SLOW_SECONDS = 1.5
 
 
 class Instance(BaseHTTPRequestHandler):
@@ -25,6 +26,8 @@ class Instance(BaseHTTPRequestHandler):
         if self.path == "/running":
             self._answer(200, Instance.running)
             return
+        if self.path == "/slow":
+            time.sleep(_SLOW_SECONDS)
         found = re.search(r"payment_timeout_ms: (\d+)", Instance.running)
         is_well = found is not None and int(found[1]) >= SHORTEST_MS and not self._is_broken()
         self._answer(200 if is_well else 500, "")

@@ -14,11 +14,12 @@ from http.client import HTTPConnection
 from typing import Any
 
 import quell.adapters.git_program
-import tasks.colours
 import tasks.fix
+import tasks.readiness
 from benchmarks.colour_ground import colour_resources
 from benchmarks.fix_ground import Ground, resources
 from benchmarks.kill_ground import StoppingActuator, StoppingStore
+from benchmarks.pilot_ground import pilot_resources
 from quell.adapters.commands import CommandResult, run_command
 from quell.incidents.fix import FixState
 from quell.resolution.canary import CanaryPolicy, CanaryVerdict
@@ -43,6 +44,11 @@ _GIT_CHANGES = frozenset(
 _PLACES = ("smudge", "prepared", "committed")  # while git writes files, before and after it moves a branch
 QUICK = CanaryPolicy(window=timedelta(0), minimum_requests=8, margin=0.4, deadline=timedelta(seconds=30))
 HOPELESS = replace(QUICK, deadline=timedelta(seconds=1))
+_RESOURCES: Mapping[str, Callable[[Ground], Resources]] = {
+    "instance": resources,
+    "colours": colour_resources,
+    "pilot": pilot_resources,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +90,7 @@ def victim(ground: Ground, order: Order, pipe: Any) -> None:
 
     stops = Stops(at=order.stops, stop=stop)
     _stop_commands(ground, order, stops)
-    res = (colour_resources if ground.has_colours else resources)(ground)
+    res = _RESOURCES[ground.kind](ground)
     boundaries: Any = stops
     store: Any = StoppingStore(res.store, boundaries)
     actuators: Any = {name: StoppingActuator(one, boundaries) for name, one in res.actuators.items()}
@@ -157,7 +163,7 @@ def _stop_commands(ground: Ground, order: Order, stops: Stops) -> None:
 
     quell.adapters.git_program.run_command = run
     tasks.fix.run_command = run
-    tasks.colours.run_command = run
+    tasks.readiness.run_command = run
 
 
 def _told_to_stop(ground: Ground, order: Order, place: str) -> Mapping[str, str]:

@@ -81,6 +81,15 @@ class RequestCounts(Protocol):
 
 
 @runtime_checkable
+class RunningRequests(Protocol):
+    """What an actuator may have beside: to say what is still being answered."""
+
+    def running(self, names: Sequence[str]) -> Mapping[str, int]:
+        """How many requests each target is answering at this moment."""
+        ...
+
+
+@runtime_checkable
 class GradualActuator(Protocol):
     """What an actuator may have beside: to put some of its steps back a little at a time."""
 

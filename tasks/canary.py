@@ -20,7 +20,7 @@ from tasks.automation import automation_enabled
 from tasks.canary_counts import Counter
 from tasks.exposure import Exposure
 from tasks.fix import note
-from tasks.lane import Lane, close_lane
+from tasks.lane import Lane, after_canary, close_lane
 from tasks.lease import Hold
 from tasks.resources import Resources
 
@@ -75,7 +75,7 @@ def run_canary(
             share = f"weight {step.weight}, step {place} of {len(steps)}"
             note(res, fix, f"canary step {result.verdict}", f"{share}: {result.reason}")
         if has_ended:
-            note(res, fix, "canary ended", "the servers are as they were before the canary")
+            note(res, fix, "canary ended", after_canary(fix))
             break
     exposed = f"{watch.exposed:,} of {watch.served:,} requests were exposed to it"
     return replace(result, reason=f"{result.reason}; {exposed}") if watch.served else result

@@ -7,27 +7,20 @@ the one that served before not until `keep_warm` is over, so either is whole wha
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 from quell.actuator import Actuator
-from quell.adapters.commands import fill_in, run_command
 from quell.adapters.git import GitRepository
-from quell.adapters.probe import HttpProber
 from quell.incidents.errors import Conflict, InvalidInput, NotFound, Unavailable
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.journal import JournalState
 from quell.incidents.mitigation import Step
 from quell.incidents.service import BlueGreen, ConfigRepository, Instance, Service
-from tasks.fix import COMMAND_TIMEOUT, get_fix, note
+from tasks.fix import get_fix, note
 from tasks.lane_journal import SWITCH, close_entry, entries_of, intend, put_back
 from tasks.lease import Hold
+from tasks.readiness import await_well, problems_of, reload_instances
 from tasks.resources import Resources
-from tasks.running import Place, difference
-
-_READY_WITHIN = timedelta(seconds=10)  # that a colour has to be well, after the reload
-_ROUNDS = 3  # of probes, one after the other, all of which must be well
-_PAUSE_SECONDS = 0.2
 
 
 def two_colours_of(res: Resources, name: str) -> tuple[Service, BlueGreen]:
@@ -73,20 +66,6 @@ def choose_colour(res: Resources, fix: Fix) -> Fix:
     return fix
 
 
-def reload_instances(repository: ConfigRepository, fix: Fix, commit: str, names: list[str]) -> str:
-    """Put what is committed into force on each; the command's exit code 0 is the confirmation. Raises Unavailable."""
-    if not repository.reload:
-        return "no reload command is configured: the commit is on the branch"
-    said: list[str] = []
-    for name in names:
-        command = fill_in(repository.reload, {"file": fix.file, "instance": name, "commit": commit})
-        result = run_command(command, cwd=Path(repository.path), timeout=COMMAND_TIMEOUT)
-        if not result.is_ok:
-            raise Unavailable(f"reload of {name} failed (exit code {result.code}): {result.said}")
-        said.append(result.said)
-    return "; ".join(filter(None, said)) or "reload confirmed"
-
-
 def make_ready(
     res: Resources, repository: ConfigRepository, fix: Fix, commit: str, *, sleep: Callable[[float], None] = time.sleep
 ) -> str:
@@ -96,13 +75,7 @@ def make_ready(
         raise Conflict(f"{fix.colour} serves {colours.route} now and was idle before: somebody switched meanwhile")
     instances = service.behind(fix.colour)
     reload_instances(repository, fix, commit, [one.name for one in instances])
-    good, deadline = 0, res.clock() + _READY_WITHIN
-    while good < _ROUNDS:
-        problems = list(_problems(res, repository, fix, instances, colours.probes))
-        good = 0 if problems else good + 1
-        if problems and res.clock() >= deadline:
-            raise Unavailable(f"{fix.colour} is not well with the fix: {'; '.join(problems)}")
-        sleep(_PAUSE_SECONDS)
+    good = await_well(res, lambda: _problems(res, repository, fix, instances, colours.probes), fix.colour, sleep=sleep)
     paths = ", ".join(dict.fromkeys((*(one.probe for one in instances), *colours.probes)))
     return f"{fix.colour} is ready and no user has seen it: {len(instances)} instances, {paths} well {good} times"
 
@@ -110,17 +83,10 @@ def make_ready(
 def _problems(
     res: Resources, repository: ConfigRepository, fix: Fix, instances: tuple[Instance, ...], probes: tuple[str, ...]
 ) -> Iterator[str]:
-    """What is wrong with the instances: at the load balancer, when asked themselves, and in what they say they run."""
+    """What is wrong with the instances at the load balancer, and when they are asked themselves."""
     serving = balancer_of(res).capacity([one.server for one in instances if one.server])
     yield from (f"{server} takes no requests at the load balancer" for server, share in serving.items() if share <= 0)
-    urls = [f"{(one.url or '').rstrip('/')}{path}" for one in instances for path in (one.probe, *probes)]
-    for url, answer in HttpProber().probe(urls).items():
-        if not answer.is_well:
-            yield f"{url} answers {answer.words}"
-    for one in instances if repository.running else ():
-        place = Place(name=one.name, service=fix.service, file=fix.file, repository=repository)
-        if found := difference(place):
-            yield found
+    yield from problems_of(repository, fix, instances, probes)
 
 
 def switch_colours(res: Resources, fix: Fix, lease: Hold) -> None:

@@ -13,7 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from quell.detection.episode import Finding
 from quell.detection.health import OWN_SERVICE
 from quell.incidents.errors import QuellError
-from quell.incidents.incident import Severity
+from quell.incidents.fix import FixState
+from quell.incidents.incident import IncidentState, Severity
 from quell.incidents.labels import ALERTNAME, INSTANCE, SERVICE, SEVERITY
 from quell.ports import Document
 from tasks.colours import live_colour
@@ -49,7 +50,7 @@ def _is_time(res: Resources) -> bool:
 
 def _look(res: Resources, place: Place) -> str:
     try:
-        found = "" if _is_idle(res, place) else difference(place)
+        found = "" if _is_idle(res, place) or _is_yet_to_follow(res, place) else difference(place)
     except QuellError as error:  # no verdict: neither well nor drifted
         return f"whether {place.name} runs what its branch says cannot be seen: {error}"
     document = f"{_KIND}:{place.service}/{place.name}"
@@ -67,6 +68,18 @@ def _is_idle(res: Resources, place: Place) -> bool:
     if service is None or service.blue_green is None or instance is None or instance.server is None:
         return False
     return instance not in service.behind(live_colour(res, service.blue_green))
+
+
+def _is_yet_to_follow(res: Resources, place: Place) -> bool:
+    """Whether a fix is tried on another instance of its service, or is on its way from there: that may take hours."""
+    with res.store.reading() as tx:
+        fixes = tx.fixes.find({"service": place.service, "state": (FixState.VALIDATED, FixState.CANARY)})
+        promoted = [
+            fix
+            for fix in tx.fixes.find({"service": place.service, "state": FixState.PROMOTED})
+            if (incident := tx.incidents.get(fix.incident)) and incident.state is IncidentState.RESOLVING
+        ]
+    return any(fix.pilot and fix.pilot != place.name and fix.file == place.file for fix in (*fixes, *promoted))
 
 
 def _finding(place: Place, found: str, res: Resources) -> Finding:

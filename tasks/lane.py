@@ -7,11 +7,12 @@ from quell.actuator import Actuator
 from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.fix import Fix
 from quell.incidents.journal import JournalEntry, JournalState
-from quell.incidents.mitigation import MitigationState, Step
+from quell.incidents.mitigation import Step
 from quell.resolution.rollout import RolloutStep, plan_steps
 from tasks.colour_lane import ColourLane, colour_lane_of
-from tasks.lane_journal import CANARY, CONTROL, RESPONSES, SPLIT, entries_of, intend, put_back
+from tasks.lane_journal import CANARY, CONTROL, RESPONSES, SPLIT, as_before, entries_of, fully, intend, put_back
 from tasks.lease import Hold
+from tasks.pilot import retire_pilot
 from tasks.resources import Resources
 
 _READY = "ready"
@@ -37,6 +38,7 @@ class ServerLane:
     peer_weights: tuple[int, ...]
     weight: int  # the server's full weight
     actuator: Actuator
+    is_control_bad: bool = False  # whether the siblings run what the fix mends, all of them: then this is a pilot
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -65,11 +67,6 @@ class ServerLane:
     @property
     def control(self) -> tuple[str, ...]:
         return self.peers[-1:] if self.is_paired else self.peers
-
-    @property
-    def is_control_bad(self) -> bool:
-        """Whether the control runs what the fix mends: the one instance that does is the canary."""
-        return False
 
     def steps(self, shares: Sequence[float]) -> tuple[RolloutStep, ...]:
         return plan_steps(shares, self.weight, self.peer_weights, paired=self.is_paired)
@@ -111,7 +108,8 @@ def lane_of(res: Resources, fix: Fix) -> Lane | None:
 
 
 def _server_lane_of(res: Resources, fix: Fix) -> ServerLane | None:
-    instance = res.config.catalog.instance(fix.instance) if fix.instance else None
+    name = fix.instance or fix.pilot
+    instance = res.config.catalog.instance(name) if name else None
     service = res.config.catalog.service(fix.service)
     actuator = res.actuators.get("haproxy")
     if instance is None or instance.server is None or service is None or actuator is None:
@@ -129,43 +127,50 @@ def _server_lane_of(res: Resources, fix: Fix) -> ServerLane | None:
         peer_weights=tuple(known[server] for server in peers),
         weight=instance.weight,
         actuator=actuator,
+        is_control_bad=bool(fix.pilot),
     )
 
 
 def close_lane(res: Resources, fix: Fix) -> bool:
     """Put everything back as it was before (drained, where contained); whether there was anything.
 
-    The canary first. Each is tried even where the other failed. Raises Unavailable.
+    The canary first; a pilot gets no requests from now on, and is put back when it has followed git. Each is tried even
+    where the other failed. Raises Unavailable.
     """
     # undone, or promoted: the lane is no more
     entries = [entry for entry in entries_of(res, fix) if entry.state is JournalState.INTENDED]
     problems: list[str] = []
+    changed = False
     for entry in entries:
-        is_released = entry.id.endswith(CANARY) and _is_released(res, fix, entry)
-        wanted = {**entry.state_before, **({"admin_state": _READY} if is_released else {})}
         try:
-            put_back(res, entry, wanted)
+            changed |= _close(res, fix, entry)
         except QuellError as error:
             problems.append(str(error))
     if problems:
         raise Unavailable("; ".join(problems))
-    return bool(entries)
+    return changed
 
 
-def _is_released(res: Resources, fix: Fix, entry: JournalEntry) -> bool:
-    """Whether the containment was undone since the canary began: then nothing would release a drain any more."""
-    with res.store.reading() as tx:
-        contained = tx.mitigations.find({"incident": fix.incident, "state": MitigationState.UNDONE})
-    target = entry.step.target
-    return any(
-        m.updated_at >= entry.intended_at and any(step.target == target for step in m.plan.steps) for m in contained
-    )
+def after_canary(fix: Fix) -> str:
+    """How the load balancer is left by `close_lane`, in words."""
+    if fix.pilot:
+        return f"{fix.pilot} gets no requests until git and what it runs have followed"
+    return "the load balancer is as it was before the canary"
+
+
+def _close(res: Resources, fix: Fix, entry: JournalEntry) -> bool:
+    if not entry.id.endswith(CANARY):
+        put_back(res, entry, entry.state_before)
+    elif fix.pilot:
+        return retire_pilot(res, entry)
+    else:
+        put_back(res, entry, as_before(res, fix, entry))
+    return True
 
 
 def widen_lane(res: Resources, fix: Fix) -> None:
     """Give the promoted instance its full weight, whether or not a containment's release has done so."""
     for entry in entries_of(res, fix, CANARY, CONTROL, SPLIT):
         if entry.state is JournalState.INTENDED:
-            is_canary = entry.id.endswith(CANARY)
-            wanted = {**entry.state_before, "admin_state": _READY} if is_canary else entry.state_before
+            wanted = fully(res, fix, entry) if entry.id.endswith(CANARY) else entry.state_before
             put_back(res, entry, wanted, JournalState.DONE)

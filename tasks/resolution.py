@@ -36,6 +36,8 @@ from tasks.forms import FixRequest
 from tasks.lane import lane_of, widen_lane
 from tasks.lease import Hold, hold, kept
 from tasks.left_fixes import cool_down, find_left_fixes, mend_repositories
+from tasks.one_by_one import spread_fix
+from tasks.pilot import choose_pilot_of, is_spreading
 from tasks.record import get_incident
 from tasks.resources import Resources
 from tasks.rollback import hand_over, holding, merge_fix, move_to, put_into_force, take_back, take_back_rest
@@ -56,9 +58,9 @@ def prepare_fix_of(res: Resources, incident_id: str, request: FixRequest | None 
             incident = get_incident(tx, incident_id)
             open_fixes = tx.fixes.find({"incident": incident_id, "state": OPEN_FIXES})
         if incident.state is not IncidentState.RESOLVING:  # the trouble came back: what was promoted did not mend it
-            open_fixes = [fix for fix in open_fixes if fix.state is not FixState.PROMOTED]
+            open_fixes = [fix for fix in open_fixes if fix.state is not FixState.PROMOTED or is_spreading(res, fix)]
         if open_fixes and (why := open_fixes[-1].taking_back):
-            take_back(res, open_fixes[-1], why)
+            take_back(res, open_fixes[-1], lease, why)
             return None
         if open_fixes:
             fix = require_same(res, open_fixes[-1], request)
@@ -76,7 +78,7 @@ def prepare_fix_of(res: Resources, incident_id: str, request: FixRequest | None 
         try:
             return build_fix(res, fix)
         except QuellError as error:
-            take_back(res, fix, f"the fix cannot be prepared: {error}")
+            take_back(res, fix, lease, f"the fix cannot be prepared: {error}")
             return None
 
 
@@ -86,25 +88,25 @@ def apply_fix_of(res: Resources, fix_id: str) -> Fix:
     with hold(res, fix_id) as lease, kept(res, lease, _LONGEST):
         fix = _get(res, fix_id)
         if fix.taking_back and fix.state is not FixState.REVERTED:
-            return take_back(res, fix, fix.taking_back)
+            return take_back(res, fix, lease, fix.taking_back)
         if fix.state is not FixState.VALIDATED:
             return fix
         with res.store.reading() as tx:
             if why := objection(res, tx, fix, res.clock()):
-                return take_back(res, fix, why)
+                return take_back(res, fix, lease, why)
         fix = begin_applying(res, fix)
         git, repository = repository_of(res, fix)
         commit = git.find_by_trailer(repository.branch, *trailers_of(fix))
         try:
-            fix = choose_colour(res, fix)
+            fix = choose_pilot_of(res, choose_colour(res, fix))
             if commit is None:
-                where = fix.instance or (f"{fix.colour}, which is idle" if fix.colour else fix.service)
-                text = f"bring {branch_of(fix)} onto {repository.branch} and reload {where}"
+                aside = ", which is idle" if fix.colour else " before the others" if fix.pilot else ""
+                text = f"bring {branch_of(fix)} onto {repository.branch} and reload {fix.tried_on}{aside}"
                 note(res, fix, "fix applying", text, {"head before": git.head(repository.branch), "undo": "git revert"})
                 commit = merge_fix(res, git, repository, fix)
-            said = put_into_force(res, repository, fix, commit)
+            said = put_into_force(res, repository, fix, lease, commit)
         except QuellError as error:
-            return take_back(res, fix, f"the fix could not be put into force: {error}")
+            return take_back(res, fix, lease, f"the fix could not be put into force: {error}")
         with res.store.writing() as tx:
             fix = replace(get_fix(tx, fix_id), fix_commit=commit, updated_at=res.clock())
             tx.fixes.put(fix)
@@ -125,7 +127,7 @@ def judge_fix_of(
             given = CanaryVerdict.PROMOTE if stands else CanaryVerdict.REVERT
             return replace(no_verdict(fix.canary_result), verdict=given)
         if fix.state is FixState.VALIDATED:
-            fix = move(res, fix, FixState.CANARY, f"{fix.instance or fix.service} gets a little traffic with the fix")
+            fix = move(res, fix, FixState.CANARY, f"{fix.tried_on} gets a little traffic with the fix")
         result = _try_fix(res, fix, lease, policy or res.config.canary, sleep)
         _touch(res, fix)  # whoever judged it has yet to act on the verdict
         note(res, fix, f"canary {result.verdict}", result.reason)
@@ -139,15 +141,16 @@ def _try_fix(
         lane = lane_of(res, fix)
         if lane is None:
             beside = "colour" if fix.colour else "sibling"
-            name = fix.instance or fix.colour or fix.service
-            return no_verdict(f"{name} has no serving {beside} at the load balancer to compare with")
+            return no_verdict(f"{fix.tried_on} has no serving {beside} at the load balancer to compare with")
         return run_canary(res, fix, lane, lease, policy, sleep=sleep)
     except (Unavailable, Refused, InvalidInput) as error:
         return no_verdict(str(error))
 
 
 def promote_fix_of(res: Resources, fix_id: str, why: str) -> Fix:
-    """Promote, release what contained the incident, and give the instance its full share again.
+    """Promote, let the others follow a pilot, release what contained the incident, and give the full share again.
+
+    Where one of the others does not follow, a person has to go on, and the containment is held.
 
     Raises Conflict when somebody took the fix back meanwhile: the containment is all that protects users then.
     """
@@ -159,16 +162,26 @@ def promote_fix_of(res: Resources, fix_id: str, why: str) -> Fix:
             raise Conflict(f"{fix.id} is {fix.state} and cannot be promoted: it was taken back meanwhile")
         if fix.colour:  # before the release: what contains the incident protects users from the colour that serves
             switch_colours(res, fix, lease)
+        if fix.pilot and (problem := spread_fix(res, fix, lease)):
+            _leave_to_a_person(res, fix, problem)
+            return _get(res, fix_id)
     for mitigation in holding(res, fix.incident):
         undo_mitigation(res, mitigation.id, BY, f"{fix.id} is promoted: the cause is mended")
     widen_lane(res, fix)
     return _get(res, fix_id)
 
 
+def _leave_to_a_person(res: Resources, fix: Fix, problem: str) -> None:
+    with res.store.reading() as tx:
+        incident = get_incident(tx, fix.incident)
+    text = f"{fix.id} is promoted and not in force everywhere: {problem}"
+    hand_over(res, incident, f"{text}; put that right, then run resolve again: it goes on from there")
+
+
 def roll_back_of(res: Resources, fix_id: str, why: str) -> Fix:
     """Contain again, take the fix back in git and in production, and hand the incident to a person."""
     with hold(res, fix_id) as lease, kept(res, lease, _LONGEST):
-        return take_back(res, _get(res, fix_id), why)
+        return take_back(res, _get(res, fix_id), lease, why)
 
 
 def close_of(res: Resources, fix_id: str, *, sleep: Callable[[float], None] = time.sleep) -> Incident:
@@ -202,8 +215,8 @@ def reconcile_fixes(res: Resources) -> list[str]:
 def _settle(res: Resources, fix: Fix) -> str:
     try:
         if fix.state is FixState.REVERTED:
-            with hold(res, fix.id):
-                return f"the rest of {fix.id} is taken back" if take_back_rest(res, fix) else ""
+            with hold(res, fix.id) as lease:
+                return f"the rest of {fix.id} is taken back" if take_back_rest(res, fix, lease) else ""
         if fix.state is FixState.PROMOTED and not fix.taking_back:
             promote_fix_of(res, fix.id, "finished after its process died")
             incident = close_of(res, fix.id)

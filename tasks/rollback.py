@@ -10,10 +10,14 @@ from quell.incidents.incident import INCIDENT_TRANSITIONS, Incident, IncidentSta
 from quell.incidents.mitigation import HOLDING_STATES, Mitigation, MitigationState
 from quell.incidents.service import ConfigRepository
 from quell.incidents.timeline import Event, event_of
-from tasks.colours import follow_git, make_ready, reload_instances, switch_back
+from tasks.colours import follow_git, make_ready, switch_back
 from tasks.fix import BY, branch_of, get_fix, move, note, repository_of, trailers_of
 from tasks.fix_build import build_fix
-from tasks.lane import close_lane
+from tasks.lane import after_canary, close_lane
+from tasks.lease import Hold
+from tasks.one_by_one import follow_branch
+from tasks.pilot import make_pilot_ready, pilot_entry
+from tasks.readiness import reload_instances
 from tasks.record import get_incident
 from tasks.resources import Resources
 
@@ -32,17 +36,19 @@ def merge_fix(res: Resources, git: GitRepository, repository: ConfigRepository, 
     return git.merge(branch_of(fix), into=repository.branch)
 
 
-def put_into_force(res: Resources, repository: ConfigRepository, fix: Fix, commit: str) -> str:
-    """Let run what is committed: on the instance, or on the colour that is idle, which is seen to be well then.
+def put_into_force(res: Resources, repository: ConfigRepository, fix: Fix, lease: Hold, commit: str) -> str:
+    """Let run what is committed: on the instance, or on the idle colour or the pilot, which are seen to be well then.
 
     Raises QuellError.
     """
     if fix.colour:
         return make_ready(res, repository, fix, commit)
+    if fix.pilot:
+        return make_pilot_ready(res, repository, fix, lease, commit)
     return reload_instances(repository, fix, commit, [fix.instance or fix.service])
 
 
-def take_back(res: Resources, fix: Fix, why: str) -> Fix:
+def take_back(res: Resources, fix: Fix, lease: Hold, why: str) -> Fix:
     """Contain again, undo the fix in git and in production, REVERTED, and the incident to a person.
 
     That it shall be taken back is stored first, so that whoever comes after a death goes on. Each part is tried even
@@ -50,7 +56,7 @@ def take_back(res: Resources, fix: Fix, why: str) -> Fix:
     except where people have changed the same lines: then the file is theirs.
     """
     fix = _keep_reason(res, fix, why)
-    problems, is_over = _take_apart(res, fix, why)
+    problems, is_over = _take_apart(res, fix, lease, why)
     text = why + "".join(f"; NOT taken back: {problem}" for problem in problems)
     with res.store.reading() as tx:
         incident = get_incident(tx, fix.incident)
@@ -62,9 +68,9 @@ def take_back(res: Resources, fix: Fix, why: str) -> Fix:
     return _keep_reason(res, fix, "") if is_over else fix
 
 
-def take_back_rest(res: Resources, fix: Fix) -> bool:
+def take_back_rest(res: Resources, fix: Fix, lease: Hold) -> bool:
     """Try again what could not be taken back, or what a dead process did not come to; whether all is done now."""
-    _, is_over = _take_apart(res, fix, fix.taking_back)
+    _, is_over = _take_apart(res, fix, lease, fix.taking_back)
     with res.store.reading() as tx:
         incident = get_incident(tx, fix.incident)
     if incident.state is IncidentState.RESOLVING:
@@ -74,13 +80,13 @@ def take_back_rest(res: Resources, fix: Fix) -> bool:
     return is_over
 
 
-def _take_apart(res: Resources, fix: Fix, why: str) -> tuple[list[str], bool]:
+def _take_apart(res: Resources, fix: Fix, lease: Hold, why: str) -> tuple[list[str], bool]:
     """What could not be taken back, and whether it is of no use to try again."""
     problems: list[str] = []
     is_over = True
     for part in (_contain_again, _undo_commit):
         try:
-            part(res, fix, why)
+            part(res, fix, lease, why)
         except QuellError as error:
             problems.append(str(error))
             is_over = is_over and isinstance(error, Conflict)
@@ -126,19 +132,21 @@ def holding(res: Resources, incident_id: str) -> list[Mitigation]:
         return tx.mitigations.find({"incident": incident_id, "state": tuple(HOLDING_STATES)})
 
 
-def _contain_again(res: Resources, fix: Fix, why: str) -> None:
+def _contain_again(res: Resources, fix: Fix, lease: Hold, why: str) -> None:  # noqa: ARG001 - as the other part
     if close_lane(res, fix):
-        note(res, fix, "canary ended", f"the load balancer is as it was before the canary: {why}")
+        note(res, fix, "canary ended", f"{after_canary(fix)}: {why}")
     if switch_back(res, fix):
         note(res, fix, "colours switched back", f"the colour of before serves again: {why}")
 
 
-def _undo_commit(res: Resources, fix: Fix, why: str) -> None:
+def _undo_commit(res: Resources, fix: Fix, lease: Hold, why: str) -> None:
     git, repository = repository_of(res, fix)
     git.mend()
     commit = git.find_by_trailer(repository.branch, *trailers_of(fix))
     git.forget(branch_of(fix))
     if commit is None:
+        if fix.pilot and pilot_entry(res, fix):  # somebody has taken the commit off the branch
+            _follow(res, repository, fix, lease, git.head(repository.branch))
         return
     trailers, branch = (f"Undoes: {fix.id}", f"Reverts: {commit}"), f"quell/undo-{fix.id.lower()}"
     undone = git.find_by_trailer(repository.branch, *trailers)
@@ -149,16 +157,18 @@ def _undo_commit(res: Resources, fix: Fix, why: str) -> None:
             undone = _commit_undo(git, repository, branch, commit, message)
         except Conflict:  # it stays on the branch: what runs must not be something else
             git.forget(branch)
-            _follow(res, repository, fix, git.head(repository.branch))
+            _follow(res, repository, fix, lease, git.head(repository.branch))
             raise
     git.forget(branch)
-    said = _follow(res, repository, fix, undone)
+    said = _follow(res, repository, fix, lease, undone)
     note(res, fix, "fix taken back", f"commit {undone[:12]} is in force: {said}", {"commit": undone})
 
 
-def _follow(res: Resources, repository: ConfigRepository, fix: Fix, commit: str) -> str:
+def _follow(res: Resources, repository: ConfigRepository, fix: Fix, lease: Hold, commit: str) -> str:
     if fix.colour:
         return follow_git(res, repository, fix, commit)
+    if fix.pilot:
+        return follow_branch(res, fix, lease, commit)
     return reload_instances(repository, fix, commit, [fix.instance or fix.service])
 
 

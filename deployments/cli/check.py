@@ -21,6 +21,7 @@ def check(
     from quell.adapters.guards import load_guards
     from quell.config.load import load_config, read_config
     from quell.config.problem import ConfigError
+    from quell.config.rollout_check import rollout_hints
 
     try:
         read = load_config(config) if live else read_config(config)
@@ -38,6 +39,8 @@ def check(
         markup=False,
         soft_wrap=True,
     )
+    for hint in rollout_hints(read.catalog):
+        out().print(f"hint: {hint}", style="yellow", markup=False, soft_wrap=True)
     if live:
         _report(list(check_live(read)))
 

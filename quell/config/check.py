@@ -11,6 +11,7 @@ from typing import Any, cast
 from quell.config.approval_check import check_approval, check_fixes
 from quell.config.notification_check import check_notifications
 from quell.config.problem import KeyPath, Problem, not_defined
+from quell.config.rollout_check import check_one_by_one
 from quell.config.source import Source
 from quell.config.standing_check import check_standing
 from quell.config.value import UNITS, parse_duration
@@ -117,6 +118,7 @@ def _check_services(source: Source) -> Iterator[Problem]:
                 servers[server] = instance
         yield from _check_repository(source, name)
         yield from _check_colours(source, name)
+        yield from check_one_by_one(source, name, at(source.data, *map(str, path)))
 
 
 def _check_colours(source: Source, service: str) -> Iterator[Problem]:

@@ -179,6 +179,7 @@ class RepositoryModel(Model):
     validate_command: list[Text] = Field(default=[], alias="validate")
     reload: list[Text] = []
     running: list[Text] = []
+    one_by_one: bool = False
     guards: Text = "guards"
     also: list[Text] = []
     trial: list[Text] = []

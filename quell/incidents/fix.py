@@ -49,6 +49,7 @@ class Fix:
     guard_proof: str = ""  # what the guard said of the bad and of the good file
     canary_result: str = ""
     colour: str = ""  # the backend that gets the fix, of a service in two colours
+    pilot: str = ""  # the instance that gets the fix first, of a service whose instances all read the one file
     warm_until: datetime | None = None  # after the switch: until then the other colour stays as it was
     sets: Mapping[str, str] = field(default_factory=dict[str, str])  # key -> new value
     requested_by: str = "quell"
@@ -63,6 +64,11 @@ class Fix:
     def undoes(self) -> str:
         """The commit that it takes back; empty where it sets values instead."""
         return "" if self.sets else self.bad_commit
+
+    @property
+    def tried_on(self) -> str:
+        """What gets the fix before anything else does: an instance, a colour, or the service at once."""
+        return self.instance or self.pilot or self.colour or self.service
 
     @property
     def deed(self) -> str:

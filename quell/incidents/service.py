@@ -29,8 +29,10 @@ class ConfigRepository:
     `validate` and `reload` are commands (no shell) run in the repository's working tree; `{file}` and `{instance}`
     are replaced. `files` maps an instance (or the service) to its file in the repository. `running` is a command that
     prints what an instance runs: the commit that it read its file at, or the file's content. `also` are globs of what
-    else belongs to the service. `trial` is a command that tries a version (`{tree}`) without touching what users
-    reach: exit code 0 when it is good, 125 when it says nothing, anything else when it is bad.
+    else belongs to the service. `one_by_one`: `reload` and `running` are called with the instance that is meant and
+    leave the others alone, also where all of them read the service's one file. `trial` is a command that tries a
+    version (`{tree}`) without touching what users reach: exit code 0 when it is good, 125 when it says nothing,
+    anything else when it is bad.
     """
 
     path: str
@@ -39,6 +41,7 @@ class ConfigRepository:
     validate: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()
     running: tuple[str, ...] = ()
+    one_by_one: bool = False
     guards: str = "guards"
     also: tuple[str, ...] = ()
     trial: tuple[str, ...] = ()
@@ -79,6 +82,13 @@ class Service:
     runbook: str = ""
     aliases: tuple[str, ...] = ()  # what users call it
     blue_green: BlueGreen | None = None
+
+    @property
+    def readers(self) -> tuple[Instance, ...]:
+        """The instances that read the service's own file: those that have none of their own."""
+        if self.repository is None or self.name not in self.repository.files:
+            return ()
+        return tuple(i for i in self.instances if i.name not in self.repository.files)
 
     def behind(self, backend: str) -> tuple[Instance, ...]:
         """The instances that are servers of this backend."""

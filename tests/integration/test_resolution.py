@@ -36,6 +36,7 @@ from tests.resolution_world import (
     GOOD,
     SERVER,
     START,
+    STEP,
     World,
     add_incident,
     git,
@@ -108,6 +109,23 @@ def test_a_fix_goes_from_commit_to_resolved_and_every_step_is_on_the_timeline(
         "incident resolved",
     ]
     assert [kind for kind in kinds if kind in expected] == expected
+
+
+def test_an_instance_that_was_contained_by_a_lower_weight_gets_its_old_one(
+    res: Resources, world: World, incident: str
+) -> None:
+    with res.store.writing() as tx:
+        mitigation, entry = tx.mitigations.get("MIT-1"), tx.journal.get("MIT-1/1")
+        assert mitigation and entry
+        step = replace(STEP, action="weight", params={"weight": 10})
+        tx.mitigations.put(replace(mitigation, plan=replace(mitigation.plan, steps=(step,))))
+        tx.journal.put(replace(entry, step=step))
+    world.balancer.states[SERVER] = {"admin_state": "ready", "weight": "10"}
+    fix = prepared(res, incident)
+    apply_fix_of(res, fix)
+    assert judge_fix_of(res, fix, sleep=world.sleep).verdict is CanaryVerdict.PROMOTE
+    promote_fix_of(res, fix, "well")
+    assert world.balancer.states[SERVER] == {"admin_state": "ready", "weight": "100"}
 
 
 def test_the_guard_in_the_fix_fails_on_the_bad_file_and_passes_on_the_good_ones(

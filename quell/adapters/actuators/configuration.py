@@ -40,6 +40,7 @@ class _Place:
     file: str
     git: GitRepository
     repository: ConfigRepository
+    names: tuple[str, ...]  # what is reloaded: the target, or each instance of a service that reloads one by one
 
     @property
     def mark(self) -> str:
@@ -128,7 +129,9 @@ class ConfigurationActuator:
             if repository is not None and step.target in repository.files:
                 git = GitRepository(Path(repository.path), timeout=tightest(self._settings.timeout, step))
                 file = repository.files[step.target]
-                return _Place(target=step.target, file=file, git=git, repository=repository)
+                is_of_all = repository.one_by_one and step.target == service.name
+                names = tuple(one.name for one in service.readers) if is_of_all else (step.target,)
+                return _Place(target=step.target, file=file, git=git, repository=repository, names=names)
         known = [name for s in self._catalog.services.values() if s.repository for name in s.repository.files]
         raise InvalidInput(f"{step.target!r} has no file in a repository; those that have are {', '.join(known)}")
 
@@ -189,10 +192,11 @@ class ConfigurationActuator:
         command, folder = place.repository.reload, Path(place.repository.path)
         if not command:
             return
-        values = {"file": place.file, "instance": place.target, "commit": place.git.head(place.repository.branch)}
-        result = run_command(fill_in(command, values), cwd=folder, timeout=tightest(self._settings.timeout, step))
-        if not result.is_ok:
-            raise Unavailable(f"reload of {place.target} failed (exit code {result.code}): {shorten(result.said)}")
+        for name in place.names:
+            values = {"file": place.file, "instance": name, "commit": place.git.head(place.repository.branch)}
+            result = run_command(fill_in(command, values), cwd=folder, timeout=tightest(self._settings.timeout, step))
+            if not result.is_ok:
+                raise Unavailable(f"reload of {name} failed (exit code {result.code}): {shorten(result.said)}")
 
 
 def make_configuration(name: str, settings: Mapping[str, Any], config: Config) -> ConfigurationActuator:

@@ -96,6 +96,9 @@ class HAProxyActuator:
     def counted(self, names: Sequence[str]) -> Mapping[str, int]:
         return self._client.answers(names)
 
+    def running(self, names: Sequence[str]) -> Mapping[str, int]:
+        return self._client.running(names)
+
     def witness(self, step: Step) -> str:
         return self._lever(step).witness(step)
 

@@ -116,9 +116,17 @@ class RuntimeClient:
 
     def _responses(self) -> Mapping[str, list[int]]:
         """`backend/server` -> its answers by class of status, 1xx first; a backend as a whole is `backend/BACKEND`."""
-        rows = csv.DictReader(self.ask("show", "stat").removeprefix("# ").splitlines())
         kinds = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
-        return {f"{row['pxname']}/{row['svname']}": [int(row[f"hrsp_{kind}"] or 0) for kind in kinds] for row in rows}
+        return {name: [int(row[f"hrsp_{kind}"] or 0) for kind in kinds] for name, row in self._stat().items()}
+
+    def running(self, names: Sequence[str]) -> Mapping[str, int]:
+        """How many requests each `backend/server` is answering at this moment; idle connections do not count."""
+        rows = self._stat()
+        return {name: int(rows[name]["scur"] or 0) if name in rows else 0 for name in names}
+
+    def _stat(self) -> Mapping[str, Mapping[str, str]]:
+        rows = csv.DictReader(self.ask("show", "stat").removeprefix("# ").splitlines())
+        return {f"{row['pxname']}/{row['svname']}": row for row in rows}
 
     def rate_of(self, key: str) -> int | None:
         """How many requests in its table's period HAProxy counts for a key; None where it counts none."""
