@@ -21,6 +21,8 @@ LONG: tuple[str, ...] = (
     "tests/browser/test_signed_in_pages.py",
     "tests/integration/test_attacks_prefect.py",
     "tests/faults/test_kill_fix.py",
+    "tests/faults/test_kill_pilot.py",
+    "tests/integration/test_pilot.py",
     "tests/integration/test_demo_closing.py",
     "tests/faults/test_kill_mitigate.py",
     "tests/faults/test_kill_adaptive.py",
@@ -35,6 +37,7 @@ ALONE: tuple[str, ...] = (
     "tests/faults/test_kill_intake.py",
     "tests/integration/test_sandbox.py",
     "tests/browser/test_prefect_ui.py",
+    "tests/browser/test_fix_page.py",
     "tests/scenarios/test_running.py",
 )
 
