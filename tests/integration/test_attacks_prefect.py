@@ -23,6 +23,7 @@ import tasks.mitigation
 from deployments.prefect_server import create_pools
 from deployments.run_forms import choices_of, offer
 from deployments.work_pool import POOL, restore_template
+from flows.resolution import resolve
 from flows.response import mitigate, release
 from quell.incidents.mitigation import Mitigation, MitigationState
 from tests.approval_desk import PLAYBOOK, Desk, open_desk
@@ -37,7 +38,7 @@ def client() -> Iterator[SyncPrefectClient]:
     """A Prefect server with the pool and the deployments as `quell up` registers them."""
     with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
         create_pools({"PREFECT_API_URL": api(), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())})
-        for flow in (mitigate, release):
+        for flow in (mitigate, release, resolve):
             client.create_deployment(client.create_flow(flow), flow.name, work_pool_name=POOL)
         yield client
 

@@ -20,8 +20,8 @@ from prefect.states import State
 from prefect.testing.utilities import prefect_test_harness
 
 import tasks.drift
+import tasks.fix_steps
 import tasks.mitigation
-import tasks.resolution
 import tasks.standing_keep
 from deployments.responder import Responder
 from deployments.sandbox.trial_proxy import TrialProxy
@@ -132,7 +132,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             clock=utc_now,
         )
         world = World(res=res, actuator=actuator, signal=signal, secrets=secrets)
-        for module in (tasks.drift, tasks.mitigation, tasks.resolution, tasks.standing_keep):
+        for module in (tasks.drift, tasks.mitigation, tasks.fix_steps, tasks.standing_keep):
             monkeypatch.setattr(module, "resources", lambda: world.res)
         _open_incident(res)
         yield world
