@@ -1,6 +1,6 @@
 """What fixes of a service in two colours are tried on: a file in git, instances of each colour, a real HAProxy."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -165,8 +165,16 @@ def break_colour(ground: Ground, backend: str, path: str = "") -> None:
 
 def put_right(ground: Ground) -> None:
     """Everything as it was at first: blue serves, both run what is committed, and nothing is left over."""
+    put_repository_right(ground, NAMES)
+    reload(ground, NAMES)
+    set_route(ground, "backends", BLUE)
+    set_route(ground, "splits", "none:0")
+
+
+def put_repository_right(ground: Ground, names: Sequence[str]) -> None:
+    """The instances fail no more, the service's file is as it was at first, and no lock or branch is left over."""
     folder = ground.repository
-    for name in NAMES:
+    for name in names:
         ground.broken(name).unlink(missing_ok=True)
     for path in (folder / ".git").glob("*.lock"):
         path.unlink()
@@ -177,9 +185,6 @@ def put_right(ground: Ground) -> None:
     if (folder / FILE).read_text() != TEXT:
         (folder / FILE).write_text(TEXT)
         git(folder, "commit", "--quiet", "-m", "as at first", "--", FILE)
-    reload(ground, NAMES)
-    set_route(ground, "backends", BLUE)
-    set_route(ground, "splits", "none:0")
 
 
 def committed(ground: Ground) -> str:

@@ -24,11 +24,8 @@ from benchmarks.colour_ground import (
     route_of,
     runs,
 )
-from benchmarks.fix_faults import Sequence, commits_like, double_commits, fixes_of, left_over, stands
+from benchmarks.fix_faults import Sequence, commits_like, faults_of_record, fixes_of, left_over, stands
 from benchmarks.fix_sequences import PASSES, Sequences
-from quell.incidents.fix import FixState
-from quell.incidents.incident import IncidentId, IncidentState
-from quell.incidents.timeline import verify_chain
 from tasks.resolution import reconcile_fixes
 from tasks.resources import Resources
 
@@ -58,7 +55,7 @@ class ColourSequences(Sequences):
 
     def _faults(self, res: Resources, one: Sequence) -> Iterator[str]:
         yield from one.broken
-        yield from self._of_the_record(res, one)
+        yield from faults_of_record(self._ground, res, one)
         yield from left_over(self._ground)
         is_good = stands(fixes_of(res, one))
         if (said := committed(self._ground)) != (_GOOD if is_good else _BAD):
@@ -74,20 +71,6 @@ class ColourSequences(Sequences):
         yield from self._differences(idle)
         reconcile_fixes(self._resources(PASSES[-1] + ROUTE.keep_warm.total_seconds()))
         yield from self._differences(committed(self._ground) if idle == _BAD else idle)
-
-    def _of_the_record(self, res: Resources, one: Sequence) -> Iterator[str]:
-        with res.store.reading() as tx:
-            incident = tx.incidents.get(IncidentId(one.incident))
-            if verify_chain(tx.timeline.entries(after_id=0), written=tx.timeline.written()):
-                yield "chain: the timeline's chain is broken"
-        for fix in fixes_of(res, one):
-            if fix.state not in (FixState.PROMOTED, FixState.REVERTED) or fix.taking_back:
-                yield f"unfinished: {fix.id} is {fix.state} ({fix.taking_back})"
-        if incident is None or incident.state is IncidentState.RESOLVING:
-            yield f"lost: nobody goes on with {one.incident}"
-        elif (incident.state is IncidentState.RESOLVED) is not stands(fixes_of(res, one)):
-            yield f"lost: {one.incident} is {incident.state}"
-        yield from double_commits(self._ground, fixes_of(res, one))
 
     def _differences(self, idle: str) -> Iterator[str]:
         """Where the colour that serves does not run what the branch says, or the other not `idle`, each as a whole."""

@@ -40,12 +40,19 @@ class Sequence:
 def faults_of(ground: Ground, res: Resources, one: Sequence) -> Iterator[str]:
     yield from _differences(ground, res, one)
     yield from left_over(ground)
+    yield from faults_of_record(ground, res, one)
+    with res.store.reading() as tx:
+        holds = get_mitigation(tx, one.mitigation).is_holding
+    yield from _proxy_faults(ground, one, holds)
+
+
+def faults_of_record(ground: Ground, res: Resources, one: Sequence) -> Iterator[str]:
+    """What the record says of the sequence's incident and fixes, and how often git has them."""
     fixes = fixes_of(res, one)
     with res.store.reading() as tx:
         incident = tx.incidents.get(IncidentId(one.incident))
         if verify_chain(tx.timeline.entries(after_id=0), written=tx.timeline.written()):
             yield "chain: the timeline's chain is broken"
-        holds = get_mitigation(tx, one.mitigation).is_holding
     for fix in fixes:
         if fix.state not in (FixState.PROMOTED, FixState.REVERTED) or (fix.taking_back and one.act != "same line"):
             yield f"unfinished: {fix.id} is {fix.state} ({fix.taking_back})"
@@ -53,7 +60,6 @@ def faults_of(ground: Ground, res: Resources, one: Sequence) -> Iterator[str]:
         yield f"lost: nobody goes on with {one.incident}"
     elif (incident.state is IncidentState.RESOLVED) is not stands(fixes):
         yield f"lost: {one.incident} is {incident.state} and its fix {'stands' if stands(fixes) else 'does not'}"
-    yield from _proxy_faults(ground, one, holds)
     yield from double_commits(ground, fixes)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from benchmarks.colour_ground import FILE, TEXT, open_incident
+from benchmarks.colour_ground import FILE, TEXT, open_incident, put_repository_right
 from benchmarks.fix_ground import (
     BACKEND,
     INSTANCES,
@@ -23,7 +23,6 @@ from benchmarks.fix_ground import (
 )
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy_runtime import RuntimeClient
-from quell.adapters.git import GitRepository
 from quell.config.config import Config
 from quell.incidents.incident import IncidentState
 from quell.incidents.mitigation import MitigationState
@@ -135,19 +134,9 @@ def join(ground: Ground, instance: str) -> None:
 
 def put_right(ground: Ground) -> None:
     """Everything as it was at first, and nothing left over."""
-    folder = ground.repository
+    put_repository_right(ground, INSTANCES)
     for name in INSTANCES:
-        ground.broken(name).unlink(missing_ok=True)
         join(ground, name)
-    for path in (folder / ".git").glob("*.lock"):
-        path.unlink()
-    git(folder, "reset", "--hard", "--quiet")
-    for branch in git(folder, "branch", "--format=%(refname:short)").split():
-        if branch != "main":
-            GitRepository(folder).forget(branch)
-    if (folder / FILE).read_text() != TEXT:
-        (folder / FILE).write_text(TEXT)
-        git(folder, "commit", "--quiet", "-m", "as at first", "--", FILE)
     reload(ground, INSTANCES)
     client = RuntimeClient(ground.socket, timedelta(seconds=5))
     for name in INSTANCES:

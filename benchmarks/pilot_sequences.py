@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from benchmarks.colour_ground import FILE, TEXT, committed, open_incident
-from benchmarks.fix_faults import Sequence, double_commits, fixes_of, is_locked, left_over, stands
+from benchmarks.fix_faults import Sequence, faults_of_record, fixes_of, is_locked, left_over, stands
 from benchmarks.fix_ground import INSTANCES, git
 from benchmarks.fix_sequences import PASSES, Sequences
 from benchmarks.fix_victim import Order
@@ -26,9 +26,6 @@ from benchmarks.pilot_ground import (
     runs_of,
     servers_of,
 )
-from quell.incidents.fix import FixState
-from quell.incidents.incident import IncidentId, IncidentState
-from quell.incidents.timeline import verify_chain
 from tasks.effect import undo_mitigation
 from tasks.record import get_mitigation
 from tasks.resources import Resources
@@ -87,7 +84,7 @@ class PilotSequences(Sequences):
 
     def _faults(self, res: Resources, one: Sequence) -> Iterator[str]:
         yield from one.broken
-        yield from self._of_the_record(res, one)
+        yield from faults_of_record(self._ground, res, one)
         yield from left_over(self._ground)
         is_good = stands(fixes_of(res, one))
         if (said := committed(self._ground)) != (_GOOD if is_good else _BAD):
@@ -106,20 +103,6 @@ class PilotSequences(Sequences):
             wanted = ("drain" if holds and name == one.instance else "ready", 100)
             if found != wanted:
                 yield f"proxy: {name} is {found}, it was {wanted}"
-
-    def _of_the_record(self, res: Resources, one: Sequence) -> Iterator[str]:
-        with res.store.reading() as tx:
-            incident = tx.incidents.get(IncidentId(one.incident))
-            if verify_chain(tx.timeline.entries(after_id=0), written=tx.timeline.written()):
-                yield "chain: the timeline's chain is broken"
-        for fix in fixes_of(res, one):
-            if fix.state not in (FixState.PROMOTED, FixState.REVERTED) or fix.taking_back:
-                yield f"unfinished: {fix.id} is {fix.state} ({fix.taking_back})"
-        if incident is None or incident.state is IncidentState.RESOLVING:
-            yield f"lost: nobody goes on with {one.incident}"
-        elif (incident.state is IncidentState.RESOLVED) is not stands(fixes_of(res, one)):
-            yield f"lost: {one.incident} is {incident.state}"
-        yield from double_commits(self._ground, fixes_of(res, one))
 
     def _put_away(self, one: Sequence) -> None:
         if one.mitigation:

@@ -20,25 +20,22 @@ from deployments.run_forms import offer_what_is_there
 from deployments.work_pool import restore_template
 from flows.response import respond
 from flows.upkeep import reconcile
-from quell.incidents.decision import Answer
-from quell.incidents.errors import QuellError, Refused
-from quell.incidents.fix import FixState
+from quell.incidents.errors import QuellError
 from quell.incidents.incident import ACTIVE_STATES, Incident, IncidentState
-from quell.incidents.mitigation import HOLDING_STATES, MitigationState
+from quell.incidents.mitigation import HOLDING_STATES
 from quell.incidents.next_step import NextStep, is_answered, next_step, step_key
 from tasks.adaptive import run_adaptive
 from tasks.intake import drain_inbox
 from tasks.notifier import run_notifier
-from tasks.question import is_answered_elsewhere
-from tasks.record import QUELL
 from tasks.relapse import again_key, evidence_key
 from tasks.resources import Resources, resources
 from tasks.review_round import run_reviews
-from tasks.runs import resume_run, run_state, start_run
+from tasks.runs import start_run
 from tasks.safeguards import run_meter
 from tasks.standing_keep import run_refusal_meter
 from tasks.suspicion import suspect_live
 from tasks.thresholds import promote_decided
+from tasks.waking import wake_answered
 from tasks.watch import watch_sweeps
 
 _LOG = logging.getLogger("quell.responder")
@@ -150,22 +147,8 @@ class Responder:
         self.looks[incident] = _Look(alerts=alerts, again_at=time.monotonic() + pause, is_due=is_due)
 
     def resume(self) -> None:
-        """Wake suspended `mitigate` and `resolve` runs that a person has answered on the page or the command line.
-
-        Those with enough answers go on; where another person is needed, the run shows its question anew, once.
-        """
-        with self.res.store.reading() as tx:
-            waiting = {m.id: m.flow_run for m in tx.mitigations.find({"state": MitigationState.AWAITING_APPROVAL})}
-            waiting |= {fix.id: fix.flow_run for fix in tx.fixes.find({"state": FixState.VALIDATED})}
-            answered = [id for id, run in waiting.items() if run and is_answered_elsewhere(self.res, tx, id)]
-        for subject in answered:
-            run = waiting[subject]
-            if run and run_state(run) == "paused":
-                values = {"answer": Answer.APPROVE, "person": QUELL, "one_time_code": "", "comment": ""}
-                try:
-                    resume_run(run, values)
-                except Refused as error:  # somebody was faster; the flow reads the decision from the store
-                    _LOG.info("%s: %s", subject, error)
+        """Wake suspended runs whose question a person has answered on the page or the command line."""
+        wake_answered(self.res)
 
     def promote(self) -> None:
         """Carry out what people decided about proposed thresholds."""

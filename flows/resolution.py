@@ -26,12 +26,12 @@ def resolve(incident: str, request: FixRequest = ANY_CAUSE) -> State[str]:
         confirm_cause(incident)
     fix = prepare_fix(incident, request)
     if fix is None:
-        return ended("handed to a person: no commit could be undone")
+        return ended("handed to a person: its incident says why")
     while (question := open_fix_question(fix)) is not None:
         form = ApprovalForm.with_initial_data(description=question.text)
         take_fix_answer(fix, suspend_flow_run(form, timeout=question.timeout_seconds, key=question.key))
     if not apply_fix(fix):
-        return ended(f"{fix} was taken back, or is not approved: its incident says why")
+        return ended(f"{fix} was taken back: its incident says why")
     verdict, reason = judge_fix(fix)
     if verdict != "promote":
         roll_back_fix(fix, f"canary {verdict}: {reason}")

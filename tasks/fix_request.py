@@ -10,7 +10,7 @@ from quell.incidents.errors import Conflict, InvalidInput
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import INCIDENT_TRANSITIONS, Incident, IncidentState
 from quell.incidents.service import ConfigRepository
-from tasks.fix import get_fix, record_fix
+from tasks.fix import record_fix
 from tasks.forms import FixRequest
 from tasks.record import QUELL
 from tasks.resources import Resources
@@ -25,10 +25,12 @@ class _Place:
 
 
 def is_same(fix: Fix, request: FixRequest) -> bool:
-    """Whether the fix is what the request asked for; a run that comes back from waiting gives it again."""
+    """Whether the fix is what the request asks for. Raises NotFound for a commit that there is not."""
     if fix.requested_by != request.requested_by.strip():
         return False
-    return dict(fix.sets) == {request.key: request.value} if request.key else fix.bad_commit.startswith(request.commit)
+    if request.key:
+        return dict(fix.sets) == {request.key: request.value}
+    return fix.undoes == GitRepository(Path(fix.repository)).commit(request.commit.strip()).id
 
 
 def open_requested(res: Resources, incident: Incident, request: FixRequest) -> Fix:
@@ -109,10 +111,8 @@ def _place_of(res: Resources, incident: Incident, name: str) -> _Place:
     raise InvalidInput(f"{name or service.name} has no file of its own in services.yaml: name one of {files}")
 
 
-def require_same(res: Resources, fix: Fix, request: FixRequest | None) -> Fix:
+def require_same(fix: Fix, request: FixRequest | None) -> Fix:
     """The fix in the making, where it is what is asked for now. Raises Conflict."""
     if request is not None and request.is_given and not is_same(fix, request):
-        with res.store.reading() as tx:
-            state = get_fix(tx, fix.id).state
-        raise Conflict(f"{fix.id} of {fix.incident} is {state}: end it first (quell fix revert {fix.id})")
+        raise Conflict(f"{fix.id} of {fix.incident} is {fix.state}: end it first (quell fix revert {fix.id})")
     return fix

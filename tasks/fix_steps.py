@@ -25,12 +25,15 @@ from tasks.resolution import (
 from tasks.resolution_report import show_fix, show_resolution
 from tasks.resources import Resources, resources
 from tasks.runs import current_run_id, has_waited
+from tasks.waking import wake_over
 
 
 @task(name="settle fixes", task_run_name="settle fixes", cache_policy=NO_CACHE)
 def settle_fixes() -> list[str]:
     """Finish or take back the fixes that a dead process left; one sentence for each."""
-    sentences = reconcile_fixes(resources())
+    res = resources()
+    sentences = reconcile_fixes(res)
+    wake_over(res)
     if sentences:
         text = "\n".join(f"- {sentence}" for sentence in sentences)
         publish("reconcile fixes", f"## Settled\n\n{text}", "Fixes that a dead process left")
@@ -41,7 +44,12 @@ def settle_fixes() -> list[str]:
 def prepare_fix(incident: str, request: FixRequest) -> str | None:
     """Undo the commit behind the incident, or do what a person asks for, on a branch; prove the guard, validate."""
     res = resources()
-    fix = prepare_fix_of(res, incident, request)
+    mine = _fix_of_this_run(res, incident)
+    if mine is not None and mine.state is FixState.REVERTED and has_waited():  # taken back while the run waited
+        show_resolution(res, incident, mine.id)
+        return None
+    is_open = mine is not None and mine.state is not FixState.REVERTED
+    fix = prepare_fix_of(res, incident, None if is_open else request)
     if fix is None:
         show_resolution(res, incident)
         return None
@@ -89,6 +97,14 @@ def close_incident(fix: str) -> str:
     incident = close_of(res, fix)
     show_resolution(res, incident.id, fix)
     return incident.state.value
+
+
+def _fix_of_this_run(res: Resources, incident: str) -> Fix | None:
+    """The fix that this run has in hand, where it comes back from waiting or is run again."""
+    run = current_run_id()
+    with res.store.reading() as tx:
+        found = tx.fixes.find({"incident": incident}) if run else []
+    return max((fix for fix in found if fix.flow_run == run), key=lambda fix: fix.created_at, default=None)
 
 
 def remember_fix_run(res: Resources, fix: Fix) -> None:

@@ -22,7 +22,7 @@ from tasks.asking import OpenQuestion, question_until, take_form
 from tasks.effect import apply_mitigation, undo_mitigation
 from tasks.forms import ApprovalForm, MitigationRequest
 from tasks.keeping import keep_in_force
-from tasks.mitigation_runs import remember_response, remember_run, wake
+from tasks.mitigation_runs import remember_response, remember_run
 from tasks.planning import plan_for_incident, plan_manual
 from tasks.question import PREFECT, asked_on, question_about, tally_of
 from tasks.reconciliation import end_pending, reconcile_all
@@ -39,6 +39,7 @@ from tasks.story import (
     show_outcome,
     show_plan,
 )
+from tasks.waking import wake
 
 __all__ = [
     "apply_mitigation",

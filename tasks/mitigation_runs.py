@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-from quell.incidents.decision import Answer
 from quell.incidents.mitigation import Mitigation, MitigationState
-from tasks.record import QUELL, get_incident, get_mitigation
+from tasks.record import get_incident, get_mitigation
 from tasks.resources import Resources
-from tasks.runs import current_run_id, log, resume_run
+from tasks.runs import current_run_id
 
 
 def remember_run(res: Resources, mitigation_id: str, run: str | None) -> None:
@@ -32,11 +31,3 @@ def remember_response(res: Resources, incident_id: str, planned: Mitigation | No
         tx.incidents.put(replace(incident, flow_runs=runs))
         if planned is not None and planned.state is MitigationState.PLANNED:
             tx.mitigations.put(replace(get_mitigation(tx, planned.id), flow_run=run))
-
-
-def wake(flow_run: str) -> None:
-    """Let a run end that waits for an answer which nothing depends on any more."""
-    try:
-        resume_run(flow_run, {"answer": Answer.REFUSE, "person": QUELL, "one_time_code": "", "comment": "it is over"})
-    except Exception as error:  # noqa: BLE001 - the run may be gone or awake; its mitigation is over either way
-        log().info("run %s was not woken: %s", flow_run, error)

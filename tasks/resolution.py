@@ -63,7 +63,7 @@ def prepare_fix_of(res: Resources, incident_id: str, request: FixRequest | None 
             take_back(res, open_fixes[-1], lease, why)
             return None
         if open_fixes:
-            fix = require_same(res, open_fixes[-1], request)
+            fix = require_same(open_fixes[-1], request)
         elif request is not None and request.is_given:
             fix = open_requested(res, incident, request)
         else:

@@ -15,8 +15,12 @@ from quell.resolution.document import KeyPath
 from quell.resolution.key_change import changed_keys
 
 _YAML_KINDS = ("yaml", "yml", "json")
-_TOML_KEY = re.compile(r"""^(?P<head>\s*(?P<name>[\w"'.-]+)\s*=\s*)(?P<value>.*?)(?P<tail>\s*(?:#.*)?)$""")
+_TOML_QUOTED = r"\"(?:[^\"\\]|\\.)*\"" + "|'[^']*'"
+_TOML_KEY = re.compile(
+    rf"""^(?P<head>\s*(?P<name>[\w"'.-]+)\s*=\s*)(?P<value>{_TOML_QUOTED}|[^"'#\s].*?)(?P<tail>\s*(?:\#.*)?)$"""
+)
 _TOML_TABLE = re.compile(r"^\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(?:#.*)?$")
+_COMMENT = re.compile(r"(?:^|\s)#")
 
 
 def set_value(text: str, *, file: str, key: str, value: str) -> str:
@@ -28,14 +32,14 @@ def set_value(text: str, *, file: str, key: str, value: str) -> str:
     Raises InvalidInput with file, line, key and what to do: a key that is missing, has several places or holds more
     than one value, a value of another type, or one that is there already.
     """
-    if "\n" in value or not value.strip():
+    if not value.strip() or len(value.splitlines()) > 1:
         raise InvalidInput(f"{file}: {key}: the new value is {value!r}; it must be one line and not empty")
     kind = file.rpartition(".")[2].lower()
     if kind not in (*_YAML_KINDS, "toml"):
         return _set_in_lines(text, file=file, key=key, value=value.strip())
     change = _set_in_toml if kind == "toml" else _set_in_yaml
     edited = change(text, file=file, key=key, value=value.strip())
-    _check_only(text, edited, file=file, key=key)
+    _check_only(text, edited, file=file, key=key, value=value.strip())
     return edited
 
 
@@ -74,12 +78,14 @@ def _scalar(node: ScalarNode, value: str, *, is_json: bool, place: str) -> str:
 def _set_in_toml(text: str, *, file: str, key: str, value: str) -> str:
     parse_all(text, name=file)
     known: dict[str, int] = {}
-    table = ""
+    table: str | None = ""
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines):
-        if header := _TOML_TABLE.match(line.rstrip("\n")):
+        if line.lstrip().startswith("[["):
+            table = None  # one of several of the same name: its keys are not to be told apart
+        elif header := _TOML_TABLE.match(line.rstrip("\n")):
             table = f"{header['name']}."
-        elif found := _TOML_KEY.match(line.rstrip("\n")):
+        elif table is not None and (found := _TOML_KEY.match(line.rstrip("\n"))):
             known[f"{table}{found['name']}"] = number
     if key not in known:
         raise _missing(file, key, list(known))
@@ -95,6 +101,7 @@ def _set_in_toml(text: str, *, file: str, key: str, value: str) -> str:
 
 def _set_in_lines(text: str, *, file: str, key: str, value: str) -> str:
     """A keyword at the beginning of a line, and its value after blanks, `=` or `:`."""
+    _refuse_comment(file, key, value)
     words = r"\s+".join(re.escape(word) for word in key.split())
     pattern = re.compile(rf"^(?P<head>\s*{words}(?:\s*[=:]\s*|\s+))(?P<value>[^\s#].*?)(?P<tail>\s*(?:#.*)?)$")
     lines = text.splitlines(keepends=True)
@@ -120,8 +127,13 @@ def _beginnings(line: str) -> Iterator[str]:
     yield from (" ".join(words[:count]) for count in range(1, len(words)))
 
 
-def _check_only(before: str, after: str, *, file: str, key: str) -> None:
-    """That exactly this key has another value, of the same type."""
+def _refuse_comment(file: str, key: str, value: str) -> None:
+    if _COMMENT.search(value):
+        raise InvalidInput(f"{file}: {key}: in {value!r} everything after # would be a comment: leave that out")
+
+
+def _check_only(before: str, after: str, *, file: str, key: str, value: str) -> None:
+    """That exactly this key has another value, the one that is wanted, of the same type."""
     old, new = parse_all(before, name=file), parse_all(after, name=file)
     changes = [one for good, bad in zip(old, new, strict=True) for one in changed_keys(good, bad)]
     if not changes:
@@ -130,6 +142,8 @@ def _check_only(before: str, after: str, *, file: str, key: str) -> None:
         others = ", ".join(change.dotted for change in changes if change.dotted != key)
         raise InvalidInput(f"{file}: {key}: setting it would also change {others}: set it by a commit of your own")
     was, will = changes[0].good, changes[0].bad
+    if will != value:  # a text is what was typed, unless something in it ended the value
+        _refuse_comment(file, key, value)
     if was is not None and not _is_same_kind(was, will):
         raise InvalidInput(f"{file}: {key}: the value is {was!r}, a {_kind(was)}; {will!r} is a {_kind(will)}")
 

@@ -1,13 +1,9 @@
 """A fix of a service in two colours, on a real HAProxy, a real repository and instances that are processes."""
 
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -47,6 +43,7 @@ from tasks.resolution import (
     roll_back_of,
 )
 from tasks.resources import Resources
+from tests.shop_users import Users, ask, asking, seen, traffic
 
 pytestmark = pytest.mark.integration
 
@@ -62,44 +59,6 @@ def ground(tmp_path: Path) -> Generator[Ground]:
         yield ground
 
 
-@dataclass
-class Users:
-    """Who answered them, and how."""
-
-    answers: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
-
-    def of(self, backend: str) -> int:
-        return sum(count for (name, _), count in self.answers.items() if name in COLOURS[backend])
-
-
-def ask(ground: Ground, users: Users, count: int) -> None:
-    connection = HTTPConnection("127.0.0.1", ground.port, timeout=10)
-    for _ in range(count):
-        connection.request("GET", "/")
-        response = connection.getresponse()
-        response.read()
-        users.answers[response.getheader("x-instance", ""), response.status] += 1
-    connection.close()
-
-
-@contextmanager
-def traffic(ground: Ground, rate: float = 100) -> Iterator[Users]:
-    """One request after the other, about so many a second, until the block ends."""
-    users, is_over = Users(), threading.Event()
-
-    def send() -> None:
-        while not is_over.wait(1 / rate):
-            ask(ground, users, 1)
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        yield users
-    finally:
-        is_over.set()
-        sender.join()
-
-
 def applied(ground: Ground) -> tuple[Resources, Fix]:
     """The bad commit serves on blue; the fix is in force on the idle colour, and nothing more."""
     res = colour_resources(ground)
@@ -107,10 +66,6 @@ def applied(ground: Ground) -> tuple[Resources, Fix]:
     fix = prepare_fix_of(res, incident)
     assert fix is not None
     return res, apply_fix_of(res, fix.id)
-
-
-def asking(ground: Ground, users: Users | None = None, count: int = 200) -> Callable[[float], None]:
-    return lambda _seconds: ask(ground, users or Users(), count)
 
 
 def stored(res: Resources, fix: Fix) -> Fix:
@@ -128,7 +83,7 @@ def test_the_idle_colour_has_the_fix_and_was_seen_to_be_well_before_any_user_see
     with traffic(ground) as users:
         res, fix = applied(ground)
     assert fix.state is FixState.VALIDATED and fix.colour == GREEN
-    assert users.of(GREEN) == 0 and users.of(BLUE) > 0
+    assert seen(users, *COLOURS[GREEN]) == 0 and seen(users, *COLOURS[BLUE]) > 0
     assert (runs(ground, GREEN), runs(ground, BLUE), committed(ground)) == ({GOOD}, {BAD}, GOOD)
     assert route_of(ground) == {"backends": BLUE, "splits": "none:0"}
     (said,) = told(res, fix, "fix applied")
@@ -156,7 +111,8 @@ def test_a_good_fix_goes_by_shares_to_the_whole_and_the_other_colour_stays_warm(
     assert close_of(res, fix.id, sleep=asking(ground)).state is IncidentState.RESOLVED
     after = Users()
     ask(ground, after, 50)
-    assert (after.of(GREEN), after.of(BLUE)) == (50, 0) and {status for _, status in after.answers} == {200}
+    assert (seen(after, *COLOURS[GREEN]), seen(after, *COLOURS[BLUE])) == (50, 0)
+    assert {status for _, status in after} == {200}
 
 
 def test_when_it_was_warm_long_enough_the_other_colour_gets_the_fix_too(ground: Ground) -> None:
@@ -178,7 +134,7 @@ def test_a_bad_fix_is_stopped_with_a_tenth_exposed_and_both_colours_run_what_git
     result = judge_fix_of(res, fix.id, QUICK, sleep=asking(ground, users, 40))
     assert result.verdict is CanaryVerdict.REVERT, result.reason
     assert route_of(ground) == {"backends": BLUE, "splits": "none:0"}, "users are away from it before anything else"
-    assert 0 < users.of(GREEN) <= (users.of(GREEN) + users.of(BLUE)) / 10
+    assert 0 < seen(users, *COLOURS[GREEN]) <= (seen(users, *COLOURS[GREEN]) + seen(users, *COLOURS[BLUE])) / 10
     roll_back_of(res, fix.id, result.reason)
     assert stored(res, fix).state is FixState.REVERTED and stored(res, fix).taking_back == ""
     assert runs(ground, GREEN) == runs(ground, BLUE) == {BAD} == {committed(ground)}
@@ -189,7 +145,7 @@ def test_an_idle_colour_that_is_not_well_is_never_shown_to_a_user(ground: Ground
     break_colour(ground, GREEN)
     with traffic(ground) as users:
         _, fix = applied(ground)
-    assert fix.state is FixState.REVERTED and users.of(GREEN) == 0
+    assert fix.state is FixState.REVERTED and seen(users, *COLOURS[GREEN]) == 0
     assert "be_jade is not well with the fix: " in fix.canary_result and "HTTP 500" in fix.canary_result
     assert committed(ground) == BAD and runs(ground, GREEN) == {BAD}
 

@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -50,6 +49,7 @@ from tasks.resolution import (
     roll_back_of,
 )
 from tasks.resources import Resources
+from tests.shop_users import Users, asking, seen, traffic
 
 pytestmark = pytest.mark.integration
 
@@ -64,41 +64,6 @@ QUICK = CanaryPolicy(window=timedelta(0), minimum_requests=8, margin=0.4, deadli
 def ground(tmp_path: Path) -> Generator[Ground]:
     with pilot_ground_of(f"sqlite:///{tmp_path}/quell.db", tmp_path / "ground") as ground:
         yield ground
-
-
-Users = Counter[tuple[str, int]]  # (who answered, with which status)
-
-
-def ask(ground: Ground, users: Users, count: int) -> None:
-    connection = HTTPConnection("127.0.0.1", ground.port, timeout=10)
-    for _ in range(count):
-        connection.request("GET", "/")
-        response = connection.getresponse()
-        response.read()
-        users[response.getheader("x-instance", ""), response.status] += 1
-    connection.close()
-
-
-def seen(users: Users, *names: str) -> int:
-    return sum(count for (name, _), count in users.items() if name in names)
-
-
-@contextmanager
-def traffic(ground: Ground, rate: float = 100) -> Iterator[Users]:
-    """One request after the other, about so many a second, until the block ends."""
-    users, is_over = Users(), threading.Event()
-
-    def send() -> None:
-        while not is_over.wait(1 / rate):
-            ask(ground, users, 1)
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        yield users
-    finally:
-        is_over.set()
-        sender.join()
 
 
 @contextmanager
@@ -120,10 +85,6 @@ def slow_request(ground: Ground) -> Iterator[threading.Event]:
     yield is_answered
     waiter.join()
     connection.close()
-
-
-def asking(ground: Ground, users: Users | None = None, count: int = 200) -> Callable[[float], None]:
-    return lambda _seconds: ask(ground, Users() if users is None else users, count)
 
 
 def applied(ground: Ground, *, drained: str = "", can_tell: bool = True) -> tuple[Resources, Fix]:

@@ -63,6 +63,7 @@ def test_yaml_changes_in_one_place_and_keeps_its_comments(key: str, value: str, 
         ("port", "7422", "the value is there already"),
         ("port", "1\n2", "one line"),
         ("port", "{a: 1}", "would also change port.a"),
+        ("port", "80 # the shop's", "everything after # would be a comment"),
     ],
 )
 def test_what_cannot_be_set_names_file_key_and_value(key: str, value: str, said: str) -> None:
@@ -96,12 +97,26 @@ def test_json_and_toml() -> None:
         set_value(toml, file="a.toml", key="pool.siz", value="1")
 
 
+def test_a_quoted_value_of_toml_may_hold_what_else_begins_a_comment() -> None:
+    text = 'url = "http://a/#x" # the shop\'s\n'
+    assert set_value(text, file="a.toml", key="url", value="b#c") == text.replace("http://a/#x", "b#c")
+
+
+def test_tables_of_the_same_name_are_not_told_apart() -> None:
+    text = "port = 1\n[[server]]\nport = 2\n[[server]]\nport = 3\n"
+    assert set_value(text, file="a.toml", key="port", value="9") == text.replace("port = 1", "port = 9")
+    with pytest.raises(InvalidInput, match=r"a\.toml: server\.0\.port: no single value stands there"):
+        set_value(text, file="a.toml", key="server.0.port", value="9")
+
+
 def test_other_texts_by_their_keyword() -> None:
     edited = set_value(_CFG, file="haproxy.cfg", key="timeout server", value="5s")
     assert edited == _CFG.replace("timeout server 2s ", "timeout server 5s ")
     assert "max_connections = 100\n" in set_value(_CFG, file="app.conf", key="max_connections", value="100")
     with pytest.raises(InvalidInput, match=r"haproxy.cfg: server: it stands on lines 3, 4"):
         set_value(_CFG, file="haproxy.cfg", key="server", value="x")
+    with pytest.raises(InvalidInput, match="everything after # would be a comment"):
+        set_value(_CFG, file="haproxy.cfg", key="timeout server", value="5s # longer")
     with pytest.raises(InvalidInput, match=r'did you mean "timeout server"'):
         set_value(_CFG, file="haproxy.cfg", key="timeout sever", value="5s")
 
