@@ -95,6 +95,7 @@ def resolve_form(choices: Choices) -> Schema:
     places = (*choices.targets, *choices.services)
     _choose_or_type(fields["place"], "Instance or service", places, "The incident's service", r"^$")
     _choose(fields["requested_by"], choices.people)
+    schema["properties"]["request"].pop("default", None)  # it would open the tab without a name, and choose nobody
     return schema
 
 

@@ -15,9 +15,11 @@ from deployments.demo.witness import Witness
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from tests.pages import keep
+from tests.prefect_desk import Desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 OWNER, STRANGER = "alice", "bob"
+WISH = ("payment_timeout_ms", "900", "--of", "checkout-3", "--reason", "the bank is slow today", "--by", "carol")
 
 
 @pytest.fixture
@@ -75,24 +77,66 @@ def sign_in(page: Page, running: Any, name: str, address: str, used: set[str]) -
     page.goto(address)
 
 
+def fixes_of(running: Any, incident: str) -> list[Fix]:
+    with running.store.reading() as tx:
+        return tx.fixes.find({"incident": incident})
+
+
+def state_of_run(running: Any, fix: Fix) -> str:
+    return running.prefect("GET", f"/flow_runs/{fix.flow_run}")["state"]["type"] if fix.flow_run else ""
+
+
+def test_what_is_taken_back_while_its_dialog_waits_ends_with_its_run_and_nothing_new_is_begun(
+    running_quell: Any, incident: str, prefect_page: Page
+) -> None:
+    running, desk = running_quell, Desk(running_quell, prefect_page)
+    quell(running, "fix", "set", incident, *WISH)
+    [fix] = fixes_of(running, incident)
+
+    def run() -> str | None:
+        [known] = fixes_of(running, incident)
+        return known.flow_run if state_of_run(running, known) == "PAUSED" else None
+
+    dialog = desk.open_dialog(running.wait_for("its run waits in Prefect", run, within=120))
+    for said in ("payment_timeout_ms = 900", "asked by carol: the bank is slow today", "+payment_timeout_ms: 900"):
+        expect(dialog).to_contain_text(said)
+    desk.shoot("fix-dialog")
+    quell(running, "fix", "revert", fix.id, "--why", "it was the network")
+
+    def ended() -> bool:
+        return state_of_run(running, fixes_of(running, incident)[0]) == "COMPLETED"
+
+    running.wait_for("the end of its run", ended, within=150)
+    assert [known.id for known in fixes_of(running, incident)] == [fix.id]
+
+
+def test_the_form_of_resolve_offers_the_shops_own_names(running_quell: Any, incident: str, prefect_page: Page) -> None:
+    desk = Desk(running_quell, prefect_page)
+    running_quell.wait_for("the incident offered", lambda: incident in offered_incidents(running_quell), within=60)
+    desk.open_run_form("resolve")
+    desk.choose("Going on", incident)
+    desk.choose("Instance or service", "checkout-3")
+    desk.choose("Requested By", "carol")
+    desk.shoot("resolve-form")
+
+
+def offered_incidents(running: Any) -> list[str]:
+    schema = running.prefect("GET", "/deployments/name/resolve/resolve")["parameter_openapi_schema"]
+    return [id for one in schema["properties"]["incident"].get("anyOf", []) for id in one.get("enum", [])]
+
+
 def test_the_owner_reads_the_diff_on_the_page_and_what_waited_in_prefect_goes_on(
     running_quell: Any, incident: str, context: BrowserContext
 ) -> None:
     running, page = running_quell, context.new_page()
     witness = Witness(config=running.config, store=running.store, sandbox=running.sandbox)
-    wish = ("payment_timeout_ms", "900", "--of", "checkout-3", "--reason", "the bank is slow today", "--by", "carol")
-    said = quell(running, "fix", "set", incident, *wish)
+    said = quell(running, "fix", "set", incident, *WISH)
     assert "+payment_timeout_ms: 900" in said and "it waits for somebody else's approval: quell approve FIX-" in said
 
     def fix() -> Fix:
-        with running.store.reading() as tx:
-            return tx.fixes.find({"incident": incident})[0]
+        return fixes_of(running, incident)[0]
 
-    def is_suspended() -> bool:
-        run = fix().flow_run
-        return bool(run) and running.prefect("GET", f"/flow_runs/{run}")["state"]["type"] == "PAUSED"
-
-    running.wait_for("its run waits in Prefect", is_suspended, within=120)
+    running.wait_for("its run waits in Prefect", lambda: state_of_run(running, fix()) == "PAUSED", within=120)
     address = f"{running.config.gateway_url}/incidents/{incident}"
     sign_in(page, running, STRANGER, address, set())
     card = page.locator(f"#{fix().id}")
@@ -106,7 +150,7 @@ def test_the_owner_reads_the_diff_on_the_page_and_what_waited_in_prefect_goes_on
 
     card.get_by_label("One-time code").fill(new_code(running, OWNER, used))
     card.get_by_role("button", name="Approve").click()
-    running.wait_for("the owner's word", lambda: fix().approved_by, within=30)
+    running.wait_for("the owner's word", lambda: bool(fix().approved_by), within=30)
     running.wait_for("the fix promoted", lambda: fix().state is FixState.PROMOTED, within=180)
     assert witness.instance_config("checkout-3")["commit"] == fix().fix_commit
     assert "payment_timeout_ms: 900" in witness.git("show", "main:services/checkout-3.yaml")
