@@ -127,7 +127,7 @@ def _server_lane_of(res: Resources, fix: Fix) -> ServerLane | None:
         peer_weights=tuple(known[server] for server in peers),
         weight=instance.weight,
         actuator=actuator,
-        is_control_bad=bool(fix.pilot),
+        is_control_bad=fix.has_followers,
     )
 
 

@@ -46,6 +46,13 @@ class Round:
     must_be_well: bool
     sleep: Callable[[float], None]
 
+    @property
+    def readers(self) -> tuple[Instance, ...]:
+        """Who reads the fix's file: one instance, or all that have none of their own."""
+        if self.fix.instance:
+            return tuple(one for one in self.service.instances if one.name == self.fix.instance)
+        return self.service.readers
+
 
 def spread_fix(res: Resources, fix: Fix, lease: Hold, *, sleep: Callable[[float], None] = time.sleep) -> str:
     """Let the others run what the pilot was promoted with; why a person has to go on, empty when all run it.
@@ -56,7 +63,7 @@ def spread_fix(res: Resources, fix: Fix, lease: Hold, *, sleep: Callable[[float]
     serve_fully(res, fix)
     way = _round(res, fix, lease, must_be_well=True, sleep=sleep)
     has_moved_on = file_changed(way.git, fix, way.commit)
-    wanted = [one for one in way.service.readers if one.name != fix.pilot or has_moved_on]
+    wanted = [one for one in way.readers if one.name != fix.pilot or has_moved_on]
     done = [] if has_moved_on else [fix.pilot]
     for one in _pending_first(way, wanted):
         require_automation(res)
@@ -82,7 +89,7 @@ def follow_branch(
             said = pilot_follows(res, way.repository, fix, entry, commit) if entry else ""
     except QuellError as error:
         problems.append(str(error))
-    followers = [one for one in way.service.readers if _has_to_follow(way, one, has_entry=entry is not None)]
+    followers = [one for one in way.readers if _has_to_follow(way, one, has_entry=entry is not None)]
     for one in _pending_first(way, followers):
         problems += filter(None, [_bring_over(way, one)])
     if problems:

@@ -5,7 +5,7 @@ what it runs have followed; only then is it as it was before.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from quell.incidents.journal import JournalEntry, JournalState
 from quell.incidents.mitigation import HOLDING_STATES, Mitigation, Step
 from quell.incidents.service import ConfigRepository, Instance, Service
 from quell.ports import Transaction
-from quell.resolution.pilot import choose_pilot
+from quell.resolution.pilot import can_step_aside, choose_pilot
 from quell.response.plan import ISOLATING, WEIGHT, share_caps
 from quell.response.playbook import Limits
 from tasks.fix import get_fix, note
@@ -51,18 +51,22 @@ def instance_of(res: Resources, fix: Fix) -> Instance:
 
 
 def choose_pilot_of(res: Resources, fix: Fix) -> Fix:
-    """Remember which instance gets the fix first, before anything is put into force. Nothing where it is no such fix.
+    """Remember which instance gets the fix out of the traffic, before anything is put into force: the one whose own
+    file it is, where it serves and can be spared, or one of those that read the service's file.
 
-    Raises Refused where none can be spared or compared: all of them at once would be no canary.
+    Raises Refused where none of those can be spared or compared: all of them at once would be no canary.
     """
     service = res.config.catalog.service(fix.service)
     repository = service.repository if service else None
-    if fix.instance or fix.pilot or fix.colour or service is None or repository is None or not repository.one_by_one:
+    if fix.pilot or fix.colour or service is None or repository is None:
+        return fix
+    if fix.instance:
+        return _step_aside(res, fix, service, fix.instance)
+    if not repository.one_by_one:
         return fix
     live = get_actuator(res, _LEVER).capacity([one.server for one in service.instances if one.server])
     with res.store.writing() as tx:
-        caps = _caps(service, tx.mitigations.find({"state": ACTIVE_STATES}))
-        capped = {server: min(share, caps.get(server, 1.0)) for server, share in live.items()}
+        capped = _capped(tx, service, live)
         choice = choose_pilot(service, capped, _drained(tx, service, fix), floor=_floor(res))
         if choice.pilot:
             fix = replace(get_fix(tx, fix.id), pilot=choice.pilot, updated_at=res.clock())
@@ -71,6 +75,25 @@ def choose_pilot_of(res: Resources, fix: Fix) -> Fix:
         raise Refused(f"no instance of {service.name} can get the fix before the others: {choice.reason}")
     note(res, fix, "pilot chosen", f"{choice.pilot} gets the fix first: {choice.reason}")
     return fix
+
+
+def _step_aside(res: Resources, fix: Fix, service: Service, name: str) -> Fix:
+    """Nobody sees the reload then, and only the canary's share what comes of it."""
+    instance, lever = res.config.catalog.instance(name), res.actuators.get(_LEVER)
+    if instance is None or instance.server is None or lever is None:
+        return fix
+    live = lever.capacity([one.server for one in service.instances if one.server])
+    with res.store.writing() as tx:
+        if not can_step_aside(service, instance, _capped(tx, service, live), floor=_floor(res)):
+            return fix
+        fix = replace(get_fix(tx, fix.id), pilot=name, updated_at=res.clock())
+        tx.fixes.put(fix)
+    return fix
+
+
+def _capped(tx: Transaction, service: Service, live: Mapping[str, float]) -> dict[str, float]:
+    caps = _caps(service, tx.mitigations.find({"state": ACTIVE_STATES}))
+    return {server: min(share, caps.get(server, 1.0)) for server, share in live.items()}
 
 
 def _caps(service: Service, active: list[Mitigation]) -> dict[str, float]:

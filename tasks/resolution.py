@@ -100,7 +100,7 @@ def apply_fix_of(res: Resources, fix_id: str) -> Fix:
         try:
             fix = choose_pilot_of(res, choose_colour(res, fix))
             if commit is None:
-                aside = ", which is idle" if fix.colour else " before the others" if fix.pilot else ""
+                aside = ", which is idle" if fix.colour else " before the others" if fix.has_followers else ""
                 text = f"bring {branch_of(fix)} onto {repository.branch} and reload {fix.tried_on}{aside}"
                 note(res, fix, "fix applying", text, {"head before": git.head(repository.branch), "undo": "git revert"})
                 commit = merge_fix(res, git, repository, fix)
@@ -162,7 +162,7 @@ def promote_fix_of(res: Resources, fix_id: str, why: str) -> Fix:
             raise Conflict(f"{fix.id} is {fix.state} and cannot be promoted: it was taken back meanwhile")
         if fix.colour:  # before the release: what contains the incident protects users from the colour that serves
             switch_colours(res, fix, lease)
-        if fix.pilot and (problem := spread_fix(res, fix, lease)):
+        if fix.has_followers and (problem := spread_fix(res, fix, lease)):
             _leave_to_a_person(res, fix, problem)
             return _get(res, fix_id)
     for mitigation in holding(res, fix.incident):

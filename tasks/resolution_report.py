@@ -50,7 +50,7 @@ def fix_markdown(fix: Fix, incident: str) -> str:
         ("proof", fix.guard_proof or "none yet"),
         ("canary", fix.canary_result or "none yet"),
     ]
-    if fix.pilot:
+    if fix.has_followers:
         rows.insert(2, ("first on", fix.pilot))
     title = f"### {fix.id} for {fix.instance or fix.service}"
     return f"{title}\n\n{table(('', ''), rows)}\n\n````diff\n{fix.diff.rstrip()}\n````\n"

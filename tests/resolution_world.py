@@ -65,7 +65,12 @@ class Balancer:
         self.states[step.target].update(change)
 
     def verify(self, step: Step) -> bool:
-        return True
+        found = self.states[step.target]
+        return (
+            found["admin_state"] == "drain"
+            if step.action == "isolate"
+            else found["weight"] == str(step.params["weight"])
+        )
 
     def undo(self, step: Step, state_before: Mapping[str, str]) -> None:
         self.states[step.target] = dict(state_before)

@@ -66,6 +66,11 @@ class Fix:
         return "" if self.sets else self.bad_commit
 
     @property
+    def has_followers(self) -> bool:
+        """Whether other instances read the same file, and get the fix after the pilot."""
+        return bool(self.pilot) and not self.instance
+
+    @property
     def tried_on(self) -> str:
         """What gets the fix before anything else does: an instance, a colour, or the service at once."""
         return self.instance or self.pilot or self.colour or self.service

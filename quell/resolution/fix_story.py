@@ -19,7 +19,7 @@ def tell_fix_question(
     lines = [
         f"**{fix.id}: {fix.deed} in `{fix.file}`**",
         f"- **For** {incident or fix.incident}, asked by {fix.requested_by}{f': {fix.reason}' if fix.reason else ''}",
-        f"- **Guard** {fix.guard_proof}",
+        f"- **Proof** {fix.guard_proof}",
         "- **Then** a canary beside its siblings; promoted or taken back by itself",
         f"- **Until** {deadline:%Y-%m-%d %H:%M} UTC, by {who}; otherwise it is taken back",
     ]

@@ -38,6 +38,16 @@ def choose_pilot(service: Service, live: Mapping[str, float], drained: Collectio
     return PilotChoice(pilot="", reason="; ".join(problems) or f"no instance of {service.name} serves")
 
 
+def can_step_aside(service: Service, one: Instance, live: Mapping[str, float], *, floor: float) -> bool:
+    """Whether an instance that serves may be out of the traffic while its own file is put into force.
+
+    `live` and `floor` are as in `choose_pilot`; a sibling of its backend must go on serving.
+    """
+    beside = (other for other in service.instances if other.name != one.name and _serves(other, live))
+    is_spared = any(_backend(other) == _backend(one) for other in beside)
+    return _serves(one, live) and is_spared and least_left(service, one, (), live) >= floor - _ROUNDING
+
+
 def least_left(service: Service, pilot: Instance, serving: Sequence[Instance], live: Mapping[str, float]) -> float:
     """The smallest share (0..1) of the capacity that is left while the fix goes from the pilot to the others."""
     servers = [one for one in service.instances if one.server]

@@ -1,5 +1,6 @@
 """Resolution on a real git repository: a load balancer that obeys HAProxy's rules, counters that follow the file."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from quell.incidents.fix import FixState
 from quell.incidents.incident import IncidentState
 from quell.incidents.mitigation import (
     MitigationState,
+    Step,
 )
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.service import Catalog
@@ -35,6 +37,7 @@ from tests.resolution_world import (
     FILE,
     GOOD,
     SERVER,
+    SERVERS,
     START,
     STEP,
     World,
@@ -125,6 +128,56 @@ def test_an_instance_that_was_contained_by_a_lower_weight_gets_its_old_one(
     apply_fix_of(res, fix)
     assert judge_fix_of(res, fix, sleep=world.sleep).verdict is CanaryVerdict.PROMOTE
     promote_fix_of(res, fix, "well")
+    assert world.balancer.states[SERVER] == {"admin_state": "ready", "weight": "100"}
+
+
+def serving(res: Resources, world: World) -> str:
+    """An incident that nothing contains: the instance with the mistake serves as the others do."""
+    with res.store.writing() as tx:
+        mitigation = tx.mitigations.get("MIT-1")
+        assert mitigation
+        tx.mitigations.put(replace(mitigation, state=MitigationState.UNDONE, updated_at=START - timedelta(hours=1)))
+    world.balancer.states[SERVER] = {"admin_state": "ready", "weight": "100"}
+    return "INC-1"
+
+
+def test_an_instance_that_serves_is_out_of_the_traffic_while_its_fix_is_put_into_force(
+    res: Resources, world: World, incident: str
+) -> None:
+    fix = prepared(res, serving(res, world))
+    apply_fix_of(res, fix)
+    assert world.balancer.states[SERVER] == {"admin_state": "ready", "weight": "0"}
+    result = judge_fix_of(res, fix, sleep=world.sleep)
+    assert result.verdict is CanaryVerdict.PROMOTE, result.reason
+    promote_fix_of(res, fix, result.reason)
+    assert world.balancer.states[SERVER] == {"admin_state": "ready", "weight": "100"}
+
+
+def test_a_bad_fix_of_an_instance_that_serves_gets_no_requests_until_git_and_what_runs_are_as_before(
+    res: Resources, world: World, incident: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fix = prepared(res, serving(res, world))
+    apply_fix_of(res, fix)
+    world.broken_anyway = True
+    result = judge_fix_of(res, fix, sleep=world.sleep)
+    assert result.verdict is CanaryVerdict.REVERT
+    assert world.balancer.states[SERVER] == {"admin_state": "ready", "weight": "0"}
+    seen: list[str] = []
+    undo = world.balancer.undo
+
+    def undo_and_look(step: Step, state_before: Mapping[str, str]) -> None:
+        seen.append((world.folder / FILE).read_text())
+        undo(step, state_before)
+
+    monkeypatch.setattr(world.balancer, "undo", undo_and_look)
+    roll_back_of(res, fix, result.reason)
+    assert seen == [BAD] and world.balancer.states[SERVER] == {"admin_state": "ready", "weight": "100"}
+
+
+def test_an_instance_that_cannot_be_spared_is_reloaded_where_it_is(res: Resources, world: World, incident: str) -> None:
+    fix = prepared(res, serving(res, world))
+    world.balancer.states[SERVERS[0]]["admin_state"] = world.balancer.states[SERVERS[2]]["admin_state"] = "maint"
+    apply_fix_of(res, fix)
     assert world.balancer.states[SERVER] == {"admin_state": "ready", "weight": "100"}
 
 
