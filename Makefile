@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
-# The tests share real components file by file (tests/lanes.py). WORKERS=0: all in one process, for a debugger.
-WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --max-worker-restart=0
+# Workers share the tests file by file (tests/lanes.py); two cores are busy with three, as tests wait half of their time.
+# WORKERS=0: all in one process, for a debugger.
+WORKERS ?= 3
+PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --max-worker-restart=0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup programs demo test unit lint types contracts format lock check clean
@@ -41,6 +42,7 @@ demo: setup ## run one whole incident, live, on real components (ARGS=--interact
 test: setup programs ## run all tests against real components (ARGS="tests/unit -k labels" for some)
 	$(PYTEST) $(ARGS)
 
+unit: WORKERS = 2
 unit: setup ## run only the pure tests
 	$(PYTEST) tests/unit
 

@@ -1,12 +1,13 @@
-"""Two workers share the tests, file by file; what measures time has the machine to itself at the end."""
+"""Three workers share the tests, file by file; what measures time has the machine to itself at the end."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-# Begun first, so that both workers end at about the same time.
+# Begun first, so that the workers end at about the same time.
 LONG: tuple[str, ...] = (
     "tests/faults/test_kill_boundaries.py",
     "tests/faults/test_world_falls_over.py",
@@ -30,45 +31,63 @@ LONG: tuple[str, ...] = (
     "tests/integration/test_store_concurrency.py",
 )
 
-# The first three hold a pace, a rate of events and a hot loop to limits of seconds; the others need the whole of
-# `quell up`, which works on while they wait for a page or for a process to come back.
-ALONE: tuple[str, ...] = (
-    "tests/integration/test_sweeper.py",
-    "tests/faults/test_kill_intake.py",
-    "tests/integration/test_sandbox.py",
+# They need the whole of `quell up`, which works on while they wait for a page or for a process to come back: one worker
+# runs them when the long ones are begun, and ends with them, and so does `quell up`.
+TOGETHER: tuple[str, ...] = (
     "tests/browser/test_prefect_ui.py",
     "tests/browser/test_fix_page.py",
     "tests/scenarios/test_running.py",
 )
 
+# They hold a pace, a rate of events and a hot loop to limits of seconds.
+ALONE: tuple[str, ...] = (
+    "tests/integration/test_sweeper.py",
+    "tests/faults/test_kill_intake.py",
+    "tests/integration/test_sandbox.py",
+)
+
 
 class Lanes(LoadFileScheduling):
-    """A file's tests run one after another in one worker; the files of ALONE begin when only one worker is left."""
+    """A file's tests run one after another in one worker, and so do the files of TOGETHER; those of ALONE begin when
+    only one worker is left."""
+
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
+        super().__init__(config, log)
+        self._together: WorkerController | None = None
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        crashed_in = super().remove_node(node)
+        for other in self.nodes:
+            if self.workqueue:
+                self._reschedule(other)  # it may have waited for this one to end
+        return crashed_in
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        file = min(self.workqueue, key=self._turn)
-        if file in ALONE and self._must_wait(node):
-            return
-        self.workqueue.move_to_end(file, last=False)
-        super()._assign_work_unit(node)
-
-    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
-        super().mark_test_complete(node, item_index, duration)
-        for other in self.nodes:
-            if self.workqueue and other is not node:
-                self._reschedule(other)  # it may have waited for this one
-
-    def _turn(self, file: str) -> tuple[bool, int, int]:
-        order = ALONE if file in ALONE else LONG
-        place = order.index(file) if file in order else len(order)
-        return file in ALONE, place, -len(self.workqueue[file])
-
-    def _must_wait(self, node: WorkerController) -> bool:
         others = [other for other in self.nodes if other is not node]
-        if any(not other.shutting_down for other in others):
-            node.shutdown()  # the last one that is left runs them
+        files = [file for file in self.workqueue if not others or self._is_for(file, node)]
+        file = min(files, key=self._turn, default=None)
+        if file is None or (file in ALONE and any(self._may_run_alone(other) for other in others)):
+            node.shutdown()
+        elif file not in ALONE or not others:
+            if file in TOGETHER:
+                self._together = node
+            self.workqueue.move_to_end(file, last=False)
+            super()._assign_work_unit(node)
+
+    def _is_for(self, file: str, node: WorkerController) -> bool:
+        if self._together not in self.nodes:
             return True
-        return any(self._pending_of(self.assigned_work[other]) for other in others)
+        return (file in TOGETHER) == (node is self._together)
+
+    def _may_run_alone(self, node: WorkerController) -> bool:
+        return node is not self._together and not node.shutting_down
+
+    def _turn(self, file: str) -> tuple[int, int, int]:
+        rest = 2 if self.numnodes > 2 else 1  # the only other worker shall not be left with all of it
+        for lane, order in ((0, LONG), (3 - rest, TOGETHER), (3, ALONE)):
+            if file in order:
+                return lane, order.index(file), 0
+        return rest, 0, -len(self.workqueue[file])
 
 
 def shorten_folder(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""How the tests are shared between two workers, on real ones: a small tree of tests that write down when they ran."""
+"""How the tests are shared between workers, on real ones: a small tree of tests that write down when they ran."""
 
 import json
 import os
@@ -21,7 +21,7 @@ import pytest
 sys.path.insert(0, {tree!r})
 from tests import lanes
 
-lanes.ALONE, lanes.LONG = {alone}, {long}
+lanes.ALONE, lanes.LONG, lanes.TOGETHER = {alone}, {long}, {together}
 DYING = Path("dying")
 
 
@@ -68,13 +68,16 @@ class Ran:
         files: dict[str, tuple[int, float]],
         alone: tuple[str, ...] = (),
         long: tuple[str, ...] = (),
+        together: tuple[str, ...] = (),
+        workers: int = 2,
         arguments: tuple[str, ...] = (),
     ) -> None:
         (folder / "pytest.ini").write_text("[pytest]\n")
-        (folder / "conftest.py").write_text(_CONFTEST.format(tree=str(TREE), alone=alone, long=long))
+        conftest = _CONFTEST.format(tree=str(TREE), alone=alone, long=long, together=together)
+        (folder / "conftest.py").write_text(conftest)
         for name, (count, seconds) in files.items():
             (folder / name).write_text(_TESTS.format(count=count, seconds=seconds))
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "xdist", "-n", "2"]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "xdist", "-n", str(workers)]
         command += ["--max-worker-restart=0", *arguments]
         env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         for name in [name for name in env if name.startswith("PYTEST_XDIST")]:
@@ -109,6 +112,30 @@ def test_two_workers_share_the_files_and_what_measures_time_runs_when_all_else_h
     assert max(end for _, end in ran.of("test_too.py")) <= min(begin for begin, _ in ran.of("test_alone.py"))
 
 
+SLOW = {"test_slow1.py": (2, 0.6), "test_slow2.py": (2, 0.6)}
+TOGETHER = {"test_with1.py": (2, 0.2), "test_with2.py": (9, 0.05), "test_with3.py": (1, 0.5)}  # in this order too
+SHORT = {f"test_short{n}.py": (3, 0.15) for n in range(8)}
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_what_shares_one_thing_runs_in_one_worker_which_has_ended_before_time_is_measured(
+    tmp_path: Path, workers: int
+) -> None:
+    """The whole of `quell up` lives as long as its worker."""
+    files = {**SHORT, **ALONE, **TOGETHER, **SLOW}
+    ran = Ran(tmp_path, files, tuple(ALONE), tuple(SLOW), together=tuple(TOGETHER), workers=workers)
+    assert ran.code == 0 and len(ran.tests) == 4 + 12 + 24 + 12, ran.said
+    assert len(ran.workers(*files)) == workers and len(ran.workers(*TOGETHER)) == 1
+    ends = [max(end for _, end in ran.of(file)) for file in TOGETHER]
+    assert ends == sorted(ends)
+    if workers > 2:
+        assert overlap(ran.of(*TOGETHER), ran.of(*SHORT)), "the others work on meanwhile"
+    last = [name for name, worker, *_ in ran.tests if {worker} == ran.workers(*TOGETHER)][-1]
+    assert last == "test_with3.py", "what it shared ends with the worker"
+    assert max(end for _, end in ran.of(*SLOW, *TOGETHER, *SHORT)) <= min(begin for begin, _ in ran.of(*ALONE))
+    assert len(ran.workers(*ALONE)) == 1 and ran.workers(*ALONE) != ran.workers(*TOGETHER)
+
+
 def test_files_that_measure_time_run_one_after_another_when_only_they_are_asked_for(tmp_path: Path) -> None:
     ran = Ran(tmp_path, {**ALONE, **SHARED}, alone=tuple(ALONE), arguments=tuple(ALONE))
     assert ran.code == 0 and len(ran.tests) == 12 and len(ran.workers(*ALONE)) == 1, ran.said
@@ -141,6 +168,6 @@ def test_a_workers_folders_are_hardly_deeper_than_those_of_one_process(tmp_path:
 
 
 def test_every_file_that_is_named_exists() -> None:
-    named = [*lanes.LONG, *lanes.ALONE]
+    named = [*lanes.LONG, *lanes.TOGETHER, *lanes.ALONE]
     assert [file for file in named if not (TREE / file).is_file()] == []
-    assert len(named) == len(set(named)), "a file that runs alone cannot begin first"
+    assert len(named) == len(set(named)), "a file has one place"
