@@ -18,6 +18,7 @@ LONG: tuple[str, ...] = (
     "tests/faults/test_kill_standing.py",
     "tests/integration/test_check_live.py",
     "tests/integration/test_standing_limits_shop.py",
+    "tests/integration/test_sweeper.py",
     "tests/integration/test_weekly.py",
     "tests/browser/test_signed_in_pages.py",
     "tests/integration/test_attacks_prefect.py",
@@ -41,7 +42,7 @@ TOGETHER: tuple[str, ...] = (
 
 # They hold a pace, a rate of events and a hot loop to limits of seconds.
 ALONE: tuple[str, ...] = (
-    "tests/integration/test_sweeper.py",
+    "tests/integration/test_sweeper_pace.py",
     "tests/faults/test_kill_intake.py",
     "tests/integration/test_sandbox.py",
 )

@@ -1,122 +1,33 @@
 """The sweeper on a real Prefect server, with the deployments and schedules that `quell up` registers."""
 
-import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, TypeVar
-from uuid import UUID
+from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
 from prefect import flow
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
-from deployments.prefect_server import register, server_environment, server_program
-from deployments.sandbox.ports import free_port
-from deployments.supervisor import Supervisor
 from deployments.work_pool import SWEEP_POOL, restore_template
 from flows.response import mitigate
 from quell.adapters.store.sql import SqlStore
-from quell.config.load import load_config
 from tasks.detection import SWEEP
-from tasks.resources import CONFIG_VARIABLE, DATA_VARIABLE
-from tests.slow_metrics import SlowMetrics, slow_metrics
-from tests.waiting import wait_until
+from tests.sweeper_ground import EVERY, SIGNALS, Ground, now, started_ground
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # a server comes up, and a process for each test
-EVERY = 3
-T = TypeVar("T")
-SIGNALS = "signals:\n  errors: {kind: error_ratio, unit: ratio, step: 1s, query: up}\n"
-
-
-@dataclass
-class Ground:
-    """Prefect's server with Quell's deployments, and a metric server that decides how long a sweep takes."""
-
-    client: SyncPrefectClient
-    env: dict[str, str]
-    folder: Path
-    metrics: SlowMetrics
-
-    def wait_for(self, what: str, ask: Callable[[], T | None], within: float = 120) -> T:
-        log = self.folder / "sweeper.log"
-        return wait_until(what, ask, within=within, every=0.1, tell=lambda: log.read_text()[-4000:])
-
-    def sweeps(self, *states: str, since: datetime) -> list[FlowRun]:
-        """Scheduled for `since` or later, oldest first."""
-        named = DeploymentFilter(name=DeploymentFilterName(any_=["detection-sweep"]))
-        wanted = FlowRunFilter.model_validate(
-            {"expected_start_time": {"after_": since}, "state": {"type": {"any_": list(states)}}}
-        )
-        found = self.client.read_flow_runs(deployment_filter=named, flow_run_filter=wanted, limit=200)
-        return sorted(found, key=lambda run: run.expected_start_time or since)
-
-    def one_sweep(self, *states: str, since: datetime, within: float = 120) -> FlowRun:
-        def found() -> FlowRun | None:
-            return next(iter(self.sweeps(*states, since=since)), None)
-
-        return self.wait_for(f"a sweep that is {' or '.join(states)}", found, within)
-
-    def state(self, run: UUID) -> State[Any]:
-        state = self.client.read_flow_run(run).state
-        assert state is not None
-        return state
-
-    def final(self, run: UUID, within: float = 120) -> State[Any]:
-        return self.wait_for("the run's end", lambda: ((s := self.state(run)).is_final() and s) or None, within)
-
-    @contextmanager
-    def sweeper(self, *command: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """A sweeper process as the supervisor would start it; ended by its id."""
-        with (self.folder / "sweeper.log").open("ab") as log:
-            process = subprocess.Popen(
-                command or (sys.executable, "-m", "deployments.sweeper"),
-                env={**os.environ, **self.env},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    folder = tmp_path_factory.mktemp("sweeper")
-    with slow_metrics() as metrics:
-        port = free_port()
-        env = server_environment(port, folder / "prefect")
-        env |= {CONFIG_VARIABLE: str(folder / "config"), DATA_VARIABLE: str(folder / "data")}
-        _write_config(folder, metrics.url)
-        supervisor = Supervisor(folder / "logs", print)
-        changed: dict[Any, Any] = {PREFECT_API_URL: env["PREFECT_API_URL"]}
-        try:
-            supervisor.start(server_program(port, env))
-            register(load_config(folder / "config"), env)
-            with temporary_settings(changed), get_client(sync_client=True) as client:
-                yield Ground(client, env, folder, metrics)
-        finally:
-            supervisor.stop()
+    with started_ground(tmp_path_factory.mktemp("sweeper")) as started:
+        yield started
 
 
 @pytest.fixture
@@ -125,56 +36,6 @@ def ground(server: Ground) -> Iterator[Ground]:
     (server.folder / "sweeper.log").write_text("")
     yield server
     (server.folder / "config" / "signals.yaml").write_text(SIGNALS)
-
-
-def _write_config(folder: Path, metrics: str) -> None:
-    config = folder / "config"
-    config.mkdir()
-    lines = f'[connections]\nstore = "sqlite:///{folder}/record.db"\nprometheus = "{metrics}"\n'
-    (config / "quell.toml").write_text(f'{lines}[intervals]\nsweep = "{EVERY}s"\n')
-    (config / "services.yaml").write_text("services:\n  shop: {team: t}\n")
-    (config / "signals.yaml").write_text(SIGNALS)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def late_seconds(run: FlowRun) -> float:
-    assert run.start_time and run.expected_start_time
-    return (run.start_time - run.expected_start_time).total_seconds()
-
-
-def over_seconds(run: FlowRun) -> float:
-    """From its moment to its end."""
-    assert run.end_time and run.expected_start_time
-    return (run.end_time - run.expected_start_time).total_seconds()
-
-
-def processor_seconds(pid: int) -> float:
-    """What the process and all that it started have used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
-
-def test_scheduled_sweeps_keep_their_pace_in_one_warm_process(ground: Ground) -> None:
-    """A process of its own costs each of them two to three seconds of processor before it begins."""
-    with ground.sweeper() as process:
-        ground.one_sweep("COMPLETED", since=now())
-        since, before = now() + timedelta(seconds=EVERY), processor_seconds(process.pid)
-        ground.wait_for("five sweeps", lambda: len(ground.sweeps("COMPLETED", since=since)) >= 5 or None)
-        spent, runs = processor_seconds(process.pid) - before, ground.sweeps("COMPLETED", since=since)[:5]
-        due = [run.expected_start_time for run in runs]
-        assert due == [due[0] and due[0] + timedelta(seconds=EVERY * n) for n in range(5)], "none is left out"
-        assert min(map(late_seconds, runs)) > -0.1, "none is judged before its time"
-        assert max(map(over_seconds, runs)) < EVERY, [over_seconds(run) for run in runs]
-        assert spent / len(runs) < 1, f"{spent} s of processor for {len(runs)} sweeps"
-        assert {str(run.infrastructure_pid).split(":")[1] for run in runs} == {str(process.pid)}
-        assert Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text() == ""
-        run = ground.client.create_flow_run_from_deployment(
-            ground.client.read_deployment_by_name("reconcile/reconcile").id
-        )
-        assert ground.final(run.id).is_completed(), "reconcile runs there too"
 
 
 def test_what_is_not_on_the_list_is_refused_with_the_reason(ground: Ground) -> None:
