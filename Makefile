@@ -46,14 +46,14 @@ unit: WORKERS = 2
 unit: setup ## run only the pure tests
 	$(PYTEST) tests/unit
 
-lint: setup ## ruff
+lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup ## pyright, strict on quell/ and tasks/
+types: $(STAMP) ## pyright, strict on quell/ and tasks/
 	$(BIN)/pyright
 
-contracts: setup ## imports run one way, the phases are pure
+contracts: $(STAMP) ## imports run one way, the phases are pure
 	$(BIN)/lint-imports
 
 format: setup ## let ruff rewrite the tree
