@@ -7,7 +7,8 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-# Begun first, so that the workers end at about the same time.
+# Begun first, so that the workers end at about the same time: what is left for two of them while the third one is busy
+# with TOGETHER takes about as long as that.
 LONG: tuple[str, ...] = (
     "tests/faults/test_kill_boundaries.py",
     "tests/faults/test_world_falls_over.py",
@@ -29,7 +30,19 @@ LONG: tuple[str, ...] = (
     "tests/faults/test_kill_mitigate.py",
     "tests/faults/test_kill_adaptive.py",
     "tests/faults/test_prefect_dies.py",
+    "tests/integration/test_review_export.py",
+    "tests/browser/test_postmortem_page.py",
+    "tests/faults/test_intake_slow_disk.py",
+    "tests/integration/test_intake_wire.py",
+    "tests/faults/test_intake_refuses.py",
+    "tests/integration/test_attacks.py",
     "tests/integration/test_store_concurrency.py",
+    "tests/integration/test_notify.py",
+    "tests/integration/test_sign_in.py",
+    "tests/integration/test_bisect.py",
+    "tests/integration/test_anomalies.py",
+    "tests/integration/test_adaptive.py",
+    "tests/integration/test_standing_limits.py",
 )
 
 # They need the whole of `quell up`, which works on while they wait for a page or for a process to come back: one worker
