@@ -30,6 +30,7 @@ from quell.incidents.errors import Unavailable
 from quell.ports import Store
 from tasks.resources import CONFIG_VARIABLE
 from tests.lanes import Lanes, fail_if_left_undone, shorten_folder
+from tests.new_databases import every_migration, migrated_once
 from tests.waiting import wait_until
 
 _names = count(1)
@@ -79,6 +80,19 @@ def own_prefect_events() -> Iterator[None]:
     worker = sys.modules.get("prefect.events.worker")
     if worker is not None:
         worker.EventsWorker.drain_all(timeout=5)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _new_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with migrated_once(tmp_path_factory.mktemp("migrated")):
+        yield
+
+
+@pytest.fixture
+def new_by_migrations() -> Iterator[None]:
+    """For what a test says about the migrations themselves."""
+    with every_migration():
+        yield
 
 
 @pytest.fixture(scope="session")

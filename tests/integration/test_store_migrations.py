@@ -24,7 +24,7 @@ from quell.incidents.alert import Alert, AlertId, AlertStatus
 from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.labels import Fingerprint
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("new_by_migrations")]
 TRIGRAMS = "ix_incidents_trigrams"  # PostgreSQL's alone, and only where its extension may be created
 SCRIPTS = Path(__file__).parents[2] / "quell/adapters/store/migrations"
 
