@@ -8,12 +8,13 @@ from pathlib import Path
 from deployments.cli.finding import Finding
 from deployments.cli.guard import guard
 from quell.adapters.commands import fill_in, run_command
-from quell.adapters.git import GitRepository
+from quell.adapters.git import open_repository
+from quell.adapters.git_remote import may_push
 from quell.config.config import Config
 from quell.incidents.errors import QuellError
 from quell.incidents.service import ConfigRepository, Service
 from tasks.drift import AT_ONCE
-from tasks.running import Place, difference, places_of
+from tasks.running import Place, difference, places_of, remote_repositories
 
 
 def check_repositories(config: Config) -> Iterator[Finding]:
@@ -31,8 +32,10 @@ def _check_repository(service: Service, repository: ConfigRepository, common: Pa
     if not path.is_dir():
         return finding(False, f"{path} does not exist")
     try:
-        git = GitRepository(path)
+        git = open_repository(repository)
         head = git.head(repository.branch)
+        if repository.remote and not git.run("remote", "get-url", repository.remote).is_ok:
+            return finding(False, f"{path} has no remote {repository.remote}; `git remote` lists those that it has")
         missing = [file for file in repository.files.values() if git.content(head, file) is None]
         if missing:
             return finding(False, f"{', '.join(missing)} not in {path} on branch {repository.branch}")
@@ -60,6 +63,20 @@ def _validate(repository: ConfigRepository) -> str:
         if not result.is_ok:
             return f"validator refuses {file}: {result.said}"
     return ""
+
+
+def check_remotes(config: Config) -> Iterator[Finding]:
+    """Whether each remote can be reached, would take a push, and has everything that is on the branch here."""
+    for repository in remote_repositories(config.catalog):
+        git, subject = open_repository(repository), f"{repository.remote} of {repository.path}"
+        try:
+            head = git.fetch(repository.branch)
+            may_push(git, repository.remote, repository.branch)
+        except QuellError as error:
+            yield Finding(part="remote", subject=subject, is_ok=False, text=str(error))
+        else:
+            text = f"{repository.branch} is at {head[:12]} there, and Quell may write"
+            yield Finding(part="remote", subject=subject, is_ok=True, text=text)
 
 
 def check_running(config: Config) -> Iterator[Finding]:

@@ -175,6 +175,7 @@ class InstanceModel(Model):
 class RepositoryModel(Model):
     path: Text
     branch: Text = "main"
+    remote: Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.\-]*)?$")] = ""
     files: dict[str, Text]
     validate_command: list[Text] = Field(default=[], alias="validate")
     reload: list[Text] = []
