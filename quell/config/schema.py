@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from quell.config.config import PagesAccess
 from quell.config.value import (
     DaskAddress,
+    GitRemote,
     HttpUrl,
     PasswordHash,
     PositiveDuration,
@@ -175,7 +176,7 @@ class InstanceModel(Model):
 class RepositoryModel(Model):
     path: Text
     branch: Text = "main"
-    remote: Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.\-]*)?$")] = ""
+    remote: GitRemote = ""
     files: dict[str, Text]
     validate_command: list[Text] = Field(default=[], alias="validate")
     reload: list[Text] = []

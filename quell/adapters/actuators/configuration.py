@@ -68,6 +68,7 @@ class ConfigurationActuator:
         place = self._place(step)
         if step.params["commit"] != PREVIOUS:
             return step
+        place.git.catch_up(place.repository.branch)
         versions = self._versions(place)
         if len(versions) < 2:
             raise InvalidInput(f"{place.file} has one version only, there is none to go back to")
