@@ -10,6 +10,7 @@ from quell.incidents.errors import NotFound
 from quell.incidents.threshold import ThresholdVersion
 from quell.incidents.timeline import Event
 from quell.ports import Document, Transaction
+from quell.prevention.rule_file import rule_file
 from tasks.limiter import check_ours, fulfil, intend, intended, limiter_of, put_standing
 from tasks.record import QUELL
 from tasks.refusals import check_shadowed
@@ -56,7 +57,7 @@ def put_effect(
     if version.clients is not None:
         put_standing(res, new.rule if new else None, before.rule if before else None)
     elif version.score is None:
-        rule_folder(res).put(effect_file(version), new.rule if new else None)
+        rule_folder(res).put(rule_file(version), new.rule if new else None)
 
 
 def end_effect(tx: Transaction, version: ThresholdVersion) -> None:
@@ -68,11 +69,6 @@ def end_effect(tx: Transaction, version: ThresholdVersion) -> None:
 def forget_proposal(res: Resources, version: ThresholdVersion) -> None:
     if version.score is None and version.clients is None:
         rule_folder(res).forget(proposed_file(version))
-
-
-def effect_file(version: ThresholdVersion) -> str:
-    """One per signal: the newer one takes the older one's place."""
-    return "standing.map" if version.clients is not None else f"quell-{version.signal.replace(':', '.')}.yml"
 
 
 def proposed_file(version: ThresholdVersion) -> str:

@@ -1,5 +1,6 @@
 """A limit's whole life: proposed with evidence, in shadow, approved and in force, reverted; with a real Prometheus."""
 
+import html
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,8 +20,10 @@ from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.ports import MetricSource, Store
+from quell.prevention.rule_file import rule_diff
 from tasks.resources import Resources
 from tasks.shadow import watch_all, watch_of
+from tasks.study_report import report_of
 from tasks.thresholds import promote_threshold, recompute_of, revert_threshold
 from tests.limit_life import approve, later, remember, resources_of, rules_in_force, version
 
@@ -111,6 +114,21 @@ def test_a_limit_in_shadow_only_records_and_shows_what_it_would_have_alerted(res
     assert seen is not None and old is not None
     assert seen.count == 20 and seen.false == 20 and seen.weeks == pytest.approx(2.0, abs=0.01)
     assert old.count == 0 and rules_in_force(res)[0]["query"].endswith("> 0.9")
+
+
+def test_the_change_is_a_diff_against_the_rule_in_force(res: Resources) -> None:
+    """On the page, in the flow's artifact and on the command line it is the same one, and is bound to the approval."""
+    studies = recompute_of(res)
+    with res.store.reading() as tx:
+        diff = rule_diff(tx.thresholds.get("THR-1"), version(res, "THR-2"))
+    assert diff.startswith("--- a/quell-latency.yml\n+++ b/quell-latency.yml\n@@")
+    removed = [line for line in diff.splitlines() if line.startswith("-") and "> 0.9" in line]
+    added = [line for line in diff.splitlines() if line.startswith("+") and " > 0.2" in line]
+    assert len(removed) == len(added) == 1, diff
+    assert f"```diff\n{diff}```" in report_of(res, studies)
+    with serving(build_app(res)) as url, httpx.Client(base_url=url, timeout=20) as client:
+        page = html.unescape(client.get("/thresholds/THR-2").text)
+    assert diff in page and "What approving it does to the file" in page
 
 
 def test_promotion_shows_predicted_and_seen_and_one_command_brings_the_old_limit_back(res: Resources) -> None:
