@@ -8,7 +8,7 @@ from pathlib import Path
 from deployments.cli.finding import Finding
 from deployments.cli.guard import guard
 from quell.adapters.commands import fill_in, run_command
-from quell.adapters.git import open_repository
+from quell.adapters.git import GitRepository, open_repository
 from quell.adapters.git_remote import may_push
 from quell.config.config import Config
 from quell.incidents.errors import QuellError
@@ -68,15 +68,41 @@ def _validate(repository: ConfigRepository) -> str:
 def check_remotes(config: Config) -> Iterator[Finding]:
     """Whether each remote can be reached, would take a push, and has everything that is on the branch here."""
     for repository in remote_repositories(config.catalog):
-        git, subject = open_repository(repository), f"{repository.remote} of {repository.path}"
-        try:
-            head = git.fetch(repository.branch)
-            may_push(git, repository.remote, repository.branch)
-        except QuellError as error:
-            yield Finding(part="remote", subject=subject, is_ok=False, text=str(error))
-        else:
-            text = f"{repository.branch} is at {head[:12]} there, and Quell may write"
-            yield Finding(part="remote", subject=subject, is_ok=True, text=text)
+        yield _check_remote(open_repository(repository), repository.branch)
+    at = config.connections
+    if at.prometheus_rules is not None and at.prometheus_rules_branch:
+        yield _check_rules(GitRepository(at.prometheus_rules), at.prometheus_rules_branch)
+        if at.prometheus_rules_remote:
+            git = GitRepository(at.prometheus_rules, remote=at.prometheus_rules_remote)
+            yield _check_remote(git, at.prometheus_rules_branch)
+
+
+def _check_remote(git: GitRepository, branch: str) -> Finding:
+    subject = f"{git.remote} of {git.path}"
+    try:
+        head = git.fetch(branch)
+        may_push(git, git.remote, branch)
+    except QuellError as error:
+        return Finding(part="remote", subject=subject, is_ok=False, text=str(error))
+    return Finding(
+        part="remote", subject=subject, is_ok=True, text=f"{branch} is at {head[:12]} there, and Quell may write"
+    )
+
+
+def _check_rules(git: GitRepository, branch: str) -> Finding:
+    """Whether what Prometheus reads is the branch that limits are committed to."""
+
+    def finding(is_ok: bool, text: str) -> Finding:
+        return Finding(part="rules", subject=str(git.path), is_ok=is_ok, text=text)
+
+    try:
+        head = git.head(branch)
+        found = git.git("symbolic-ref", "--quiet", "--short", "HEAD").strip()
+    except QuellError as error:
+        return finding(False, str(error))
+    if found != branch:
+        return finding(False, f"branch {found} is checked out, prometheus_rules_branch is {branch}: check that one out")
+    return finding(True, f"each limit is a commit on {branch}, which is at {head[:12]}")
 
 
 def check_running(config: Config) -> Iterator[Finding]:

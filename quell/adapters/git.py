@@ -63,6 +63,10 @@ class WorkTree:
         path.write_text(content)
         self.repository.git("add", "--", file, cwd=self.path)
 
+    def remove(self, file: str) -> None:
+        """Take one file away, staged. Raises InvalidInput where there is none."""
+        self.repository.git("rm", "--quiet", "--", file, cwd=self.path)
+
     def staged_diff(self, *, first: str = "") -> str:
         """What is staged; the file that is named comes before all others."""
         if not first:

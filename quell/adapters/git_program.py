@@ -14,7 +14,9 @@ from quell.incidents.errors import InvalidInput, QuellError
 COMMAND_TIMEOUT = timedelta(seconds=20)
 _MOST_OUTPUT = 20_000_000  # a file or a diff is needed whole
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}
-_CHANGING = frozenset({"worktree", "apply", "reset", "add", "commit", "merge", "fetch", "push", "branch", "update-ref"})
+_CHANGING = frozenset(
+    {"worktree", "apply", "reset", "add", "rm", "commit", "merge", "fetch", "push", "branch", "update-ref"}
+)
 # nothing that goes on in the background: it would keep the turn (see git_turn)
 _QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false")
 
