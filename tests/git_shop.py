@@ -49,12 +49,13 @@ class RemoteShop:
         hook.chmod(0o755)
 
 
-def share(folder: Path) -> RemoteShop:
-    """Give the repository a remote, origin, that has its main, and a colleague a clone."""
-    bare, colleague = folder.with_name(f"{folder.name}.git"), folder.with_name("colleague")
-    git(folder.parent, "clone", "--quiet", "--bare", str(folder), str(bare))
+def share(folder: Path, beside: Path | None = None) -> RemoteShop:
+    """Give the repository a remote, origin, that has its main, and a colleague a clone; both are beside it."""
+    at = beside or folder.parent
+    bare, colleague = at / f"{folder.name}.git", at / "colleague"
+    git(folder, "clone", "--quiet", "--bare", str(folder), str(bare))
     git(folder, "remote", "add", "origin", str(bare))
-    git(folder.parent, "clone", "--quiet", str(bare), str(colleague))
+    git(folder, "clone", "--quiet", str(bare), str(colleague))
     return RemoteShop(folder=folder, bare=bare, colleague=colleague, bad=git(folder, "rev-parse", "HEAD"))
 
 

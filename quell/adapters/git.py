@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -91,6 +91,10 @@ class GitRepository(GitProgram):
     """
 
     remote: str = ""
+
+    def at_root(self) -> "GitRepository":
+        """The same at the root of its working tree, to which the names of files are relative."""
+        return replace(self, path=Path(self.git("rev-parse", "--show-toplevel").strip()))
 
     def head(self, branch: str) -> str:
         """The commit at the head of the branch. Raises NotFound."""

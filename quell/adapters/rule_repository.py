@@ -22,29 +22,29 @@ class RuleRepository:
         Done already is done. Raises Conflict when somebody's uncommitted work stands in the way, Refused when the
         remote does not take it, Unavailable when it cannot be reached; nothing is changed then.
         """
-        root = Path(self.git.git("rev-parse", "--show-toplevel").strip())
-        file, ours = str(path.resolve().relative_to(root.resolve())), f"quell/rules-{path.stem}"
+        git = self.git.at_root()  # the rules are a folder among others there
+        file, ours = str(path.resolve().relative_to(git.path.resolve())), f"quell/rules-{path.stem}"
         for left in reversed(range(_TRIES)):
-            self.git.catch_up(self.branch)
-            if self.git.content(self.branch, file) == text:
+            git.catch_up(self.branch)
+            if git.content(self.branch, file) == text:
                 break
             try:
-                self._commit(ours, file, text, message)
+                self._commit(git, ours, file, text, message)
             except Conflict:
                 if not left:
                     raise
             else:
                 break
             finally:
-                self.git.forget(ours)
+                git.forget(ours)
         if (path.read_text() if path.exists() else None) != text:
             raise Conflict(f"{path} is not what branch {self.branch} says: commit what is there, or check it out again")
 
-    def _commit(self, ours: str, file: str, text: str | None, message: str) -> None:
-        with self.git.work_tree(ours, start=self.branch) as tree:
+    def _commit(self, git: GitRepository, ours: str, file: str, text: str | None, message: str) -> None:
+        with git.work_tree(ours, start=self.branch) as tree:
             if text is None:
                 tree.remove(file)
             else:
                 tree.write(file, text)
             tree.commit(message)
-        self.git.merge(ours, into=self.branch)
+        git.merge(ours, into=self.branch)

@@ -22,23 +22,26 @@ from tests.limit_life import approve, resources_of, rules_in_force, version
 
 pytestmark = pytest.mark.integration
 
-FILE = "quell-latency.yml"
+FILE = "rules/quell-latency.yml"
+NAME = "quell-latency.yml"
 RULE = "groups: [{name: slow, rules: [{alert: Slow, expr: latency_seconds > 2}]}]\n"
 OTHER = RULE.replace("2", "3")
 
 
 @pytest.fixture
 def shop(rule_prometheus: RuleFolder) -> RemoteShop:
-    """The folder of rules is a clone; a colleague has another."""
-    folder = rule_prometheus.folder
+    """The folder of rules is one of a clone's folders; a colleague has another clone."""
+    folder = rule_prometheus.folder.parent
+    assert rule_prometheus.folder.name == "rules"
     GitRepository(folder).git("init", "--quiet", "-b", "main")
-    save(folder, RULE.replace("slow", "people"), "rules of people", file="people.yml")
-    return share(folder)
+    (folder / ".gitignore").write_text("/*\n!/rules\n")
+    save(folder, RULE.replace("slow", "people"), "rules of people", file="rules/people.yml")
+    return share(folder, beside=folder / "forge")
 
 
 @pytest.fixture
 def rules(rule_prometheus: RuleFolder, shop: RemoteShop) -> RuleFolder:
-    git = GitRepository(shop.folder, remote="origin")
+    git = GitRepository(rule_prometheus.folder, remote="origin")
     return replace(rule_prometheus, repository=RuleRepository(git=git, branch="main"))
 
 
@@ -52,14 +55,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def res(store: Store, rule_prometheus: RuleFolder, shop: RemoteShop) -> Resources:
     made = resources_of(store, LATENCY, Latency(), now=NOW, rules=rule_prometheus)
-    assert made.config.connections.prometheus_rules == shop.folder
+    assert made.config.connections.prometheus_rules == shop.folder / "rules"
     kept = replace(made.config.connections, prometheus_rules_branch="main", prometheus_rules_remote="origin")
     return replace(made, config=replace(made.config, connections=kept))
 
 
 def agree(shop: RemoteShop) -> bool:
     return (
-        shop.git("status", "--porcelain", "--", "*.yml") == "" and shop.git("rev-parse", "main") == shop.remote_head()
+        shop.git("status", "--porcelain", "--", "rules") == "" and shop.git("rev-parse", "main") == shop.remote_head()
     )
 
 
@@ -79,34 +82,34 @@ def test_a_limit_is_a_commit_at_the_remote_and_so_is_its_way_back(res: Resources
 
 
 def test_what_colleagues_pushed_stays(rules: RuleFolder, shop: RemoteShop) -> None:
-    pushed = shop.colleague_pushes(RULE.replace("slow", "theirs"), "more rules", file="theirs.yml")
-    rules.put(FILE, RULE, "a limit")
-    assert agree(shop) and shop.git("rev-parse", "main^") == pushed and (shop.folder / "theirs.yml").exists()
+    pushed = shop.colleague_pushes(RULE.replace("slow", "theirs"), "more rules", file="rules/theirs.yml")
+    rules.put(NAME, RULE, "a limit")
+    assert agree(shop) and shop.git("rev-parse", "main^") == pushed and (shop.folder / "rules/theirs.yml").exists()
 
 
 def test_rules_that_prometheus_does_not_load_are_taken_back_in_git_too(rules: RuleFolder, shop: RemoteShop) -> None:
-    rules.put(FILE, RULE, "a limit")
+    rules.put(NAME, RULE, "a limit")
     with pytest.raises(Unavailable):
-        rules.put(FILE, "groups: [{name: slow, rules: [{alert: Slow, expr: 'latency_seconds >'}]}]\n", "half a limit")
+        rules.put(NAME, "groups: [{name: slow, rules: [{alert: Slow, expr: 'latency_seconds >'}]}]\n", "half a limit")
     assert agree(shop) and (shop.folder / FILE).read_text() == RULE
     assert shop.git("log", "-2", "--format=%s").splitlines() == ["Take back: half a limit", "half a limit"]
 
 
 def test_a_remote_that_refuses_leaves_everything_as_it_was(rules: RuleFolder, shop: RemoteShop) -> None:
-    rules.put(FILE, RULE, "a limit")
+    rules.put(NAME, RULE, "a limit")
     before = shop.remote_head()
     shop.protect("main is protected")
     with pytest.raises(Refused, match="main is protected"):
-        rules.put(FILE, OTHER, "another limit")
+        rules.put(NAME, OTHER, "another limit")
     assert shop.remote_head() == before and agree(shop) and (shop.folder / FILE).read_text() == RULE
 
 
 def test_a_person_who_edits_the_file_keeps_their_work(rules: RuleFolder, shop: RemoteShop) -> None:
-    rules.put(FILE, RULE, "a limit")
+    rules.put(NAME, RULE, "a limit")
     (shop.folder / FILE).write_text("# half done\n")
     for text in (OTHER, RULE):  # RULE is what the branch says already
         with pytest.raises(Conflict, match=FILE):
-            rules.put(FILE, text, "another limit")
+            rules.put(NAME, text, "another limit")
     assert (shop.folder / FILE).read_text() == "# half done\n"
 
 
@@ -124,5 +127,5 @@ def test_who_died_between_commit_and_reload_is_followed_up(rules: RuleFolder, sh
     assert rules.repository is not None
     rules.repository.keep(shop.folder / FILE, RULE, "a limit")
     head = shop.remote_head()
-    rules.put(FILE, RULE, "a limit")
+    rules.put(NAME, RULE, "a limit")
     assert shop.remote_head() == head and agree(shop)
