@@ -412,3 +412,12 @@ def test_the_configured_prefect_server_is_asked_by_a_command_that_imported_prefe
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "QUELL_"))}
     ran = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
     assert (ran.stdout.strip(), ran.returncode) == ("http://127.0.0.1:7470/api", 0), ran.stderr
+
+
+def test_a_table_in_a_pipe_has_a_line_for_each_row() -> None:
+    """A pipe has no width: 80 columns folded dates and names, so that nobody could search for them."""
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    words = [sys.executable, "-m", "deployments.cli.start", "playbook", "library"]
+    ran = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120, check=True)
+    rows = ran.stdout.splitlines()[2:]
+    assert len(rows) > 8 and all(re.match(r"[a-z]", row) for row in rows)
