@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from deployments.cli.check_haproxy import check_haproxy
 from deployments.cli.check_names import check_unseen, strangers
-from deployments.cli.check_repository import check_repositories, check_running
+from deployments.cli.check_repository import check_remotes, check_repositories, check_running
 from deployments.cli.check_secrets import check_secrets
 from deployments.cli.finding import Finding
 from quell.adapters.alertmanager import Alertmanager
@@ -33,6 +33,7 @@ def check_live(config: Config) -> Iterator[Finding]:
         ("dask", check_dask),
         ("haproxy", check_haproxy),
         ("repository", check_repositories),
+        ("remote", check_remotes),
         ("running", check_running),
         ("probe", check_probes),
         ("secrets", check_secrets),
