@@ -101,16 +101,9 @@ class GitRepository(GitProgram):
         try:
             return self._resolve(f"refs/heads/{branch}")
         except NotFound as error:
-            raise NotFound(self._without(branch)) from error
-
-    def _without(self, branch: str) -> str:
-        found = self.run("for-each-ref", "--format=%(refname:short)", "refs/heads")
-        if not found.is_ok:
-            return (
-                f"{self.path} is no git repository: {found.stderr.strip()[:200]}; mend repository.path in services.yaml"
-            )
-        branches = ", ".join(found.stdout.split()[:20]) or "no branch"
-        return f"branch {branch} is not in {self.path} (it has {branches}); mend repository.branch in services.yaml"
+            has = self.run("for-each-ref", "--format=%(refname:short)", "refs/heads").stdout.split()[:20]
+            text = f"branch {branch} is not in {self.path} (it has {', '.join(has) or 'none'})"
+            raise NotFound(f"{text}; mend path or branch of its repository in services.yaml") from error
 
     def commit(self, commit: str) -> Commit:
         """Who made the commit, when, and its subject. Raises NotFound."""
