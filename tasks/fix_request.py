@@ -91,7 +91,10 @@ def _check(incident: Incident, request: FixRequest) -> None:
         raise InvalidInput(f"key and commit: {given} given; a fix sets one value (key, value) or undoes one commit")
     can_resolve = IncidentState.RESOLVING in INCIDENT_TRANSITIONS[incident.state]
     if not can_resolve and incident.state is not IncidentState.RESOLVING:
-        raise Conflict(f"{incident.id} is {incident.state}: a fix belongs to an incident that was triaged and goes on")
+        is_held = incident.state is IncidentState.MITIGATING
+        hint = f"; first approve, refuse or await its mitigation (quell incident show {incident.id})" if is_held else ""
+        text = "a fix belongs to an incident that was triaged and goes on"
+        raise Conflict(f"{incident.id} is {incident.state}: {text}{hint}")
 
 
 def _place_of(res: Resources, incident: Incident, name: str) -> _Place:

@@ -1,15 +1,18 @@
 """Whether HAProxy has what the configuration names: servers, maps, routes in two colours, the window of limits."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 from deployments.cli.finding import Finding
-from quell.adapters.actuators.haproxy_runtime import RuntimeClient
+from quell.adapters.actuators.haproxy_runtime import RuntimeClient, ServerState
 from quell.adapters.actuators.haproxy_standing import StandingMap
 from quell.config.config import Config
 from quell.config.problem import did_you_mean
 from quell.incidents.errors import InvalidInput
-from quell.incidents.service import BlueGreen
+from quell.incidents.service import BlueGreen, Instance
+from quell.resolution.rollout import MOST_WEIGHT
 
+_ROUNDING = 1e-9
 _MAPS_OF_ACTION = {
     "throttle": ("limits.map",),
     "throttle_all": ("knobs.map",),
@@ -33,13 +36,38 @@ def check_haproxy(config: Config) -> Iterator[Finding]:
         if instance.server in servers:
             state = servers[instance.server]
             text = f"{instance.server} is {state.admin_state}, weight {state.weight}"
-            yield Finding(part="haproxy", subject=instance.name, is_ok=True, text=text)
+            coarse = _too_coarse(config, instance, servers)
+            yield Finding(part="haproxy", subject=instance.name, is_ok=not coarse, text=text + coarse)
         else:
             text = f'server "{instance.server}" does not exist{did_you_mean(instance.server, servers)}'
             yield Finding(part="haproxy", subject=instance.name, is_ok=False, text=text)
     yield from _check_maps(config, frozenset(client.map_ids()))
     yield from _check_colours(config, client)
     yield from _check_standing(config, client)
+
+
+def _too_coarse(config: Config, instance: Instance, servers: Mapping[str, ServerState]) -> str:
+    """Why weights at HAProxy, whole numbers, cannot give the shares asked for; then more would be given without a word.
+
+    HAProxy's own default, a weight of 1, knows no share between none and all.
+    """
+    full = servers[str(instance.server)].initial_weight
+    backend = str(instance.server).partition("/")[0]
+    peers = sum(s.initial_weight for name, s in servers.items() if name.partition("/")[0] == backend) - full
+    shares = [(min(b.release.shares), f"release of {b.name}") for b in config.playbooks.values() if b.release.shares]
+    wanted = [(full * share, share, what) for share, what in shares]
+    service = config.catalog.services[instance.service]
+    if service.repository is not None and service.blue_green is None and peers:
+        share = min(config.canary.shares)
+        wanted.append((peers * share / (1 - share) if share < 1 else full, share, "canary"))
+    for weight, share, what in wanted:
+        if full and weight < 1 - _ROUNDING:
+            least = min(math.ceil(full / weight), MOST_WEIGHT)
+            return (
+                f": too little for a share of {share:.2g} ({what}); write `weight {max(least, 100)}` at all servers of "
+                f"{backend} in haproxy.cfg, or ask for larger shares"
+            )
+    return ""
 
 
 def _check_maps(config: Config, used: frozenset[str]) -> Iterator[Finding]:

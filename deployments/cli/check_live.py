@@ -1,21 +1,27 @@
 """`quell check --live`: each part of the world is asked whether it has what the configuration names."""
 
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from deployments.cli.check_haproxy import check_haproxy
+from deployments.cli.check_names import check_unseen, strangers
 from deployments.cli.check_repository import check_remotes, check_repositories, check_running
 from deployments.cli.check_secrets import check_secrets
 from deployments.cli.finding import Finding
+from quell.adapters.alertmanager import Alertmanager
 from quell.adapters.metrics.prometheus import PrometheusSource
+from quell.adapters.probe import HttpProber
 from quell.adapters.store.sql import SqlStore
 from quell.adapters.tracker import look_at
 from quell.config.config import Config
 from quell.config.problem import did_you_mean
 from quell.config.query import metrics_of
 from quell.incidents.errors import InvalidInput, QuellError
+from quell.incidents.service import Catalog
 from quell.incidents.signal import Signal
+
+_WEBHOOK = "/api/v1/alerts/alertmanager"
 
 
 def check_live(config: Config) -> Iterator[Finding]:
@@ -23,11 +29,13 @@ def check_live(config: Config) -> Iterator[Finding]:
     parts: tuple[tuple[str, Callable[[Config], Iterable[Finding]]], ...] = (
         ("store", check_store),
         ("prometheus", check_signals),
+        ("alertmanager", check_alertmanager),
         ("dask", check_dask),
         ("haproxy", check_haproxy),
         ("repository", check_repositories),
         ("remote", check_remotes),
         ("running", check_running),
+        ("probe", check_probes),
         ("secrets", check_secrets),
         ("tracker", check_tracker),
     )
@@ -57,18 +65,32 @@ def check_signals(config: Config) -> Iterator[Finding]:
     source = PrometheusSource(config.connections.prometheus, timeout=config.connections.timeout)
     try:
         known = source.metric_names()
+        labels: list[Mapping[str, str]] = []
         for signal in config.signals.values():
-            yield _check_signal(signal, source, known)
+            yield _check_signal(signal, source, known, config.catalog, labels)
+        yield from check_unseen(labels, config.catalog)
     finally:
         source.close()
+    rules = config.connections.prometheus_rules
+    if rules is not None and not rules.is_dir():
+        text = f"{rules} does not exist: make it, and let rule_files of Prometheus name it, or no limit can be promoted"
+        yield Finding(part="prometheus", subject="prometheus_rules", is_ok=False, text=text)
 
 
-def _check_signal(signal: Signal, source: PrometheusSource, known: frozenset[str]) -> Finding:
+def _check_signal(
+    signal: Signal,
+    source: PrometheusSource,
+    known: frozenset[str],
+    catalog: Catalog,
+    labels: list[Mapping[str, str]],
+) -> Finding:
+    """`labels` takes up those of the signal's series."""
+
     def finding(is_ok: bool, text: str) -> Finding:
         return Finding(part="prometheus", subject=signal.name, is_ok=is_ok, text=text)
 
     try:
-        series = len(source.instant(signal.query).labels)
+        found = source.instant(signal.query).labels
     except InvalidInput as error:
         return finding(False, str(error))
     missing = [
@@ -78,9 +100,33 @@ def _check_signal(signal: Signal, source: PrometheusSource, known: frozenset[str
     ]
     if missing:
         return finding(False, "; ".join(missing))
-    if series == 0:
+    if not found:
         return finding(False, "returns no series now: its metrics exist, so a label in the query matches nothing")
-    return finding(True, f"{series} series")
+    labels += found
+    strange, has_none = strangers(found, catalog)
+    return finding(not has_none, f"{len(found)} series{'; ' if strange else ''}{strange}")
+
+
+def check_alertmanager(config: Config) -> Iterator[Finding]:
+    """Whether it answers; it need not send to Quell, since Prometheus may do so itself."""
+    c = config.connections
+    if c.alertmanager is None:
+        return
+    told = Alertmanager(c.alertmanager, timeout=c.timeout).configuration()
+    sends = (
+        "a receiver sends to Quell" if _WEBHOOK in told else f"none of its receivers has a url that ends in {_WEBHOOK}"
+    )
+    yield Finding(part="alertmanager", subject="alertmanager", is_ok=True, text=f"answers; {sends}")
+
+
+def check_probes(config: Config) -> Iterator[Finding]:
+    """Whether every instance with a url answers its probe with 2xx."""
+    urls = {one.name: f"{one.url.rstrip('/')}{one.probe}" for one in config.catalog.instances.values() if one.url}
+    answers = HttpProber(config.connections.timeout).probe(list(urls.values()))
+    for name, url in urls.items():
+        answer = answers[url]
+        hint = "" if answer.is_well else "; is it down, or are url and probe in services.yaml others?"
+        yield Finding(part="probe", subject=name, is_ok=answer.is_well, text=f"{url} answers {answer.words}{hint}")
 
 
 def check_dask(config: Config) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """Whether the repositories hold what the configuration names, in order, and whether it is what runs."""
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -39,7 +40,7 @@ def _check_repository(service: Service, repository: ConfigRepository, common: Pa
         missing = [file for file in repository.files.values() if git.content(head, file) is None]
         if missing:
             return finding(False, f"{', '.join(missing)} not in {path} on branch {repository.branch}")
-        refused = _validate(repository) or "; ".join(_broken_guards(repository, common))
+        refused = _missing_program(repository) or _validate(repository) or "; ".join(_broken_guards(repository, common))
     except QuellError as error:
         return finding(False, str(error))
     return finding(not refused, refused or f"{len(repository.files)} files at {head[:12]}")
@@ -51,6 +52,16 @@ def _broken_guards(repository: ConfigRepository, common: Path) -> list[str]:
     files = [root / file for file in repository.files.values()]
     folders = [folder for folder in (root / repository.guards, common) if folder.is_dir()]
     return [line for folder in folders for line in guard(files, guards=folder, root=root)]
+
+
+def _missing_program(repository: ConfigRepository) -> str:
+    """A command that is only called when there is something to mend must not turn out then to be a typing error."""
+    root = Path(repository.path).resolve()
+    for key in ("validate", "reload", "running", "trial"):
+        command = getattr(repository, key)
+        if command and shutil.which(command[0]) is None and shutil.which(root / command[0]) is None:
+            return f"{key}: program {command[0]} is neither in the PATH nor in {root}"
+    return ""
 
 
 def _validate(repository: ConfigRepository) -> str:

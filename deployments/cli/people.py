@@ -1,12 +1,13 @@
 """`quell people`: what stands in people.yaml about the people who sign in."""
 
 import sys
+from typing import Annotated
 
 import typer
 
 from deployments.cli.terminal import err
 
-app = typer.Typer(help="Passwords of the people who sign in.", no_args_is_help=True)
+app = typer.Typer(help="Passwords and one-time codes of the people in people.yaml.", no_args_is_help=True)
 
 
 @app.command("hash")
@@ -24,3 +25,20 @@ def hash_command() -> None:
     hashed = hash_password(password)
     err().print("put this into people.yaml, in quotes:", style="dim")
     print(hashed)
+
+
+@app.command("secret")
+def secret_command(
+    name: Annotated[str, typer.Argument(help="The person's name in people.yaml, as in alice.")],
+) -> None:
+    """Make a secret for one-time codes. Standard output is the secret alone, shown this once.
+
+    Beside it stands the address for the person's authenticator app, and what goes into people.yaml.
+    """
+    from quell.adapters.identity import new_secret
+
+    secret, address = new_secret(name)
+    typer.echo(f"# the person gives this address to an authenticator app, as a link or a QR code:\n{address}", err=True)
+    typer.echo("# keep the secret in a file that only Quell reads, and name that file in people.yaml:", err=True)
+    typer.echo(f"totp_secret: file:secrets/{name}.totp", err=True)
+    typer.echo(secret)

@@ -1,6 +1,7 @@
 """What a command opens: configuration, store and tools, from the folder that --config or QUELL_CONFIG names."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,10 +39,15 @@ def opened(folder: Path) -> "Iterator[Resources]":
 def find_prefect(config: "Config", folder: Path) -> None:
     """Point Prefect's client at the server that the configuration names; a PREFECT_API_URL that is set wins.
 
-    It must happen before Prefect is imported, because Prefect reads its settings then.
+    Prefect reads its settings when it is imported. Where a command has imported it before, it reads them again: without
+    an address it would start a temporary server of its own, which knows none of our deployments.
     """
     os.environ[CONFIG_VARIABLE] = str(folder)
     if config.connections.prefect_ui:
         ui = config.connections.prefect_ui.rstrip("/")
         os.environ.setdefault("PREFECT_API_URL", f"{ui}/api")
         os.environ.setdefault("PREFECT_UI_URL", ui)
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()

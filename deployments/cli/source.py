@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.terminal import err
-
 app = typer.Typer(help="Credentials of the senders in sources.yaml.", no_args_is_help=True)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _BYTES = 32
@@ -33,7 +31,7 @@ def new(
     if not _NAME.fullmatch(name):
         raise InvalidInput(f'source name "{name}" is not allowed: use at most 64 of a-z, 0-9, ".", "_", "-"')
     token = secrets.token_urlsafe(_BYTES)
-    err().print("put this into sources.yaml, and the token into a file that only the sender reads:", style="dim")
+    typer.echo("# put this into sources.yaml, and the token into a file that only the sender reads:", err=True)
     yaml = f'sources:\n  "{name}":\n    may_send: [{", ".join(kinds)}]\n    tokens: ["{hash_token(token)}"]'
     typer.echo(yaml, err=True)
     typer.echo(token)

@@ -1,6 +1,8 @@
 """What commands print: tables and panels on standard output, problems on standard error."""
 
 import getpass
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,9 +32,13 @@ STATE_STYLES = {
 }
 
 
+_WIDE = 200  # columns where nobody says how many there are: a file or a pipe has no edge, and 80 fold dates and names
+
+
 def out() -> Console:
     """Made per use, so that redirected and captured output is respected."""
-    return Console(highlight=False, emoji=False)
+    is_unknown = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, emoji=False, width=_WIDE if is_unknown else None)
 
 
 def err() -> Console:

@@ -71,6 +71,8 @@ def _start_all(
         if stopping.is_set():
             return
         started = time.monotonic()
+        if not console.is_terminal:  # in a log nothing turns: minutes of a first start would look like a hang
+            console.print(f"{_time()}  {title}: starting")
         with console.status(f"{title}: starting"):
             if program is None:
                 register(config, env)
@@ -112,7 +114,9 @@ def _show(config: Config, env: dict[str, str], supervisor: Supervisor, console: 
     console.print(f"{_time()}  Quell is up. Ctrl-C stops everything.")
     console.print(f"  incidents      {config.gateway_url}/", soft_wrap=True)
     console.print(f"  Prefect        {env['PREFECT_UI_URL']}", soft_wrap=True)
-    console.print(f"  Alertmanager   webhook_configs: - url: {config.gateway_url}/api/v1/alerts/alertmanager")
+    console.print(
+        f"  Alertmanager   webhook_configs: - url: {config.gateway_url}/api/v1/alerts/alertmanager", soft_wrap=True
+    )
     for name, pid, state in supervisor.states():
         console.print(f"  {name:<14} process {pid}, {state}")
 

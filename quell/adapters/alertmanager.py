@@ -34,6 +34,11 @@ class Alertmanager:
         self._timeout = timeout.total_seconds()
         self._trust_env = urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")  # no proxy to ourselves
 
+    def configuration(self) -> str:
+        """Its configuration file as it reads it, in YAML, without the secrets."""
+        body = cast(Mapping[str, Any], self._ask("GET", "/api/v2/status").json())
+        return str(body["config"]["original"])
+
     def silences(self) -> list[RemoteSilence]:
         """All that it remembers, expired ones too."""
         answer = cast(Sequence[Mapping[str, Any]], self._ask("GET", "/api/v2/silences").json())

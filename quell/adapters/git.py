@@ -98,7 +98,12 @@ class GitRepository(GitProgram):
 
     def head(self, branch: str) -> str:
         """The commit at the head of the branch. Raises NotFound."""
-        return self._resolve(f"refs/heads/{branch}")
+        try:
+            return self._resolve(f"refs/heads/{branch}")
+        except NotFound as error:
+            has = self.run("for-each-ref", "--format=%(refname:short)", "refs/heads").stdout.split()[:20]
+            text = f"branch {branch} is not in {self.path} (it has {', '.join(has) or 'none'})"
+            raise NotFound(f"{text}; mend path or branch of its repository in services.yaml") from error
 
     def commit(self, commit: str) -> Commit:
         """Who made the commit, when, and its subject. Raises NotFound."""

@@ -42,7 +42,14 @@ def is_right_password(person: Person | None, password: str) -> bool:
 def read_password_hash(person: Person) -> str:
     """The hash, or what `env:NAME` or `file:PATH` holds in its place."""
     kept = person.password_hash
-    return read_reference(kept) if is_reference(kept) else kept
+    if not is_reference(kept):
+        return kept
+    found = read_reference(kept)
+    if not found.startswith("$argon2id$"):  # what was found is not repeated: it may be the password
+        raise InvalidInput(
+            f"password_hash of {person.name} at {kept} is no argon2id hash: make one with `quell people hash`"
+        )
+    return found
 
 
 @cache

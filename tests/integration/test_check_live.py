@@ -53,7 +53,7 @@ def spoiled(shop: Sandbox, tmp_path: Path, file: str, old: str, new: str) -> lis
 def test_the_sandboxes_own_configuration_passes_every_check(shop: Sandbox) -> None:
     findings = list(check_live(load_config(shop.config_folder)))
     assert [finding for finding in findings if not finding.is_ok] == []
-    parts = {"store", "prometheus", "haproxy", "repository", "running", "secrets"}
+    parts = {"store", "prometheus", "alertmanager", "haproxy", "repository", "running", "probe", "secrets"}
     assert {finding.part for finding in findings} == parts
     assert {f.subject for f in findings if f.part == "haproxy"} >= {"checkout-2", "limits.map"}
 
@@ -168,3 +168,39 @@ def test_the_actions_that_are_checked_offline_are_the_ones_that_the_actuator_has
     assert {actuator.name: actuator.parameters() for actuator in (haproxy, configuration)} == ACTUATORS
     for actuator in (haproxy, configuration):
         assert list(actuator.parameters()) == list(actuator.actions())
+
+
+def test_an_instance_that_prometheus_calls_otherwise_is_found(shop: Sandbox, tmp_path: Path) -> None:
+    """All checks passed, and no alert of it would ever have found its server."""
+    folder = Path(shutil.copytree(shop.config_folder, tmp_path / "config"))
+    text = (folder / "services.yaml").read_text().replace("checkout-2:", "checkout-b:")
+    (folder / "services.yaml").write_text(text)
+    found = {f.subject: f.text for f in wrong(folder) if f.part == "prometheus"}
+    assert set(found) == {"checkout-b"} and 'instance="checkout-b"' in found["checkout-b"]
+    (said,) = [f.text for f in check_live(load_config(folder)) if f.subject == "instance-error-ratio"]
+    assert said == "8 series; services.yaml has no instance checkout-2"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "part", "said"),
+    [
+        ("quell.toml", 'prometheus_rules = "', 'prometheus_rules = "nowhere/', "prometheus", "does not exist: make it"),
+        ("services.yaml", "reload: [python", "reload: [pyton", "repository", "reload: program pyton is neither in"),
+        ("services.yaml", "branch: main", "branch: master", "repository", "branch master is not in .* (it has main)"),
+        ("services.yaml", "probe: /health", "probe: /nope", "probe", "/nope answers HTTP 404; is it down"),
+        ("playbooks/isolate-bad-instance.yaml", "[0.01,", "[0.001,", "haproxy", "too little for a share of 0.001"),
+        ("quell.toml", 'policy = "quick"', 'policy = "quick"\nshares = [0.004]', "haproxy", "share of 0.004 (canary)"),
+    ],
+)
+def test_what_would_only_show_in_an_incident_is_found_before_it(
+    shop: Sandbox, tmp_path: Path, file: str, old: str, new: str, part: str, said: str
+) -> None:
+    """Each of these passed all checks: a first look at services of one's own has to tell."""
+    found = [f.text for f in spoiled(shop, tmp_path, file, old, new) if f.part == part]
+    assert found and all(re.search(re.escape(said).replace(r"\.\*", ".*"), text) for text in found)
+
+
+def test_an_alertmanager_that_is_not_there_is_found(shop: Sandbox, tmp_path: Path) -> None:
+    address = str(load_config(shop.config_folder).connections.alertmanager)
+    (found,) = spoiled(shop, tmp_path, "quell.toml", f'"{address}"', '"http://127.0.0.1:9"')
+    assert found.part == "alertmanager" and "http://127.0.0.1:9 cannot be reached" in found.text

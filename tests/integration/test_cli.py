@@ -409,3 +409,24 @@ def test_an_interrupt_ends_with_130(folder: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("quell.config.load.read_config", interrupted)
     assert quell(folder, "check").exit_code == 130
+
+
+def test_the_configured_prefect_server_is_asked_by_a_command_that_imported_prefect_before(folder: Path) -> None:
+    """`quell fix set` from a plain shell started a temporary Prefect server, which knew no deployment of ours."""
+    program = (
+        "import tasks.runs; from pathlib import Path; from deployments.cli.record import find_prefect; "
+        "from quell.config.load import load_config; from prefect.settings import get_current_settings; "
+        f"f = Path({str(folder)!r}); find_prefect(load_config(f), f); print(get_current_settings().api.url)"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "QUELL_"))}
+    ran = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
+    assert (ran.stdout.strip(), ran.returncode) == ("http://127.0.0.1:7470/api", 0), ran.stderr
+
+
+def test_a_table_in_a_pipe_has_a_line_for_each_row() -> None:
+    """A pipe has no width: 80 columns folded dates and names, so that nobody could search for them."""
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    words = [sys.executable, "-m", "deployments.cli.start", "playbook", "library"]
+    ran = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120, check=True)
+    rows = ran.stdout.splitlines()[2:]
+    assert len(rows) > 8 and all(re.match(r"[a-z]", row) for row in rows)
