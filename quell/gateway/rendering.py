@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.postmortem_html import postmortem_html
+from quell.gateway.problem_page import title_of
 from quell.gateway.safety import SAFE_HEADERS, keep_csrf
 from quell.gateway.view import in_words, since
 from quell.gateway.visitor import Visitor
@@ -61,7 +62,7 @@ def page_templates(deps: GatewayDeps) -> Environment:
     def run_url(run: str | None) -> str:
         return _run_url(deps, run)
 
-    functions: dict[str, Callable[..., str]] = {"since": since, "run_url": run_url}
+    functions: dict[str, Callable[..., str]] = {"since": since, "run_url": run_url, "problem_title": title_of}
     cast(dict[str, Any], environment.globals).update(functions)  # pyright: ignore[reportUnknownMemberType]
     cast(dict[str, Any], environment.globals)["has_report_form"] = deps.config.report_limits.is_form_open  # pyright: ignore[reportUnknownMemberType]
     return environment
@@ -75,7 +76,9 @@ class Renderer:
         self._templates = page_templates(deps)
 
     def show(self, request: Request, visitor: Visitor, template: str, *, status: int = 200, **values: Any) -> Response:
-        html = self._templates.get_template(template).render(visitor=visitor, now=self._deps.clock(), **values)
+        html = self._templates.get_template(template).render(
+            visitor=visitor, now=self._deps.clock(), status=status, **values
+        )
         response = HTMLResponse(html, status_code=status, headers=SAFE_HEADERS)
         keep_csrf(request, response, visitor.csrf)
         return response
