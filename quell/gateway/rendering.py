@@ -43,6 +43,7 @@ def page_templates(deps: GatewayDeps) -> Environment:
         "span": in_words,
         "clock": _clock,
         "day": _day,
+        "date": _date,
         "minute": _minute,
         "iso": datetime.isoformat,
         "labels": format_labels,
@@ -96,6 +97,10 @@ def _clock(moment: datetime) -> str:
 
 def _day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d} UTC"
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
 
 
 def _minute(moment: datetime) -> str:
