@@ -181,7 +181,8 @@ def _clients_in_words(version: ThresholdVersion) -> str:
     if version.clients is None or version.window is None:
         return ""
     named = len(set(version.clients) - {NEW, OTHERS})
-    return f"of {named} clients, new ones {in_words(version.clients.get(NEW, 0), version.window)}"
+    new = in_words(version.clients.get(NEW, 0), version.window)
+    return f"of {named} client{'' if named == 1 else 's'}, new ones {new}"
 
 
 def _refusals(tx: Transaction, kind: str, version: str) -> Refusals | None:

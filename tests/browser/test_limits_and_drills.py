@@ -124,3 +124,9 @@ def test_drills_are_found_from_the_navigation_and_lead_to_their_scorecard(shop: 
     page.get_by_role("heading", level=1, name="errors on checkout-2").wait_for()
     keep(page, "drill")
     assert "7.2" in page.get_by_role("row", name="detected").inner_text() and troubles == []
+
+
+def test_one_of_a_kind_is_written_in_the_singular(shop: str, chromium: Browser) -> None:
+    page, _ = open_page(chromium, f"{shop}/thresholds", viewport={"width": 1280, "height": 900})
+    told = page.locator("#thresholds").inner_text()
+    assert "predicted 1 alert per week, seen 1 (1 in 1 week): within 25 %" in told and "of 1 client, new ones" in told
