@@ -52,6 +52,7 @@ def page_templates(deps: GatewayDeps) -> Environment:
         "postmortem_html": postmortem_html,
         "web_address": _web_address,
         "ticks": _ticks,
+        "diff": _diff,
         "figure_in_words": figure_in_words,
         "aside_in_words": aside_in_words,
         "before_in_words": before_in_words,
@@ -110,6 +111,18 @@ def _minute(moment: datetime) -> str:
 def _ticks(text: str) -> Markup:
     """What stands between backticks as code; everything else is text."""
     return Markup(_TICKS.sub(r"<code>\1</code>", str(escape(text))))
+
+
+def _diff(text: str) -> Markup:
+    """What a diff adds and takes away, marked line by line; its signs stay."""
+    return Markup("\n").join(_diff_line(line) for line in text.splitlines())
+
+
+def _diff_line(line: str) -> Markup:
+    if line.startswith(("+++", "---", "@@", "diff ", "index ")):
+        return Markup('<span class="about">{}</span>').format(line)
+    kind = {"+": "ins", "-": "del"}.get(line[:1])
+    return Markup(f"<{kind}>{{}}</{kind}>").format(line) if kind else escape(line)
 
 
 def _percent(share: float) -> str:
