@@ -39,6 +39,7 @@ class Sequence:
 
 def faults_of(ground: Ground, res: Resources, one: Sequence) -> Iterator[str]:
     yield from _differences(ground, res, one)
+    yield from _remote_faults(ground)
     yield from left_over(ground)
     yield from faults_of_record(ground, res, one)
     with res.store.reading() as tx:
@@ -74,6 +75,13 @@ def _differences(ground: Ground, res: Resources, one: Sequence) -> Iterator[str]
     is_right = f"payment_timeout_ms: {wanted}\n" in text
     if is_right is not (is_good or one.theirs is not None):
         yield f"wrong: main says {text.splitlines()[0]}, the fix {'stands' if is_good else 'does not stand'}"
+
+
+def _remote_faults(ground: Ground) -> Iterator[str]:
+    if ground.remote:
+        there = git(ground.repository, "ls-remote", "origin", "refs/heads/main").split()[0]
+        if there != (here := git(ground.repository, "rev-parse", "main")):
+            yield f"differs: main is at {here[:12]}, and at {there[:12]} at the remote"
 
 
 def left_over(ground: Ground) -> Iterator[str]:
@@ -113,7 +121,7 @@ def commits_like(ground: Ground, pattern: str) -> int:
 
 def is_locked(ground: Ground) -> bool:
     folder = ground.repository / ".git"
-    return any((*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")))
+    return any((*folder.glob("*.lock"), *folder.glob("packed-refs.new"), *(folder / "refs").rglob("*.lock")))
 
 
 def fixes_of(res: Resources, one: Sequence) -> list[Fix]:

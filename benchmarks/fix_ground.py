@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.fix_remote import remote_of
 from deployments.sandbox.ports import free_port
 from deployments.sandbox.trial_proxy import TrialProxy
 from quell.adapters.actuators.haproxy import HAProxyActuator
@@ -60,6 +61,7 @@ class Ground:
     ports: Mapping[str, int]  # of the instances
     later: float = 0.0
     prometheus: str = ""
+    remote: str = ""  # address of the repository's remote `origin`, where the branch counts then
     kind: str = "instance"  # whose file the fix is about: of one instance, of colours, or of all instances (pilot)
 
     @property
@@ -87,7 +89,7 @@ def file_of(instance: str) -> str:
 
 
 @contextmanager
-def ground_of(store: str, folder: Path, *, more: str = "") -> Generator[Ground]:
+def ground_of(store: str, folder: Path, *, more: str = "", has_remote: bool = False) -> Generator[Ground]:
     """Everything up; it ends with the block."""
     folder.mkdir(parents=True, exist_ok=True)
     ports = {name: free_port() for name in INSTANCES}
@@ -95,8 +97,9 @@ def ground_of(store: str, folder: Path, *, more: str = "") -> Generator[Ground]:
     with TrialProxy(folder / "proxy", more=f"backend {BACKEND}\n{servers}\n{more}", route=BACKEND) as proxy:
         ground = Ground(store=store, folder=folder, socket=proxy.socket, port=proxy.port, ports=ports)
         make_repository(ground)
-        with serving(ground, {name: file_of(name) for name in INSTANCES}):
-            yield ground
+        remote = remote_of(ground.repository) if has_remote else nullcontext("")
+        with remote as address, serving(ground, {name: file_of(name) for name in INSTANCES}):
+            yield replace(ground, remote=address)
 
 
 def make_repository(ground: Ground, files: Mapping[str, str] | None = None) -> None:
@@ -108,6 +111,7 @@ def make_repository(ground: Ground, files: Mapping[str, str] | None = None) -> N
         (folder / file).write_text(text)
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "-m", "first")
+    git(folder, "pack-refs", "--all")  # as in every clone
     stop = ground.folder / "stop.sh"
     stop.write_text(_STOP)
     stop.chmod(0o755)
@@ -128,11 +132,20 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def commit_and_deploy(ground: Ground, texts: Mapping[str, str], subject: str) -> str:
-    """A person changes files of the working tree and puts them into force; the commit's id."""
+    """A person changes files of the working tree and puts them into force; the commit's id.
+
+    Raises CalledProcessError where somebody else was faster; it is as if nothing was done then.
+    """
     for file, text in texts.items():
         (ground.repository / file).write_text(text)
     git(ground.repository, "add", "--", *texts)
     git(ground.repository, "commit", "--quiet", "-m", subject, "--", *texts)
+    if ground.remote:
+        try:
+            git(ground.repository, "push", "--quiet", "origin", "main")
+        except subprocess.CalledProcessError:
+            git(ground.repository, "reset", "--quiet", "--keep", "HEAD^")
+            raise
     reload(ground, [name for name in INSTANCES if file_of(name) in texts])
     return git(ground.repository, "rev-parse", "HEAD")
 
@@ -193,6 +206,7 @@ def config_of(ground: Ground) -> Config:
     instances = tuple(Instance(name=name, service="shop", server=f"{BACKEND}/{name}") for name in INSTANCES)
     repository = ConfigRepository(
         path=str(ground.repository),
+        remote="origin" if ground.remote else "",
         files={name: file_of(name) for name in INSTANCES},
         validate=("grep", "-q", "payment_timeout_ms", "{file}"),
         reload=("sh", "-c", 'exec "$@" "$(cat "$0")"', str(ground.folder / "port-of-{instance}"), *PYTHON, "reload"),

@@ -1,6 +1,7 @@
 """kill -9 of fixes: git, what runs, HAProxy and the record must agree afterwards; and how far a bad fix gets.
 
-`python -m benchmarks.fix_kills [--times N] [--seed N] [--colours N] [--pilots N] [--store URL] [--canaries N] [--json]`
+`python -m benchmarks.fix_kills [--times N] [--seed N] [--remotes N] [--colours N] [--pilots N] [--store URL]
+[--canaries N] [--json]`
 
 N random sequences (default 50): a person commits a bad value, Quell fixes it, the fix is promoted, is bad, gets no
 verdict or is taken back; up to three processes are killed on the way, and a person commits to the same branch or
@@ -8,8 +9,10 @@ releases the containment meanwhile. Killed is before, after and in the middle of
 Within the reconciliation passes of a minute everything must agree, see benchmarks/fix_faults.py; "equal" counts the
 sequences in which nothing was found.
 
-The same with N sequences (default 20) of a service in two colours: see benchmarks/colour_sequences.py. And with N
-(default 20) of a service whose instances all read one file: see benchmarks/pilot_sequences.py.
+The same with N sequences (default 20) of a branch that counts at a remote, a server of git's own; a person pushes there
+too, and the branch must be the same in both places at the end. With N (default 20) of a service in two colours: see
+benchmarks/colour_sequences.py. And with N (default 20) of a service whose instances all read one file: see
+benchmarks/pilot_sequences.py.
 
 Then N bad fixes (default 10) of each sort under real traffic: see benchmarks/fix_exposure.py.
 """
@@ -33,6 +36,7 @@ from benchmarks.report import cell, parser, print_json, print_table
 
 _TITLES = {
     "kills": "fixes and kill -9",
+    "remote_kills": "fixes of a branch that counts at a remote and kill -9",
     "colour_kills": "fixes of a service in two colours and kill -9",
     "pilot_kills": "fixes that one instance gets first and kill -9",
     "exposure": "bad fixes at the canary",
@@ -40,10 +44,13 @@ _TITLES = {
 }
 
 
-def run(times: int, seed: int, store: str | None = None) -> tuple[dict[str, Any], list[Sequence]]:
+def run(
+    times: int, seed: int, store: str | None = None, *, has_remote: bool = False
+) -> tuple[dict[str, Any], list[Sequence]]:
     with tempfile.TemporaryDirectory(prefix="quell-fix-kills-") as name:
         folder = Path(name)
-        with ground_of(store or f"sqlite:///{folder}/quell.db", folder / "ground") as ground:
+        database = store or f"sqlite:///{folder}/quell.db"
+        with ground_of(database, folder / "ground", has_remote=has_remote) as ground:
             sequences = Sequences(ground, seed)
             done = [sequences.run(number, KINDS[number % len(KINDS)]) for number in range(times)]
     return figures(done, sequences.boundaries, seed), done
@@ -88,6 +95,7 @@ def main() -> None:
     asked = parser(__doc__)
     asked.add_argument("--times", type=int, default=50)
     asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--remotes", type=int, default=20, help="sequences of a branch that counts at a remote")
     asked.add_argument("--colours", type=int, default=20, help="sequences of a service in two colours")
     asked.add_argument("--pilots", type=int, default=20, help="sequences of a fix that one instance gets first")
     asked.add_argument("--store", metavar="URL", help="default: a SQLite database of its own")
@@ -96,6 +104,8 @@ def main() -> None:
     found: dict[str, dict[str, Any]] = {}
     if options.times:
         found["kills"], _ = run(options.times, options.seed, options.store)
+    if options.remotes:
+        found["remote_kills"], _ = run(options.remotes, options.seed, has_remote=True)
     if options.colours:
         found["colour_kills"], _ = run_colours(options.colours, options.seed)
     if options.pilots:

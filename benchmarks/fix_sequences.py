@@ -242,6 +242,8 @@ class Sequences:
             path.unlink()
         texts = {file_of(name): GOOD.format(name=name) for name in INSTANCES}
         git(self._ground.repository, "reset", "--hard", "--quiet")
+        if self._ground.remote:
+            git(self._ground.repository, "pull", "--quiet", "--ff-only", "origin", "main")
         for branch in git(self._ground.repository, "branch", "--format=%(refname:short)").split():
             if branch != "main":
                 GitRepository(self._ground.repository).forget(branch)

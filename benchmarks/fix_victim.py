@@ -39,7 +39,7 @@ from tasks.resources import Resources
 ANSWER_SECONDS = 90
 _REQUESTS = 40  # between two looks at the canary
 _GIT_CHANGES = frozenset(
-    ("worktree", "apply", "reset", "add", "commit", "merge", "fetch", "branch", "checkout", "update-index")
+    ("worktree", "apply", "reset", "add", "commit", "merge", "fetch", "push", "branch", "checkout", "update-index")
 )
 _PLACES = ("smudge", "prepared", "committed")  # while git writes files, before and after it moves a branch
 QUICK = CanaryPolicy(window=timedelta(0), minimum_requests=8, margin=0.4, deadline=timedelta(seconds=30))

@@ -10,6 +10,8 @@ from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.prevention.backtest import Trouble
 from quell.prevention.limits import Limits
+from quell.prevention.recomputation import Recomputation, recompute_limits
+from quell.prevention.threshold import Budget
 
 STEP = timedelta(minutes=1)
 POINTS_A_DAY = 1_440
@@ -17,6 +19,7 @@ BEGUN = datetime(2026, 9, 7, tzinfo=UTC)  # a Monday
 BURSTS = 0.0003  # share of the minutes in which a burst of a few minutes begins
 INCIDENTS = 3
 INCIDENT = timedelta(minutes=40)
+BUDGET = Budget(alarms_per_week=0.5, hold=timedelta(minutes=2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,10 @@ def made_up_signal(number: int, days: int) -> MadeUp:
         troubles=troubles,
         old=Limits(upper=level * 5.0),
     )
+
+
+def recomputed(one: MadeUp) -> Recomputation:
+    return recompute_limits(one.signal, one.history, BUDGET, troubles=one.troubles, old=one.old)
 
 
 def _trouble(number: int, at: int, values: FloatArray) -> Trouble:

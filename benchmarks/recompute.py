@@ -6,22 +6,19 @@ the histories is not counted. The bar on standard error is the progress.
 """
 
 import os
-from datetime import timedelta
 from time import perf_counter
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.made_up_signals import POINTS_A_DAY, MadeUp, made_up_signal
+from benchmarks.dask_recompute import measure_on_dask
+from benchmarks.made_up_signals import POINTS_A_DAY, made_up_signal, recomputed
 from benchmarks.measured import measure_in_child, peak_megabytes
 from benchmarks.report import parser, print_json, print_table
-from quell.prevention.recomputation import Recomputation, recompute_limits
-from quell.prevention.threshold import Budget
 
 DAYS = 30
 SIGNALS = 1_000
-BUDGET = Budget(alarms_per_week=0.5, hold=timedelta(minutes=2))
 
 
 def main() -> None:
@@ -39,19 +36,17 @@ def main() -> None:
     found = [measure_in_child("benchmarks.recompute", "--child", "--signals", str(n), *days) for n in sizes]
     figures: dict[str, Any] = {"days": arguments.days, "cores": os.cpu_count(), "sizes": found}
     if not arguments.no_dask:
-        from benchmarks.dask_recompute import measure_on_dask
-
         figures["dask"] = measure_on_dask(arguments.signals, arguments.days)
     print_json(figures) if arguments.json else _show(figures)
 
 
 def measure(signals: int, days: int) -> dict[str, Any]:
-    run(made_up_signal(0, 7))  # imports
+    recomputed(made_up_signal(0, 7))  # imports
     histories = [made_up_signal(number, days) for number in range(signals)]
     before = peak_megabytes()
     bar = Console(stderr=True)
     begun = perf_counter()
-    results = [run(one) for one in track(histories, description=f"{signals:,} signals", console=bar)]
+    results = [recomputed(one) for one in track(histories, description=f"{signals:,} signals", console=bar)]
     seconds = perf_counter() - begun
     points = signals * days * POINTS_A_DAY
     return {
@@ -71,10 +66,6 @@ def measure(signals: int, days: int) -> dict[str, Any]:
         "false_alarms_per_week_old": sum(one.old.rate.count for one in results if one.old)
         / sum(one.old.rate.weeks for one in results if one.old),
     }
-
-
-def run(one: MadeUp) -> Recomputation:
-    return recompute_limits(one.signal, one.history, BUDGET, troubles=one.troubles, old=one.old)
 
 
 def _show(figures: dict[str, Any]) -> None:

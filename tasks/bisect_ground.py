@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
-from quell.adapters.git import GitRepository
+from quell.adapters.git import GitRepository, open_repository
 from quell.incidents.errors import InvalidInput, NotFound
 from quell.incidents.incident import Incident
 from quell.incidents.service import ConfigRepository
@@ -42,7 +41,8 @@ def ground_of(res: Resources, incident: Incident, ranked: Sequence[Candidate]) -
     service, repository = services[0], services[0].repository
     if not repository.trial and not repository.validate:
         raise InvalidInput(f"service {service.name} has no check: give services.yaml repository.trial or .validate")
-    git = GitRepository(Path(repository.path))
+    git = open_repository(repository)
+    git.catch_up(repository.branch)
     instances = [c.change.instance or "" for c in ranked[:1]]
     instances += [i.name for i in nodes if i and i.service == service.name]
     known = [name for name in instances if name in repository.files]

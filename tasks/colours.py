@@ -7,10 +7,9 @@ the one that served before not until `keep_warm` is over, so either is whole wha
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from quell.actuator import Actuator
-from quell.adapters.git import GitRepository
+from quell.adapters.git import open_repository
 from quell.incidents.errors import Conflict, InvalidInput, NotFound, Unavailable
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.journal import JournalState
@@ -142,7 +141,7 @@ def end_warmth(res: Resources, fix: Fix) -> str:
     if repository is None:
         raise NotFound(f"service {fix.service} has no repository in services.yaml")
     if live_colour(res, colours) == fix.colour:
-        head = GitRepository(Path(repository.path)).head(repository.branch)
+        head = open_repository(repository).head(repository.branch)
         said = _reload_idle(res, repository, service, fix, head)
         text = f"{colours.other(fix.colour)} has the fix as well: {said}"
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from quell.adapters.git import GitRepository
+from quell.adapters.git import open_repository
 from quell.adapters.guards import load_guards
 from quell.incidents.errors import NotFound, QuellError
 from quell.incidents.fix import FixState
@@ -80,13 +80,15 @@ def log_file(service: str) -> str:
 def propose_documents(res: Resources, name: str) -> Proposed:
     """Bring both documents up to date on the branch `quell/docs-SERVICE`, begun anew at the deployed branch.
 
-    Nothing is merged: the diff is for a person. Raises NotFound for a service without a repository.
+    Nothing is merged: the diff is for a person, and its branch is at the remote where there is one. Raises NotFound for
+    a service without a repository, and Unavailable while its remote cannot be reached.
     """
     service = res.config.catalog.service(name)
     if service is None or service.repository is None:
         raise NotFound(f"service {name} has no repository in services.yaml; its documents have no place")
-    git, branch = GitRepository(Path(service.repository.path)), f"quell/docs-{name}"
+    git, branch = open_repository(service.repository), f"quell/docs-{name}"
     facts = gather_deployments(res, service)
+    git.catch_up(service.repository.branch)
     with git.work_tree(branch, start=service.repository.branch) as tree:
         files = (document_file(name), log_file(name))
         before = {file: _read(tree.path / file) for file in files}
@@ -95,7 +97,9 @@ def propose_documents(res: Resources, name: str) -> Proposed:
         diff = tree.staged_diff()
         if diff:
             tree.commit(f"docs: what is known of deploying {name}\n\nFrom Quell's record; review, then merge.\n")
-    if not diff:
+    if diff:
+        git.publish(branch)
+    else:
         git.forget(branch)
     return Proposed(service=name, branch=branch if diff else "", diff=diff)
 

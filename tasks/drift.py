@@ -10,17 +10,19 @@ from functools import partial
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from quell.adapters.git import open_repository
 from quell.detection.episode import Finding
 from quell.detection.health import OWN_SERVICE
 from quell.incidents.errors import QuellError
 from quell.incidents.fix import FixState
 from quell.incidents.incident import IncidentState, Severity
 from quell.incidents.labels import ALERTNAME, INSTANCE, SERVICE, SEVERITY
+from quell.incidents.service import ConfigRepository
 from quell.ports import Document
 from tasks.colours import live_colour
 from tasks.episodes import open_episodes, record_condition
 from tasks.resources import Resources, resources
-from tasks.running import Place, difference, places_of
+from tasks.running import Place, difference, places_of, remote_repositories
 
 DRIFTED = "ConfigurationDrift"
 LAST_LOOK = "drift:last"
@@ -33,9 +35,19 @@ def look_for_drift(res: Resources) -> list[str]:
     """Compare everything that can be compared, when it is time to; one sentence for each that differs or is unseen."""
     if not _is_time(res):
         return []
+    unseen = [said for repository in remote_repositories(res.config.catalog) if (said := _catch_up(repository))]
     places = list(places_of(res.config.catalog))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [said for said in pool.map(partial(_look, res), places) if said]
+        return [*unseen, *(said for said in pool.map(partial(_look, res), places) if said)]
+
+
+def _catch_up(repository: ConfigRepository) -> str:
+    """Bring the branch forward to what its remote has; why that cannot be, where it cannot."""
+    try:
+        open_repository(repository).catch_up(repository.branch)
+    except QuellError as error:
+        return f"what {repository.remote} has cannot be compared: {error}"
+    return ""
 
 
 def _is_time(res: Resources) -> bool:

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
-from quell.adapters.git import GitRepository, Standing
+from quell.adapters.git import GitRepository, Standing, open_repository
 from quell.incidents.errors import NotFound, QuellError, Refused
 from quell.incidents.fix import Fix, FixState, move_fix
 from quell.incidents.incident import Incident
@@ -75,7 +74,7 @@ def repository_of(res: Resources, fix: Fix) -> tuple[GitRepository, ConfigReposi
     service = res.config.catalog.service(fix.service)
     if service is None or service.repository is None:
         raise NotFound(f"service {fix.service} has no repository in services.yaml; {fix.id} cannot go on")
-    return GitRepository(Path(service.repository.path)), service.repository
+    return open_repository(service.repository), service.repository
 
 
 def find_cause(res: Resources, incident: Incident) -> Cause | str:
@@ -96,7 +95,8 @@ def _locate(res: Resources, candidate: Candidate) -> Cause:
     service = res.config.catalog.service(change.service)
     if service is None or service.repository is None:
         raise NotFound(f"service {change.service} has no repository in services.yaml")
-    repository, git = service.repository, GitRepository(Path(service.repository.path))
+    repository, git = service.repository, open_repository(service.repository)
+    git.catch_up(repository.branch)
     touched = git.files_of(candidate.commit)
     names = [change.instance] if change.instance else list(repository.files)
     found = [(name, file) for name in names if (file := repository.files.get(name)) in touched and file]
@@ -119,7 +119,7 @@ def _locate(res: Resources, candidate: Candidate) -> Cause:
 
 def open_fix(res: Resources, incident: Incident, cause: Cause) -> Fix:
     """Record what shall be undone, before anything is prepared."""
-    git = GitRepository(Path(cause.repository.path))
+    git = open_repository(cause.repository)
     commit = git.commit(cause.candidate.commit)
     diff = git.diff(commit.id, cause.file)
     return record_fix(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from quell.adapters.git import GitRepository, Standing
+from quell.adapters.git import GitRepository, Standing, open_repository
 from quell.adapters.value_edit import set_value
 from quell.config.problem import not_defined
 from quell.incidents.errors import Conflict, InvalidInput
@@ -36,11 +36,12 @@ def is_same(fix: Fix, request: FixRequest) -> bool:
 def open_requested(res: Resources, incident: Incident, request: FixRequest) -> Fix:
     """Record what a person asks for, once it is sure that it can be done; nothing is kept of what cannot.
 
-    Raises InvalidInput (naming file and key), NotFound or Conflict.
+    Raises InvalidInput (naming file and key), NotFound, Conflict or Unavailable (a remote that cannot be reached).
     """
     _check(incident, request)
     place = _place_of(res, incident, request.place.strip())
-    git = GitRepository(Path(place.repository.path))
+    git = open_repository(place.repository)
+    git.catch_up(place.repository.branch)
     head = git.head(place.repository.branch)
     if request.key:
         content = git.content(head, place.file)

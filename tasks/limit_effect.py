@@ -5,11 +5,14 @@ A limit on the detector's score is used by the next fit, without any file.
 
 from datetime import datetime
 
+from quell.adapters.git import GitRepository
+from quell.adapters.rule_repository import RuleRepository
 from quell.adapters.rules import RuleFolder
 from quell.incidents.errors import NotFound
 from quell.incidents.threshold import ThresholdVersion
 from quell.incidents.timeline import Event
 from quell.ports import Document, Transaction
+from quell.prevention.rule_file import rule_file
 from tasks.limiter import check_ours, fulfil, intend, intended, limiter_of, put_standing
 from tasks.record import QUELL
 from tasks.refusals import check_shadowed
@@ -23,8 +26,13 @@ def rule_folder(res: Resources) -> RuleFolder:
     connections = res.config.connections
     if connections.prometheus_rules is None:
         raise NotFound("connections.prometheus_rules is not set in quell.toml: rule files have nowhere to go")
+    folder, branch = connections.prometheus_rules, connections.prometheus_rules_branch
+    git = GitRepository(folder, remote=connections.prometheus_rules_remote)
     return RuleFolder(
-        folder=connections.prometheus_rules, prometheus=connections.prometheus, timeout=connections.timeout
+        folder=folder,
+        prometheus=connections.prometheus,
+        timeout=connections.timeout,
+        repository=RuleRepository(git=git, branch=branch) if branch else None,
     )
 
 
@@ -56,7 +64,16 @@ def put_effect(
     if version.clients is not None:
         put_standing(res, new.rule if new else None, before.rule if before else None)
     elif version.score is None:
-        rule_folder(res).put(effect_file(version), new.rule if new else None)
+        rule_folder(res).put(rule_file(version), new.rule if new else None, _message(version, new))
+
+
+def _message(version: ThresholdVersion, new: ThresholdVersion | None) -> str:
+    """Of the commit, where rules are kept in git."""
+    if new is None:
+        return f"{version.signal}: no limit any more\n\nReverts: {version.id}\n"
+    evidence = "".join(f"{name}: {text}\n" for name, text in new.evidence.items())
+    last = f"Threshold: {new.id}" if new.id == version.id else f"Threshold: {new.id}\nReverts: {version.id}"
+    return f"{version.signal}: the limit of {new.id}\n\n{evidence}\n{last}\n"
 
 
 def end_effect(tx: Transaction, version: ThresholdVersion) -> None:
@@ -68,11 +85,6 @@ def end_effect(tx: Transaction, version: ThresholdVersion) -> None:
 def forget_proposal(res: Resources, version: ThresholdVersion) -> None:
     if version.score is None and version.clients is None:
         rule_folder(res).forget(proposed_file(version))
-
-
-def effect_file(version: ThresholdVersion) -> str:
-    """One per signal: the newer one takes the older one's place."""
-    return "standing.map" if version.clients is not None else f"quell-{version.signal.replace(':', '.')}.yml"
 
 
 def proposed_file(version: ThresholdVersion) -> str:

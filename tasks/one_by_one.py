@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from quell.adapters.git import GitRepository
+from quell.adapters.git import GitRepository, open_repository
 from quell.incidents.errors import InvalidInput, QuellError, Unavailable
 from quell.incidents.fix import Fix
 from quell.incidents.journal import JournalEntry, JournalState
@@ -107,7 +106,7 @@ def _round(
     commit: str = "",
 ) -> Round:
     service, repository = service_of(res, fix)
-    git = GitRepository(Path(repository.path))
+    git = open_repository(repository)
     return Round(
         res=res,
         fix=fix,

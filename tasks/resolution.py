@@ -96,8 +96,9 @@ def apply_fix_of(res: Resources, fix_id: str) -> Fix:
                 return take_back(res, fix, lease, why)
         fix = begin_applying(res, fix)
         git, repository = repository_of(res, fix)
-        commit = git.find_by_trailer(repository.branch, *trailers_of(fix))
         try:
+            git.catch_up(repository.branch)
+            commit = git.find_by_trailer(repository.branch, *trailers_of(fix))
             fix = choose_pilot_of(res, choose_colour(res, fix))
             if commit is None:
                 aside = ", which is idle" if fix.colour else " before the others" if fix.has_followers else ""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from quell.adapters.git import GitRepository
-from quell.incidents.errors import Conflict, QuellError
+from quell.incidents.errors import Conflict, QuellError, Refused
 from quell.incidents.fix import Fix, FixState
 from quell.incidents.incident import INCIDENT_TRANSITIONS, Incident, IncidentState, move_incident
 from quell.incidents.mitigation import HOLDING_STATES, Mitigation, MitigationState
@@ -27,13 +27,25 @@ _MERGES = 3  # attempts to bring a commit onto a branch on which people commit m
 
 
 def merge_fix(res: Resources, git: GitRepository, repository: ConfigRepository, fix: Fix) -> str:
-    """The fix's commit on the deployed branch; built again where the branch has moved on meanwhile."""
-    for _ in range(_MERGES - 1):
+    """The fix's commit on the deployed branch; built again where the branch has moved on meanwhile.
+
+    Raises QuellError; a remote that refuses the branch has the fix's own branch then, for people to merge.
+    """
+    for left in reversed(range(_MERGES)):
         try:
             return git.merge(branch_of(fix), into=repository.branch)
+        except Refused as error:
+            if git.publish(branch_of(fix)):
+                raise Refused(f"{error}; branch {branch_of(fix)} is at {git.remote}: have it merged there") from error
+            raise
         except QuellError:
+            if not left:
+                raise
+            git.catch_up(repository.branch)
+            if commit := git.find_by_trailer(repository.branch, *trailers_of(fix)):  # it got there all the same
+                return commit
             build_fix(res, fix)
-    return git.merge(branch_of(fix), into=repository.branch)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def put_into_force(res: Resources, repository: ConfigRepository, fix: Fix, lease: Hold, commit: str) -> str:
@@ -142,6 +154,7 @@ def _contain_again(res: Resources, fix: Fix, lease: Hold, why: str) -> None:  # 
 def _undo_commit(res: Resources, fix: Fix, lease: Hold, why: str) -> None:
     git, repository = repository_of(res, fix)
     git.mend()
+    git.catch_up(repository.branch)
     commit = git.find_by_trailer(repository.branch, *trailers_of(fix))
     git.forget(branch_of(fix))
     if commit is None:
@@ -184,6 +197,7 @@ def _commit_undo(git: GitRepository, repository: ConfigRepository, branch: str, 
         except Conflict:
             if not left:
                 raise
+            git.catch_up(repository.branch)
         else:
             return undone
     raise AssertionError("the last attempt returns or raises")

@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from quell.adapters.commands import fill_in, run_command
-from quell.adapters.git import GitRepository
+from quell.adapters.git import open_repository
 from quell.incidents.errors import Unavailable
 from quell.incidents.service import Catalog, ConfigRepository, Service
 
@@ -27,7 +26,7 @@ class Place:
 
 def difference(place: Place) -> str:
     """What differs between the branch and what runs; empty where nothing does. Raises QuellError when it is unseen."""
-    repository, git = place.repository, GitRepository(Path(place.repository.path))
+    repository, git = place.repository, open_repository(place.repository)
     head = git.head(repository.branch)
     committed = git.content(head, place.file)
     running, what = _ask(place)
@@ -43,7 +42,7 @@ def content_of(place: Place) -> str:
 
 def _ask(place: Place) -> tuple[str, str]:
     """What it runs, and how that is called."""
-    repository, git = place.repository, GitRepository(Path(place.repository.path))
+    repository, git = place.repository, open_repository(place.repository)
     values = {"file": place.file, "instance": place.name}
     result = run_command(fill_in(repository.running, values), cwd=git.path, timeout=_TIMEOUT)
     if not result.is_ok:
@@ -62,6 +61,12 @@ def places_of(catalog: Catalog) -> Iterator[Place]:
             for name, file in repository.files.items():
                 for one in _names(service, name):
                     yield Place(name=one, service=service.name, file=file, repository=repository)
+
+
+def remote_repositories(catalog: Catalog) -> list[ConfigRepository]:
+    """One for each branch that counts at a remote."""
+    found = [s.repository for s in catalog.services.values() if s.repository and s.repository.remote]
+    return list({(one.path, one.remote, one.branch): one for one in found}.values())
 
 
 def _names(service: Service, name: str) -> tuple[str, ...]:

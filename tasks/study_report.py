@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from quell.incidents.chart import signal_chart, svg_data_url
 from quell.incidents.hours import HourBand, hours_of_week, limit_by_hour
 from quell.incidents.series import FloatArray
-from quell.incidents.threshold import ThresholdState
+from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.prevention.catches import catches_in_words
 from quell.prevention.limits import Limits, budget_in_words, limits_in_words, limits_of
+from quell.prevention.rule_file import rule_diff
 from tasks.artifacts import incident_link, table
 from tasks.resources import Resources
 from tasks.study import Study
@@ -19,12 +20,12 @@ MOST_CHARTS = 25  # an artifact is one document, and a person reads no more
 def report_of(res: Resources, studies: list[Study], incident: str | None = None, note: str = "") -> str:
     """Every proposal with its backtest and chart, then why other signals get none."""
     with res.store.reading() as tx:
-        waiting = {v.signal: v.id for v in tx.thresholds.find({"state": WAITING})}
+        waiting = {v.signal: v for v in tx.thresholds.find({"state": WAITING})}
     proposed = [s for s in studies if s.proposal.upper or s.proposal.lower]
     shown = sorted(proposed, key=lambda s: s.signal.name not in waiting)[:MOST_CHARTS]
     rows = [
         (
-            waiting.get(s.signal.name, "in force"),
+            waiting[s.signal.name].id if s.signal.name in waiting else "in force",
             s.signal.name,
             _old_limit(s),
             limits_in_words(s.signal.unit, s.found.limits),
@@ -39,7 +40,7 @@ def report_of(res: Resources, studies: list[Study], incident: str | None = None,
         *([f"**{note}**"] if note else []),
         "Nothing here is in force before a person approves it.",
         table(("proposal", "signal", "old limit", "new limit", "predicted"), rows),
-        *(_study_markdown(s, waiting.get(s.signal.name, "in force")) for s in shown),
+        *(_study_markdown(s, waiting.get(s.signal.name)) for s in shown),
         *([f"_{len(proposed) - len(shown)} more are in the table only._"] if len(shown) < len(proposed) else []),
         *(["## No limit can be proposed", table(("signal", "why"), others)] if others else []),
     ]
@@ -65,7 +66,8 @@ def _old_limit(study: Study) -> str:
     return limits_in_words(study.signal.unit, limits_of(old) if old else Limits())
 
 
-def _study_markdown(study: Study, proposal: str) -> str:
+def _study_markdown(study: Study, version: ThresholdVersion | None) -> str:
+    proposal = version.id if version else "in force"
     lines = [
         f"## {study.signal.name}: {limits_in_words(study.signal.unit, study.found.limits)} ({proposal})",
         f"- **New limit:** {study.new_backtest}",
@@ -74,7 +76,8 @@ def _study_markdown(study: Study, proposal: str) -> str:
         f"- **Incidents:** {catches_in_words(study.new_backtest, study.old_backtest)}",
         *(f"- **Why:** {reason}" for reason in study.proposal.reasons),
     ]
-    return f"{lines[0]}\n\n" + "\n".join(lines[1:]) + f"\n\n{_chart(study)}"
+    diff = f"```diff\n{rule_diff(study.old, version)}```\n\n" if version else ""
+    return f"{lines[0]}\n\n" + "\n".join(lines[1:]) + f"\n\n{diff}{_chart(study)}"
 
 
 def _chart(study: Study) -> str:

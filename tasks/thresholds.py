@@ -16,6 +16,7 @@ from quell.incidents.timeline import Event, event_of
 from quell.ports import Document, Transaction
 from quell.prevention.limits import limits_in_words, limits_of
 from quell.prevention.rule import rule_group
+from quell.prevention.rule_file import rule_file
 from quell.response.fix_approval import text_hash
 from tasks.artifacts import publish
 from tasks.automation import automation_enabled
@@ -24,7 +25,6 @@ from tasks.limit_effect import (
     begin_effect,
     check_effect,
     done_in_words,
-    effect_file,
     end_effect,
     forget_proposal,
     proposed_file,
@@ -74,7 +74,7 @@ def promote_threshold(res: Resources, threshold_id: str, by: str) -> ThresholdVe
         _check_approved(res, version)
         old = _in_force(res, version.signal)
         check_effect(res, version, old)
-        text = f"put {effect_file(version)} in force; undo: the one before it"
+        text = f"put {rule_file(version)} in force; undo: the one before it"
         _announce(res, version, by, text, "approved", is_revert=False)
         put_effect(res, version, version, old)
         with res.store.writing() as tx:

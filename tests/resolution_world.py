@@ -145,11 +145,12 @@ def make_world(tmp_path: Path) -> World:
     return World(folder=folder)
 
 
-def make_resources(world: World) -> Resources:
+def make_resources(world: World, *, remote: str = "") -> Resources:
     """Fixes go without approval, where a test does not say otherwise."""
     instances = tuple(Instance(name=s.partition("/")[2], service="checkout", server=s) for s in SERVERS)
     repository = ConfigRepository(
         path=str(world.folder),
+        remote=remote,
         files={i.name: f"services/{i.name}.yaml" for i in instances},
         validate=("grep", "-q", "payment_timeout_ms", "{file}"),
         reload=("grep", "-q", "payment_timeout_ms", FILE),

@@ -63,15 +63,13 @@ def _show_ranked(res: "Resources", id: str, *, diff: bool) -> None:
 
 
 def _diff_of(res: "Resources", candidate: "Candidate") -> str:
-    from pathlib import Path
-
-    from quell.adapters.git import GitRepository
+    from quell.adapters.git import open_repository
     from quell.incidents.errors import QuellError
 
     service = res.config.catalog.service(candidate.change.service)
     if service is None or service.repository is None:
         return f"{candidate.commit[:12]}: service {candidate.change.service} has no repository in services.yaml"
-    git = GitRepository(Path(service.repository.path))
+    git = open_repository(service.repository)
     try:
         return git.git("show", "--format=commit %h %s (%an)", git.commit(candidate.commit).id)
     except QuellError as error:

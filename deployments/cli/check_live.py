@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from deployments.cli.check_haproxy import check_haproxy
-from deployments.cli.check_repository import check_repositories, check_running
+from deployments.cli.check_repository import check_remotes, check_repositories, check_running
 from deployments.cli.check_secrets import check_secrets
 from deployments.cli.finding import Finding
 from quell.adapters.metrics.prometheus import PrometheusSource
@@ -26,6 +26,7 @@ def check_live(config: Config) -> Iterator[Finding]:
         ("dask", check_dask),
         ("haproxy", check_haproxy),
         ("repository", check_repositories),
+        ("remote", check_remotes),
         ("running", check_running),
         ("secrets", check_secrets),
         ("tracker", check_tracker),

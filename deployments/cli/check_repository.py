@@ -8,12 +8,13 @@ from pathlib import Path
 from deployments.cli.finding import Finding
 from deployments.cli.guard import guard
 from quell.adapters.commands import fill_in, run_command
-from quell.adapters.git import GitRepository
+from quell.adapters.git import GitRepository, open_repository
+from quell.adapters.git_remote import may_push
 from quell.config.config import Config
 from quell.incidents.errors import QuellError
 from quell.incidents.service import ConfigRepository, Service
 from tasks.drift import AT_ONCE
-from tasks.running import Place, difference, places_of
+from tasks.running import Place, difference, places_of, remote_repositories
 
 
 def check_repositories(config: Config) -> Iterator[Finding]:
@@ -31,8 +32,10 @@ def _check_repository(service: Service, repository: ConfigRepository, common: Pa
     if not path.is_dir():
         return finding(False, f"{path} does not exist")
     try:
-        git = GitRepository(path)
+        git = open_repository(repository)
         head = git.head(repository.branch)
+        if repository.remote and not git.run("remote", "get-url", repository.remote).is_ok:
+            return finding(False, f"{path} has no remote {repository.remote}; `git remote` lists those that it has")
         missing = [file for file in repository.files.values() if git.content(head, file) is None]
         if missing:
             return finding(False, f"{', '.join(missing)} not in {path} on branch {repository.branch}")
@@ -60,6 +63,46 @@ def _validate(repository: ConfigRepository) -> str:
         if not result.is_ok:
             return f"validator refuses {file}: {result.said}"
     return ""
+
+
+def check_remotes(config: Config) -> Iterator[Finding]:
+    """Whether each remote can be reached, would take a push, and has everything that is on the branch here."""
+    for repository in remote_repositories(config.catalog):
+        yield _check_remote(open_repository(repository), repository.branch)
+    at = config.connections
+    if at.prometheus_rules is not None and at.prometheus_rules_branch:
+        yield _check_rules(GitRepository(at.prometheus_rules), at.prometheus_rules_branch)
+        if at.prometheus_rules_remote:
+            git = GitRepository(at.prometheus_rules, remote=at.prometheus_rules_remote)
+            yield _check_remote(git, at.prometheus_rules_branch)
+
+
+def _check_remote(git: GitRepository, branch: str) -> Finding:
+    subject = f"{git.remote} of {git.path}"
+    try:
+        head = git.fetch(branch)
+        may_push(git, git.remote, branch)
+    except QuellError as error:
+        return Finding(part="remote", subject=subject, is_ok=False, text=str(error))
+    return Finding(
+        part="remote", subject=subject, is_ok=True, text=f"{branch} is at {head[:12]} there, and Quell may write"
+    )
+
+
+def _check_rules(git: GitRepository, branch: str) -> Finding:
+    """Whether what Prometheus reads is the branch that limits are committed to."""
+
+    def finding(is_ok: bool, text: str) -> Finding:
+        return Finding(part="rules", subject=str(git.path), is_ok=is_ok, text=text)
+
+    try:
+        head = git.head(branch)
+        found = git.git("symbolic-ref", "--quiet", "--short", "HEAD").strip()
+    except QuellError as error:
+        return finding(False, str(error))
+    if found != branch:
+        return finding(False, f"branch {found} is checked out, prometheus_rules_branch is {branch}: check that one out")
+    return finding(True, f"each limit is a commit on {branch}, which is at {head[:12]}")
 
 
 def check_running(config: Config) -> Iterator[Finding]:

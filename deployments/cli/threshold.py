@@ -42,6 +42,24 @@ def list_thresholds(
     out().print(table("", columns, rows) if rows else "no threshold version; `recompute-thresholds` proposes them")
 
 
+@app.command()
+def show(id: IdArgument, config: ConfigOption = DEFAULT_FOLDER) -> None:
+    """One version: its evidence, what was seen of it, and the change of its rule file, to read before approving."""
+    from quell.prevention.rule_file import rule_diff
+    from tasks.shadow import seen_in_words
+
+    with opened(config) as res, res.store.reading() as tx:
+        version = tx.thresholds.get(id.upper())
+        if version is None:
+            raise NotFound(f"threshold {id.upper()} is not in the store; `quell threshold list` shows what is")
+        before = tx.thresholds.get(version.replaces) if version.replaces else None
+        rows = [("predicted and seen", seen_in_words(tx, version)), *version.evidence.items()]
+        diff = rule_diff(before, version)
+    out().print(f"{version.id} {version.state}: {version.signal}, changed {moment(version.updated_at)}", markup=False)
+    out().print(table("", ("", ""), rows))
+    out().print(diff, markup=False, highlight=False, soft_wrap=True)
+
+
 def _upper(version: "ThresholdVersion") -> str:
     if version.burn:
         return f"{len(version.burn)} pairs of windows"

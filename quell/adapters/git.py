@@ -4,13 +4,15 @@ import re
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from quell.adapters.git_program import GitProgram
-from quell.incidents.errors import Conflict, InvalidInput, NotFound, Unavailable
+from quell.adapters.git_program import COMMAND_TIMEOUT, GitProgram
+from quell.adapters.git_remote import fetch_branch, push_commit
+from quell.incidents.errors import Conflict, InvalidInput, NotFound, Refused, Unavailable
+from quell.incidents.service import ConfigRepository
 
 _IDENTITY = ("-c", "user.name=Quell", "-c", "user.email=quell@localhost", "-c", "commit.gpgsign=false")
 
@@ -61,6 +63,10 @@ class WorkTree:
         path.write_text(content)
         self.repository.git("add", "--", file, cwd=self.path)
 
+    def remove(self, file: str) -> None:
+        """Take one file away, staged. Raises InvalidInput where there is none."""
+        self.repository.git("rm", "--quiet", "--", file, cwd=self.path)
+
     def staged_diff(self, *, first: str = "") -> str:
         """What is staged; the file that is named comes before all others."""
         if not first:
@@ -78,7 +84,17 @@ class WorkTree:
 
 @dataclass(frozen=True, slots=True)
 class GitRepository(GitProgram):
-    """What the commits of a repository say, and the changes that Quell makes to it."""
+    """What the commits of a repository say, and the changes that Quell makes to it.
+
+    Where it has a `remote`, what that one has is what counts: `catch_up` before the branch is read for a change, and
+    `merge` pushes before anything changes here.
+    """
+
+    remote: str = ""
+
+    def at_root(self) -> "GitRepository":
+        """The same at the root of its working tree, to which the names of files are relative."""
+        return replace(self, path=Path(self.git("rev-parse", "--show-toplevel").strip()))
 
     def head(self, branch: str) -> str:
         """The commit at the head of the branch. Raises NotFound."""
@@ -132,7 +148,7 @@ class GitRepository(GitProgram):
     def standing(self, commit: str, file: str, branch: str) -> Standing:
         """How much of the commit is in force in the file at the head of the branch."""
         id, head = self._resolve(commit), self.head(branch)
-        if not self.run("merge-base", "--is-ancestor", id, head).is_ok:
+        if not self._is_ancestor(id, head):
             return Standing.NOT_IN_FORCE
         now = self.content(head, file)
         if now == self.content(id, file):
@@ -169,24 +185,84 @@ class GitRepository(GitProgram):
             self.remove_tree(path)
             self.run("branch", "--quiet", "-D", branch)
 
+    def catch_up(self, branch: str) -> None:
+        """Bring the branch forward to what the remote has; nothing to do without a remote.
+
+        Raises Unavailable while the remote cannot be reached, or the branch here holds what the remote has not.
+        """
+        if not self.remote:
+            return
+        theirs = self.fetch(branch)
+        if theirs != self.head(branch):
+            try:
+                self._bring_forward(branch, theirs)
+            except Conflict as error:  # a person's uncommitted work: theirs to put away
+                raise Unavailable(str(error)) from error
+
+    def fetch(self, branch: str) -> str:
+        """The commit at the head of the remote's branch; the branch here stays. Raises as `catch_up`."""
+        theirs, ours = fetch_branch(self, self.remote, branch), self.head(branch)
+        if not self._is_ancestor(ours, theirs):
+            count = int(self.git("rev-list", "--count", f"{theirs}..{ours}"))
+            what = "a commit" if count == 1 else f"{count} commits"
+            text = f"branch {branch} of {self.path} has {what} that {self.remote} has not"
+            raise Unavailable(f"{text}: push, or take back, what is only here")
+        return theirs
+
     def merge(self, source: str, *, into: str) -> str:
         """Bring `into` forward to `source`, fast-forward only, files included; returns the new head.
 
-        Raises Conflict when `into` has moved on or the working tree has uncommitted changes in the way; nothing is
-        changed then. Raises Unavailable when somebody is changing the repository at this moment.
+        With a remote it is pushed first, so that nothing is here that is not there. Raises Conflict when `into` has
+        moved on, here or there, or the working tree has uncommitted changes in the way; nothing is changed then. Raises
+        Refused when the remote does not take it, and Unavailable when somebody is changing the repository at this
+        moment or the remote cannot be reached; then `catch_up` tells whether it got there.
         """
         wanted = self._resolve(source)
-        if self.run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip() == into:
-            files = self.git("diff", "--name-only", "-z", self.head(into), wanted).split("\0")
+        if self.remote:
+            self._require_way(into, wanted)
+            push_commit(self, self.remote, wanted, into)
+        self._bring_forward(into, wanted)
+        return self.head(into)
+
+    def publish(self, branch: str) -> bool:
+        """Let others see a branch of ours at the remote, for them to review; whether there is a remote that took it."""
+        if not self.remote:
+            return False
+        try:
+            push_commit(self, self.remote, self.head(branch), branch, force=True)
+        except (Conflict, Refused, Unavailable):
+            return False
+        return True
+
+    def _require_way(self, branch: str, wanted: str) -> None:
+        """Raises Conflict where the branch could not be brought forward here: what is pushed must be possible here."""
+        head = self.head(branch)
+        if not self._is_ancestor(head, wanted):
+            raise Conflict(f"branch {branch} has moved on: {head[:12]} is not below {wanted[:12]}")
+        files = [name for name in self.git("diff", "--name-only", "-z", head, wanted).split("\0") if name]
+        if self._is_checked_out(branch) and files:
+            changed = self.git("status", "--porcelain", "-z", "--untracked-files=all", "--", *files)
+            if changed:
+                text = f"{changed[3:].split(chr(0))[0]} has changes that are not committed"
+                raise Conflict(f"branch {branch} cannot be brought forward to {wanted[:12]}: {text}")
+
+    def _bring_forward(self, branch: str, wanted: str) -> None:
+        if self._is_checked_out(branch):
+            files = self.git("diff", "--name-only", "-z", self.head(branch), wanted).split("\0")
             note = {"merge": wanted, "files": [name for name in files if name]}
             result = self.change((*_IDENTITY, "merge", "--ff-only", "--quiet", wanted), note=note)
         else:
-            result = self.run("fetch", "--quiet", ".", f"{wanted}:refs/heads/{into}")
+            result = self.run("fetch", "--quiet", ".", f"{wanted}:refs/heads/{branch}")
         if not result.is_ok and ".lock" in result.said:
-            raise Unavailable(f"branch {into} is being changed by somebody: {result.said.splitlines()[0]}")
+            raise Unavailable(f"branch {branch} is being changed by somebody: {result.said.splitlines()[0]}")
         if not result.is_ok:
-            raise Conflict(f"branch {into} cannot be brought forward to {wanted[:12]}: {result.said.splitlines()[0]}")
-        return self.head(into)
+            raise Conflict(f"branch {branch} cannot be brought forward to {wanted[:12]}: {result.said.splitlines()[0]}")
+
+    def _is_checked_out(self, branch: str) -> bool:
+        return self.run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip() == branch
+
+    def _is_ancestor(self, commit: str, of: str) -> bool:
+        return self.run("merge-base", "--is-ancestor", commit, of).is_ok
 
     def _tree_of(self, branch: str) -> Path:
         return self.common() / "quell-trees" / branch.replace("/", "-")
@@ -207,3 +283,8 @@ class GitRepository(GitProgram):
         if not result.is_ok:
             raise NotFound(f"commit {name} is not in {self.path}; fetch it or correct the change's commit")
         return result.stdout.strip()
+
+
+def open_repository(repository: ConfigRepository, timeout: timedelta = COMMAND_TIMEOUT) -> GitRepository:
+    """A service's repository; `timeout` bounds each command of git."""
+    return GitRepository(Path(repository.path), timeout=timeout, remote=repository.remote)

@@ -11,9 +11,12 @@ from quell.adapters.git_mend import take_back_half_merge
 from quell.adapters.git_turn import clear_note, is_noted, read_note, remove_left_locks, turn, write_note
 from quell.incidents.errors import InvalidInput, QuellError
 
+COMMAND_TIMEOUT = timedelta(seconds=20)
 _MOST_OUTPUT = 20_000_000  # a file or a diff is needed whole
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}
-_CHANGING = frozenset({"worktree", "apply", "reset", "add", "commit", "merge", "fetch", "branch", "update-ref"})
+_CHANGING = frozenset(
+    {"worktree", "apply", "reset", "add", "rm", "commit", "merge", "fetch", "push", "branch", "update-ref"}
+)
 # nothing that goes on in the background: it would keep the turn (see git_turn)
 _QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false")
 
@@ -23,7 +26,7 @@ class GitProgram:
     """Everything goes through the git program: its locks hold against people working in the same repository."""
 
     path: Path
-    timeout: timedelta = timedelta(seconds=20)
+    timeout: timedelta = COMMAND_TIMEOUT
 
     def git(self, *arguments: str, cwd: Path | None = None, stdin: str | None = None) -> str:
         """Run git and return what it wrote. Raises InvalidInput with git's own words."""

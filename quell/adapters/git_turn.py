@@ -97,7 +97,9 @@ def _take(descriptor: int) -> bool:
 
 
 def _locks(common: Path) -> Iterator[Path]:
+    """Also the new packed-refs, which git begins only where there is none: one that is left stops all removals."""
     yield from common.glob("*.lock")
+    yield from common.glob("packed-refs.new")
     yield from (common / "refs").rglob("*.lock")
     yield from (common / "worktrees").glob("*/*.lock")
 

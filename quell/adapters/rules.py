@@ -15,6 +15,7 @@ import httpx
 import yaml
 
 from quell.adapters.commands import run_command
+from quell.adapters.rule_repository import RuleRepository
 from quell.incidents.errors import InvalidInput, Unavailable
 
 _LOADED = re.compile(r"^prometheus_config_last_reload_successful (\S+)$", re.MULTILINE)
@@ -70,11 +71,12 @@ def place_file(path: Path, text: str | None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleFolder:
-    """The folder of rule files that one Prometheus loads."""
+    """The folder of rule files that one Prometheus loads; with a `repository`, each change there is a commit."""
 
     folder: Path
     prometheus: str
     timeout: timedelta = timedelta(seconds=10)
+    repository: RuleRepository | None = None
 
     @property
     def proposed(self) -> Path:
@@ -117,22 +119,29 @@ class RuleFolder:
         for path in (self.proposed / name, self.tests / f"{name}.rules.yml", self.tests / f"{name}.test.yml"):
             place_file(path, None)
 
-    def put(self, name: str, text: str | None) -> str | None:
+    def put(self, name: str, text: str | None, message: str = "") -> str | None:
         """Put a rule file in force, or take one away (None); returns the text that stood there before.
 
-        When Prometheus does not load it, what was before is put back and loaded again. Raises Unavailable.
+        `message` is the commit's, where rules are kept in git. When Prometheus does not load it, what was before is put
+        back and loaded again. Raises Unavailable, or what RuleRepository.keep does; nothing is changed then.
         """
         path = self.folder / name
         before = path.read_text() if path.exists() else None
-        place_file(path, text)
+        self._place(path, text, message)
         try:
             self.reload()
-        except Unavailable:
-            place_file(path, before)
+        except Unavailable as error:
+            self._place(path, before, f"Take back: {message}\n\n{error}\n")
             with suppress(Unavailable):  # what is wrong was said already, and the folder is right again
                 self._post_reload()
             raise
         return before
+
+    def _place(self, path: Path, text: str | None, message: str) -> None:
+        if self.repository is None:
+            place_file(path, text)
+        else:
+            self.repository.keep(path, text, message)
 
     def reload(self) -> None:
         """Make Prometheus read its rules, and confirm by its own gauge that it did. Raises Unavailable."""

@@ -19,14 +19,12 @@ from quell.config.schema import (
     PeopleFile,
     QuellFile,
     ReportLimitsModel,
-    RepositoryModel,
-    ServiceModel,
-    ServicesFile,
     SignalModel,
     SignalsFile,
     SourceModel,
     SourcesFile,
 )
+from quell.config.service_schema import RepositoryModel, ServiceModel, ServicesFile
 from quell.config.source import Source
 from quell.incidents.decision import Person
 from quell.incidents.event_source import EventSource, ReportLimits

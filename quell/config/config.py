@@ -29,6 +29,8 @@ class Connections:
     store: str = field(repr=False)  # sqlite:///PATH or postgresql+psycopg://..., which may hold a password
     prometheus: str
     prometheus_rules: Path | None = None  # where accepted rule files go
+    prometheus_rules_branch: str = ""  # each is a commit on this branch, which is checked out there; empty: no commits
+    prometheus_rules_remote: str = ""  # whose branch counts then
     alertmanager: str | None = None
     haproxy_socket: str | None = None  # path of the runtime API's unix socket, or host:port
     haproxy_maps: Path | None = None  # folder with limits.map, knobs.map, standing.map, ...

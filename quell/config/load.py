@@ -12,7 +12,8 @@ from quell.config.parse import parse
 from quell.config.playbook_schema import PlaybookFile
 from quell.config.problem import ConfigError, Problem, did_you_mean
 from quell.config.routing_schema import RoutingFile
-from quell.config.schema import PeopleFile, QuellFile, ServicesFile, SignalsFile, SourcesFile
+from quell.config.schema import PeopleFile, QuellFile, SignalsFile, SourcesFile
+from quell.config.service_schema import ServicesFile
 from quell.config.source import Source, read_toml, read_yaml
 from quell.config.value import is_reference, read_reference
 from quell.incidents.errors import InvalidInput

@@ -3,7 +3,6 @@
 The files with most to say have modules of their own: `routing_schema`, `playbook_schema`, `notification_schema`.
 """
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from quell.config.config import PagesAccess
 from quell.config.value import (
     DaskAddress,
+    GitRemote,
     HttpUrl,
     PasswordHash,
     PositiveDuration,
@@ -37,6 +37,8 @@ class ConnectionsModel(Model):
     store: StoreUrl
     prometheus: HttpUrl
     prometheus_rules: Path | None = None
+    prometheus_rules_branch: str = ""
+    prometheus_rules_remote: GitRemote = ""
     alertmanager: HttpUrl | None = None
     haproxy_socket: Text | None = None
     haproxy_maps: Path | None = None
@@ -47,6 +49,14 @@ class ConnectionsModel(Model):
     prefect_ui: HttpUrl | None = None
     drill_ground: HttpUrl | None = None
     timeout: PositiveDuration | None = None
+
+    @model_validator(mode="after")
+    def _rules_have_a_branch(self) -> Self:
+        if self.prometheus_rules_branch and self.prometheus_rules is None:
+            raise wrong("has prometheus_rules_branch and no prometheus_rules: name the folder, with that branch")
+        if self.prometheus_rules_remote and not self.prometheus_rules_branch:
+            raise wrong("has prometheus_rules_remote and no prometheus_rules_branch: name the branch, as main")
+        return self
 
 
 class IntervalsModel(Model):
@@ -159,65 +169,6 @@ class QuellFile(Model):
     gateway: GatewayModel = GatewayModel()
     tracker: TrackerModel | None = None
     standing_limits: StandingModel | None = None
-
-
-ProbePath = Annotated[str, Field(pattern=r"^/[^\s#]*$")]
-
-
-class InstanceModel(Model):
-    server: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")] | None = None
-    url: HttpUrl | None = None
-    probe: ProbePath | None = None
-    zone: str | None = None
-    weight: Annotated[int, Field(ge=0, le=256)] = 100
-
-
-class RepositoryModel(Model):
-    path: Text
-    branch: Text = "main"
-    files: dict[str, Text]
-    validate_command: list[Text] = Field(default=[], alias="validate")
-    reload: list[Text] = []
-    running: list[Text] = []
-    one_by_one: bool = False
-    guards: Text = "guards"
-    also: list[Text] = []
-    trial: list[Text] = []
-    trial_timeout: PositiveDuration = timedelta(seconds=30)
-
-
-class BlueGreenModel(Model):
-    route: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]
-    backends: Annotated[list[Annotated[str, Field(pattern=r"^[^/\s:]+$")]], Field(min_length=2, max_length=2)]
-    probes: list[ProbePath] = []
-    keep_warm: PositiveDuration | None = None
-
-    @model_validator(mode="after")
-    def _has_two_colours(self) -> Self:
-        if self.backends[0] == self.backends[1]:
-            raise wrong(f'has backend "{self.backends[0]}" twice: name the two, of which one serves and one is idle')
-        return self
-
-
-class ServiceModel(Model):
-    team: Text
-    owner: str = ""
-    description: str = ""
-    depends_on: list[str] = []
-    user_facing: bool = False
-    probe: ProbePath | None = None
-    instances: dict[str, InstanceModel] = {}
-    repository: RepositoryModel | None = None
-    links: dict[str, str] = {}
-    runbook: str = ""
-    aliases: list[Text] = []
-    blue_green: BlueGreenModel | None = None
-
-
-class ServicesFile(Model):
-    """services.yaml"""
-
-    services: Annotated[dict[Text, ServiceModel], Field(min_length=1)]
 
 
 class SloModel(Model):

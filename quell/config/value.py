@@ -139,6 +139,12 @@ def _dask_address(value: str) -> str:
     return value
 
 
+def _git_remote(value: str) -> str:
+    if value and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", value):
+        raise wrong(f'"{value}" is not the name of a remote: `git remote` in the clone lists them, as origin')
+    return value
+
+
 def _scalars(value: dict[str, Any]) -> dict[str, Any]:
     for name, item in value.items():
         if isinstance(item, bool) or not isinstance(item, str | int | float):
@@ -173,6 +179,7 @@ Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
 TokenHash = Annotated[str, AfterValidator(_token_hash)]
 Reference = Annotated[str, AfterValidator(_reference)]
 PasswordHash = Annotated[str, AfterValidator(_password_hash)]
+GitRemote = Annotated[str, AfterValidator(_git_remote)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 DaskAddress = Annotated[str, AfterValidator(_dask_address)]

@@ -22,6 +22,7 @@ from quell.prevention.limits import Limits, limits_in_words, limits_of
 from quell.prevention.refusal_words import refusals_in_words
 from quell.prevention.refusals import IN_FORCE, SHADOW, Refusals, Refused, refusals_id
 from quell.prevention.refusals import from_body as read_refusals
+from quell.prevention.rule_file import rule_diff
 from quell.prevention.watch import WatchRecord, compare_in_words, from_body, watch_id
 
 SHOWN = 200
@@ -47,7 +48,7 @@ class ClientRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdView:
-    """`limit` and `seen` in words; `history` is empty in lists."""
+    """`limit` and `seen` in words; `history` and `diff` are empty in lists."""
 
     version: ThresholdVersion
     limit: str
@@ -57,6 +58,7 @@ class ThresholdView:
     shadow: Refusals | None = None
     in_force: Refusals | None = None
     history: tuple[TimelineEntry, ...] = ()
+    diff: str = ""
 
     @property
     def rows(self) -> list[ClientRow]:
@@ -155,7 +157,13 @@ def _view(
         shadow=shadow,
         in_force=in_force,
         history=_history(tx, version) if with_history else (),
+        diff=rule_diff(_replaced(tx, version), version) if with_history else "",
     )
+
+
+def _replaced(tx: Transaction, version: ThresholdVersion) -> ThresholdVersion | None:
+    """What the version takes the place of."""
+    return tx.thresholds.get(version.replaces) if version.replaces else None
 
 
 def _limit(deps: GatewayDeps, version: ThresholdVersion) -> str:

@@ -27,16 +27,18 @@ class ConfigRepository:
     """Where a service's configuration lives, and how a change there is checked and put into force.
 
     `validate` and `reload` are commands (no shell) run in the repository's working tree; `{file}` and `{instance}`
-    are replaced. `files` maps an instance (or the service) to its file in the repository. `running` is a command that
-    prints what an instance runs: the commit that it read its file at, or the file's content. `also` are globs of what
-    else belongs to the service. `one_by_one`: `reload` and `running` are called with the instance that is meant and
-    leave the others alone, also where all of them read the service's one file. `trial` is a command that tries a
-    version (`{tree}`) without touching what users reach: exit code 0 when it is good, 125 when it says nothing,
-    anything else when it is bad.
+    are replaced. `remote` names the remote whose branch counts: it is fetched before every change and pushed with it.
+    Where it is empty, the branch of this repository counts. `files` maps an instance (or the service) to its file in
+    the repository. `running` is a command that prints what an instance runs: the commit that it read its file at, or
+    the file's content. `also` are globs of what else belongs to the service. `one_by_one`: `reload` and `running` are
+    called with the instance that is meant and leave the others alone, also where all of them read the service's one
+    file. `trial` is a command that tries a version (`{tree}`) without touching what users reach: exit code 0 when it is
+    good, 125 when it says nothing, anything else when it is bad.
     """
 
     path: str
     branch: str = "main"
+    remote: str = ""
     files: Mapping[str, str]
     validate: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()

@@ -59,6 +59,16 @@ def test_after_random_sequences_with_kills_git_says_what_runs_and_nothing_is_lef
     assert sum(len(one.kills) for one in done) >= 8 and len(sequences.boundaries) > 200
 
 
+def test_with_a_remote_the_branch_is_the_same_there_and_here_whoever_died(tmp_path: Path) -> None:
+    """One of each kind; killed after a push and before anything changed here, too. The benchmark does twenty."""
+    with ground_of(f"sqlite:///{tmp_path}/quell.db", tmp_path / "ground", has_remote=True) as ground:
+        sequences = Sequences(ground, seed=5)
+        done = [sequences.run(number, KINDS[number % len(KINDS)]) for number in range(4)]
+    assert [f"{one.story}: {one.faults}" for one in done if one.faults] == []
+    assert any("after git push" in name for name in sequences.boundaries)
+    assert sum(len(one.kills) for one in done) >= 4
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> Ground:
     """Only the repository, with the hooks that stop git; nothing runs."""
@@ -78,11 +88,14 @@ def prepared_branch(ground: Ground) -> GitRepository:
     return repository
 
 
-def kill_git(ground: Ground, place: str, mode: str = "machine") -> str:
+MERGE = "merge('quell/fix-1', into='main')"
+
+
+def kill_git(ground: Ground, place: str, mode: str = "machine", work: str = MERGE) -> str:
     """A process merges, and is killed while git stands still at the place; its git with it, or not. What it merged."""
     script = (
         "import sys; from pathlib import Path; from quell.adapters.git import GitRepository; "
-        "GitRepository(Path(sys.argv[1])).merge('quell/fix-1', into='main')"
+        f"GitRepository(Path(sys.argv[1])).{work}"
     )
     environment = {**os.environ, "FIX_KILLS_STOP": place, "FIX_KILLS_MARK": str(ground.mark), "FIX_KILLS_MODE": mode}
     process = subprocess.Popen([sys.executable, "-c", script, str(ground.repository)], env=environment)
@@ -107,6 +120,16 @@ def test_a_git_that_was_killed_while_it_merged_is_mended_by_the_next_one(bare: G
     assert repository.head("main") == before and git(bare.repository, "status", "--porcelain") == ""
     assert repository.merge("quell/fix-1", into="main") != before
     assert git(bare.repository, "status", "--porcelain") == ""
+
+
+def test_a_git_that_was_killed_while_it_removed_a_branch_stops_no_later_removal(bare: Ground) -> None:
+    """In a clone the branches are packed: git leaves the half of a file behind there, and never looks at its age."""
+    repository = prepared_branch(bare)
+    kill_git(bare, "prepared", work="forget('quell/fix-1')")
+    assert (bare.repository / ".git/packed-refs.new").exists()
+    repository.mend()
+    repository.forget("quell/fix-1")
+    assert git(bare.repository, "branch", "--format=%(refname:short)") == "main"
 
 
 def test_what_a_person_changed_is_not_taken_for_half_a_merge(bare: Ground) -> None:

@@ -7,31 +7,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-import httpx
 import numpy as np
 import pytest
 
 from quell.adapters.rules import RuleFolder
 from quell.adapters.store.sql import SqlStore
 from quell.config.burn_windows import burn_windows
-from quell.config.config import Config, Connections, Detection
-from quell.incidents.decision import Answer, Decision
 from quell.incidents.errors import InvalidInput
-from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.series import SeriesMatrix
-from quell.incidents.service import Catalog, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.incidents.slo import Slo
-from quell.incidents.threshold import ThresholdState, ThresholdVersion
+from quell.incidents.threshold import ThresholdState
 from quell.incidents.verdict import VerdictKind
 from quell.ports import MetricSource, Store
 from tasks.burn import recompute_burns, study_burns
 from tasks.burn_proof import prove_burn
-from tasks.question import text_hash
 from tasks.resources import Resources
 from tasks.shadow import watch_all, watch_of
 from tasks.slo import judge_slo, windows_in_force
 from tasks.thresholds import promote_threshold, revert_threshold
+from tests.limit_life import approve, later, remember, resources_of, rules_in_force, version
 
 pytestmark = pytest.mark.integration
 
@@ -97,50 +92,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def res(store: Store, rule_prometheus: RuleFolder) -> Resources:
-    config = Config(
-        folder=Path(),
-        connections=Connections(
-            store="", prometheus=rule_prometheus.prometheus, prometheus_rules=rule_prometheus.folder
-        ),
-        detection=Detection(false_alarms_per_week=1.0),
-        catalog=Catalog(services={"shop": Service(name="shop", team="shop", instances=())}),
-        signals={ERRORS.name: ERRORS},
-    )
-    with store.writing() as tx:
-        for number, onset in enumerate(INCIDENTS):
-            tx.incidents.add(
-                Incident(
-                    id=IncidentId(f"INC-{number}"), title="t", state=IncidentState.CLOSED, severity=Severity.MAJOR,
-                    service="shop", opened_at=onset, onset_at=onset, resolved_at=onset + SLOW, updated_at=onset,
-                    opened_because="t", opened_by="t",
-                )
-            )  # fmt: skip
-    return Resources(config=config, store=store, metrics=cast(MetricSource, Ratios()), actuators={}, clock=lambda: NOW)
-
-
-def later(res: Resources, **after: float) -> Resources:
-    return replace(res, clock=lambda: NOW + timedelta(**after))
-
-
-def version(res: Resources, id: str) -> ThresholdVersion:
-    with res.store.reading() as tx:
-        found = tx.thresholds.get(id)
-    assert found is not None
-    return found
-
-
-def approve(res: Resources, id: str) -> None:
-    answer = Decision(
-        id=f"DEC-{id}", subject=id, plan_hash=text_hash(version(res, id).rule), person="carol", answer=Answer.APPROVE,
-        channel="page", at=NOW,
-    )  # fmt: skip
-    with res.store.writing() as tx:
-        tx.decisions.add(answer)
+    made = resources_of(store, ERRORS, Ratios(), now=NOW, rules=rule_prometheus)
+    remember(made, INCIDENTS, lasting=SLOW)
+    return made
 
 
 def in_force(res: Resources) -> list[str]:
-    groups = httpx.get(f"{res.config.connections.prometheus}/api/v1/rules").json()["data"]["groups"]
-    return [rule["query"] for group in groups for rule in group["rules"] if rule["type"] == "alerting"]
+    return [rule["query"] for rule in rules_in_force(res) if rule["type"] == "alerting"]
 
 
 def test_windows_that_catch_past_incidents_earlier_are_proposed_with_proof(res: Resources) -> None:

@@ -302,6 +302,15 @@ def test_thresholds_are_listed_with_their_evidence(folder: Path, proposal: Thres
     assert "THR-1" in out and "0.02" in out and "backtest: 2 false alarms fewer" in out
 
 
+def test_a_threshold_is_shown_with_its_evidence_and_the_change_of_its_rule(
+    folder: Path, proposal: ThresholdVersion
+) -> None:
+    out = quell(folder, "threshold", "show", "thr-1").stdout
+    assert all(text in out for text in proposal.evidence.values())
+    assert "+++ b/quell-shop-error-ratio.yml" in out and f"+{proposal.rule.splitlines()[0]}" in out
+    fails(quell(folder, "threshold", "show", "THR-9"), "threshold THR-9 is not in the store")
+
+
 def test_a_threshold_that_nobody_approved_is_not_promoted(folder: Path, proposal: ThresholdVersion) -> None:
     fails(quell(folder, "threshold", "promote", "thr-1"), "threshold THR-1 is not approved")
 

@@ -10,6 +10,7 @@ from quell.adapters.actuators.configuration import ConfigurationActuator, Config
 from quell.incidents.errors import InvalidInput, NotFound, Unavailable
 from quell.incidents.mitigation import Step
 from quell.incidents.service import Catalog, ConfigRepository, Service
+from tests.git_shop import share
 
 pytestmark = pytest.mark.integration
 STEP = Step(actuator="configuration", action="restore", target="web-1", params={"commit": "previous"}, key="MIT-1/1")
@@ -43,10 +44,12 @@ class Repository:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
+    folder = tmp_path / "web"
+    folder.mkdir()
     made = Repository(
-        folder=tmp_path,
+        folder=folder,
         repository=ConfigRepository(
-            path=str(tmp_path),
+            path=str(folder),
             files={"web-1": "web-1.yaml"},
             validate=("grep", "-q", "^timeout: [0-9]", "{file}"),
             reload=("cp", "{file}", "running"),
@@ -55,7 +58,7 @@ def repository(tmp_path: Path) -> Repository:
     made.git("init", "--quiet", "-b", "main")
     made.save("timeout: 800\n")
     made.save("timeout: 5\n")
-    (tmp_path / "running").write_text("timeout: 5\n")
+    (folder / "running").write_text("timeout: 5\n")
     return made
 
 
@@ -67,6 +70,25 @@ def test_previous_is_a_commit_once_it_is_planned_and_stays_that_one(repository: 
     repository.save("timeout: 7\n")
     repository.lever.apply(planned)
     assert repository.running == "timeout: 800\n" and repository.lever.verify(planned)
+
+
+def test_with_a_remote_it_goes_back_there_as_well(repository: Repository) -> None:
+    """A pipeline deployed the last change from there; this clone has never seen it."""
+    shop = share(repository.folder)
+    last = shop.colleague_pushes("timeout: 3\n", "even faster", file="web-1.yaml")
+    repository.repository = replace(repository.repository, remote="origin")
+    planned = repository.lever.resolve(STEP)
+    assert planned.params == {"commit": shop.bad}
+    before = repository.lever.read_state(planned)
+    repository.lever.apply(planned)
+    assert repository.running == "timeout: 5\n" and repository.lever.verify(planned)
+    assert shop.remote_head() == repository.git("rev-parse", "main") != last
+    repository.lever.undo(planned, before)
+    assert repository.running == "timeout: 3\n" and shop.remote_head() == repository.git("rev-parse", "main")
+    shop.bare.rename(shop.bare.with_name("away.git"))
+    with pytest.raises(Unavailable, match=r"origin of .* cannot be reached"):
+        repository.lever.apply(planned)
+    assert repository.running == "timeout: 3\n"
 
 
 def test_what_was_never_planned_is_not_guessed(repository: Repository) -> None:

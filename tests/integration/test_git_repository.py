@@ -1,31 +1,14 @@
 """A repository of configuration, through the real git program."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from quell.adapters.git import GitRepository, Standing
 from quell.incidents.errors import Conflict, InvalidInput, NotFound
+from tests.git_shop import BAD, FILE, GOOD, git, save
 
 pytestmark = pytest.mark.integration
-
-FILE = "services/checkout-2.yaml"
-GOOD = "service: checkout\npayment_timeout_ms: 800\nretries: 1\n"
-BAD = "service: checkout\npayment_timeout_ms: 5\nretries: 1\n"
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-c", "user.name=dana", "-c", "user.email=dana@example.org", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
-
-
-def save(folder: Path, content: str, subject: str, file: str = FILE) -> str:
-    (folder / file).parent.mkdir(parents=True, exist_ok=True)
-    (folder / file).write_text(content)
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "-m", subject)
-    return git(folder, "rev-parse", "HEAD")
 
 
 @pytest.fixture

@@ -1,31 +1,24 @@
 """A limit by hour of the week from proposal to force: stored with its bands, proven, in shadow, loaded, reverted."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
 
-import httpx
 import numpy as np
 import pytest
 
 from quell.adapters.rules import RuleFolder
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection
-from quell.incidents.decision import Answer, Decision
 from quell.incidents.hours import hours_of_week
-from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.series import SeriesMatrix
-from quell.incidents.service import Catalog, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
-from quell.incidents.threshold import ThresholdState, ThresholdVersion
-from quell.ports import MetricSource, Store
+from quell.incidents.threshold import ThresholdState
+from quell.ports import Store
 from quell.prevention.limits import limits_in_words, limits_of
-from tasks.question import text_hash
 from tasks.resources import Resources
 from tasks.shadow import watch_all, watch_markdown, watch_of
 from tasks.thresholds import promote_threshold, recompute_of, revert_threshold
+from tests.limit_life import approve, later, remember, resources_of, rules_in_force, version
 
 pytestmark = pytest.mark.integration
 
@@ -63,32 +56,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def res(store: Store, rule_prometheus: RuleFolder) -> Resources:
-    config = Config(
-        folder=Path(),
-        connections=Connections(
-            store="", prometheus=rule_prometheus.prometheus, prometheus_rules=rule_prometheus.folder
-        ),
-        detection=Detection(false_alarms_per_week=1.0),
-        catalog=Catalog(services={"shop": Service(name="shop", team="shop", instances=())}),
-        signals={SIGNAL.name: SIGNAL},
-    )
-    with store.writing() as tx:
-        for number, onset in enumerate(NIGHTS):
-            tx.incidents.add(
-                Incident(
-                    id=IncidentId(f"INC-{number}"), title="t", state=IncidentState.CLOSED, severity=Severity.MAJOR,
-                    service="shop", opened_at=onset, onset_at=onset, resolved_at=onset + LASTS, updated_at=onset,
-                    opened_because="t", opened_by="t",
-                )
-            )  # fmt: skip
-    return Resources(config=config, store=store, metrics=cast(MetricSource, Queue()), actuators={}, clock=lambda: NOW)
-
-
-def version(res: Resources, id: str) -> ThresholdVersion:
-    with res.store.reading() as tx:
-        found = tx.thresholds.get(id)
-    assert found is not None
-    return found
+    made = resources_of(store, SIGNAL, Queue(), now=NOW, rules=rule_prometheus)
+    remember(made, NIGHTS, lasting=LASTS)
+    return made
 
 
 def test_a_limit_by_hour_lives_like_any_other(res: Resources) -> None:
@@ -103,22 +73,15 @@ def test_a_limit_by_hour_lives_like_any_other(res: Resources) -> None:
     assert night is not None and night < 15.0 and proposal.upper_at(NOW + timedelta(hours=9)) == proposal.upper
 
     for days in (0.0, 0.5, 1.13, 2.0):
-        watched = watch_all(replace(res, clock=lambda days=days: NOW + timedelta(days=days)))
+        watched = watch_all(later(res, days=days))
     with res.store.reading() as tx:
         seen = watch_of(tx, "THR-1")
     assert seen is not None and seen.count == seen.false == 1
     assert limits_in_words("none", limits_of(proposal)) in watch_markdown(res, watched)
 
-    with res.store.writing() as tx:
-        tx.decisions.add(
-            Decision(
-                id="DEC-1", subject="THR-1", plan_hash=text_hash(proposal.rule), person="carol",
-                answer=Answer.APPROVE, channel="page", at=NOW,
-            )
-        )  # fmt: skip
+    approve(res, "THR-1")
     promote_threshold(res, "THR-1", "carol")
-    groups = httpx.get(f"{res.config.connections.prometheus}/api/v1/rules").json()["data"]["groups"]
-    assert [rule["type"] for group in groups for rule in group["rules"]] == ["recording", "alerting"]
+    assert [rule["type"] for rule in rules_in_force(res)] == ["recording", "alerting"]
     recompute_of(res)
     with res.store.reading() as tx:
         assert [v.id for v in tx.thresholds.find()] == ["THR-1"], "what is in force is not proposed again"

@@ -4,27 +4,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
 
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection
 from quell.detection.calibration import expected_alarms_per_week
-from quell.incidents.decision import Answer, Decision
-from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.series import SeriesMatrix
-from quell.incidents.service import Catalog, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
-from quell.incidents.threshold import ThresholdState, ThresholdVersion
-from quell.ports import MetricSource, Store
+from quell.incidents.threshold import ThresholdState
+from quell.ports import Store
 from tasks.baselines import load_baseline, refresh_signal
-from tasks.question import text_hash
 from tasks.resources import Resources
 from tasks.sensitivity import learn_of
 from tasks.shadow import watch_all, watch_markdown, watch_of
 from tasks.thresholds import promote_threshold, revert_threshold
+from tests.limit_life import approve, later, remember, resources_of, version
 
 pytestmark = pytest.mark.integration
 
@@ -72,38 +67,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def res(store: Store) -> Resources:
-    config = Config(
-        folder=Path(),
-        connections=Connections(store="", prometheus=""),  # no folder of rules: it needs none
-        detection=Detection(false_alarms_per_week=1.0, minimum_samples=100),
-        catalog=Catalog(services={"checkout": Service(name="checkout", team="shop", instances=())}),
-        signals={QUEUE.name: QUEUE},
-    )
-    metrics = cast(MetricSource, Queue())
-    return Resources(config=config, store=store, metrics=metrics, actuators={}, clock=lambda: NOW)
-
-
-def remember(res: Resources, onsets: list[datetime]) -> None:
-    with res.store.writing() as tx:
-        for number, onset in enumerate(onsets, 1):
-            tx.incidents.add(
-                Incident(
-                    id=IncidentId(f"INC-{number}"), state=IncidentState.RESOLVED, severity=Severity.MAJOR,
-                    title="the queue grows", service="checkout", onset_at=onset, opened_at=onset, updated_at=onset,
-                    resolved_at=onset + LASTS, opened_because="a report", opened_by="reports",
-                )
-            )  # fmt: skip
-
-
-def version(res: Resources, id: str) -> ThresholdVersion:
-    with res.store.reading() as tx:
-        found = tx.thresholds.get(id)
-    assert found is not None
-    return found
+    """It needs no folder of rules."""
+    return resources_of(store, QUEUE, Queue(), now=NOW, rules=None, samples=100)
 
 
 def fitted_for(res: Resources, *, hours: int) -> float:
-    refresh_signal(replace(res, clock=lambda: NOW + timedelta(hours=hours)), QUEUE.name)
+    refresh_signal(later(res, hours=hours), QUEUE.name)
     with res.store.reading() as tx:
         baseline = load_baseline(tx, QUEUE.name)
     assert baseline is not None
@@ -111,26 +80,20 @@ def fitted_for(res: Resources, *, hours: int) -> float:
 
 
 def test_too_few_incidents_propose_nothing_and_say_so(res: Resources) -> None:
-    remember(res, ONSETS[:3])
+    remember(res, ONSETS[:3], lasting=LASTS)
     learned, proposed = learn_of(res)
     assert proposed == [] and "hold 3 incidents, learning needs 5" in learned.reason
 
 
 def test_a_learned_limit_is_proposed_with_its_replay_and_then_judges(res: Resources) -> None:
-    remember(res, ONSETS)
+    remember(res, ONSETS, lasting=LASTS)
     learned, [id] = learn_of(res)
     proposal = version(res, id)
     assert learned.incidents == 8 and proposal.signal == "queue:score" and proposal.score is not None
     assert "catches 8 of 8 incidents" in proposal.evidence["new limit"]
     assert learn_of(res)[1] == [], "the same limit is proposed once"
     assert fitted_for(res, hours=0) == 1.0, "nothing changes before a person approves it"
-    with res.store.writing() as tx:
-        tx.decisions.add(
-            Decision(
-                id="DEC-1", subject=id, plan_hash=text_hash(proposal.rule), person="carol", answer=Answer.APPROVE,
-                channel="page", at=NOW,
-            )
-        )  # fmt: skip
+    approve(res, id)
     assert promote_threshold(res, id, "carol").state is ThresholdState.ACTIVE
     assert fitted_for(res, hours=1) == pytest.approx(expected_alarms_per_week(proposal.score, step=STEP))
     assert learn_of(res)[1] == [], "what is in force is not proposed again"
@@ -139,7 +102,7 @@ def test_a_learned_limit_is_proposed_with_its_replay_and_then_judges(res: Resour
 
 
 def test_a_proposal_on_the_score_is_watched_in_shadow_and_needs_no_prometheus(res: Resources) -> None:
-    remember(res, ONSETS)
+    remember(res, ONSETS, lasting=LASTS)
     _, [id] = learn_of(res)
     watch_all(res)
     assert version(res, id).state is ThresholdState.SHADOW

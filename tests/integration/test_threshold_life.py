@@ -1,5 +1,6 @@
 """A limit's whole life: proposed with evidence, in shadow, approved and in force, reverted; with a real Prometheus."""
 
+import html
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,19 +15,17 @@ import yaml
 from deployments.gateway import build_app, serving
 from quell.adapters.rules import RuleFolder
 from quell.adapters.store.sql import SqlStore
-from quell.config.config import Config, Connections, Detection
-from quell.incidents.decision import Answer, Decision
 from quell.incidents.errors import Refused, Unavailable
-from quell.incidents.incident import Incident, IncidentId, IncidentState, Severity
 from quell.incidents.series import SeriesMatrix
-from quell.incidents.service import Catalog, Service
 from quell.incidents.signal import Direction, Signal, SignalKind
 from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.ports import MetricSource, Store
-from tasks.question import text_hash
+from quell.prevention.rule_file import rule_diff
 from tasks.resources import Resources
 from tasks.shadow import watch_all, watch_of
+from tasks.study_report import report_of
 from tasks.thresholds import promote_threshold, recompute_of, revert_threshold
+from tests.limit_life import approve, later, remember, resources_of, rules_in_force, version
 
 pytestmark = pytest.mark.integration
 
@@ -71,15 +70,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def res(store: Store, rule_prometheus: RuleFolder) -> Resources:
     """A limit of 0.9 s is in force."""
-    config = Config(
-        folder=Path(),
-        connections=Connections(
-            store="", prometheus=rule_prometheus.prometheus, prometheus_rules=rule_prometheus.folder
-        ),
-        detection=Detection(false_alarms_per_week=1.0),
-        catalog=Catalog(services={"checkout": Service(name="checkout", team="shop", instances=())}),
-        signals={LATENCY.name: LATENCY},
-    )
     rule = "groups: [{name: quell-latency, rules: [{alert: QuellLatencyHigh, expr: latency_seconds > 0.9}]}]\n"
     rule_prometheus.put("quell-latency.yml", rule)
     with store.writing() as tx:
@@ -90,32 +80,7 @@ def res(store: Store, rule_prometheus: RuleFolder) -> Resources:
                 created_at=BEGUN, updated_at=BEGUN, rule=rule,
             )
         )  # fmt: skip
-    return Resources(config=config, store=store, metrics=cast(MetricSource, Latency()), actuators={}, clock=lambda: NOW)
-
-
-def later(res: Resources, **after: float) -> Resources:
-    return replace(res, clock=lambda: NOW + timedelta(**after))
-
-
-def version(res: Resources, id: str) -> ThresholdVersion:
-    with res.store.reading() as tx:
-        found = tx.thresholds.get(id)
-    assert found is not None
-    return found
-
-
-def approve(res: Resources, id: str) -> None:
-    answer = Decision(
-        id=f"DEC-{id}", subject=id, plan_hash=text_hash(version(res, id).rule), person="carol", answer=Answer.APPROVE,
-        channel="page", at=NOW,
-    )  # fmt: skip
-    with res.store.writing() as tx:
-        tx.decisions.add(answer)
-
-
-def in_force(res: Resources) -> list[str]:
-    groups = httpx.get(f"{res.config.connections.prometheus}/api/v1/rules").json()["data"]["groups"]
-    return [rule["query"] for group in groups for rule in group["rules"]]
+    return resources_of(store, LATENCY, Latency(), now=NOW, rules=rule_prometheus)
 
 
 def whys(res: Resources, id: str) -> list[str]:
@@ -135,7 +100,7 @@ def test_a_proposal_brings_its_evidence_and_tests_that_the_old_rule_fails(res: R
     assert sorted(path.name for path in (proposed / "tests").iterdir()) == [
         "THR-2-latency.yml.rules.yml", "THR-2-latency.yml.test.yml",
     ]  # fmt: skip
-    assert in_force(res)[0].endswith("> 0.9"), "nothing is in force before a person approves it"
+    assert rules_in_force(res)[0]["query"].endswith("> 0.9"), "nothing is in force before a person approves it"
 
 
 def test_a_limit_in_shadow_only_records_and_shows_what_it_would_have_alerted(res: Resources) -> None:
@@ -148,7 +113,22 @@ def test_a_limit_in_shadow_only_records_and_shows_what_it_would_have_alerted(res
         seen, old = watch_of(tx, "THR-2"), watch_of(tx, "THR-1")
     assert seen is not None and old is not None
     assert seen.count == 20 and seen.false == 20 and seen.weeks == pytest.approx(2.0, abs=0.01)
-    assert old.count == 0 and in_force(res)[0].endswith("> 0.9")
+    assert old.count == 0 and rules_in_force(res)[0]["query"].endswith("> 0.9")
+
+
+def test_the_change_is_a_diff_against_the_rule_in_force(res: Resources) -> None:
+    """On the page, in the flow's artifact and on the command line it is the same one, and is bound to the approval."""
+    studies = recompute_of(res)
+    with res.store.reading() as tx:
+        diff = rule_diff(tx.thresholds.get("THR-1"), version(res, "THR-2"))
+    assert diff.startswith("--- a/quell-latency.yml\n+++ b/quell-latency.yml\n@@")
+    removed = [line for line in diff.splitlines() if line.startswith("-") and "> 0.9" in line]
+    added = [line for line in diff.splitlines() if line.startswith("+") and " > 0.2" in line]
+    assert len(removed) == len(added) == 1, diff
+    assert f"```diff\n{diff}```" in report_of(res, studies)
+    with serving(build_app(res)) as url, httpx.Client(base_url=url, timeout=20) as client:
+        page = html.unescape(client.get("/thresholds/THR-2").text)
+    assert diff in page and "What approving it does to the file" in page
 
 
 def test_promotion_shows_predicted_and_seen_and_one_command_brings_the_old_limit_back(res: Resources) -> None:
@@ -161,9 +141,12 @@ def test_promotion_shows_predicted_and_seen_and_one_command_brings_the_old_limit
     approve(week, "THR-2")
     assert promote_threshold(week, "THR-2", "carol").state is ThresholdState.ACTIVE
     assert "seen 10 (20 in 2 weeks): more than predicted" in whys(res, "THR-2")[-1]
-    assert not in_force(res)[0].endswith("> 0.9") and version(res, "THR-1").state is ThresholdState.SUPERSEDED
+    assert (
+        not rules_in_force(res)[0]["query"].endswith("> 0.9")
+        and version(res, "THR-1").state is ThresholdState.SUPERSEDED
+    )
     revert_threshold(week, "THR-2", "carol", "it wakes us ten times a week")
-    assert in_force(res)[0].endswith("> 0.9") and version(res, "THR-1").state is ThresholdState.ACTIVE
+    assert rules_in_force(res)[0]["query"].endswith("> 0.9") and version(res, "THR-1").state is ThresholdState.ACTIVE
 
 
 def test_the_pages_tell_who_when_and_why_and_show_predicted_beside_seen(res: Resources) -> None:
@@ -205,13 +188,7 @@ def test_a_metric_server_that_is_away_is_caught_up_with(res: Resources) -> None:
 
 def test_an_incident_that_only_the_new_limit_catches_is_named_in_the_evidence(res: Resources) -> None:
     onset = NOW + timedelta(hours=1)  # the first burst
-    made = Incident(
-        id=IncidentId("INC-1"), state=IncidentState.RESOLVED, severity=Severity.MAJOR, title="checkout is slow",
-        service="checkout", onset_at=onset, opened_at=onset, updated_at=onset,
-        resolved_at=onset + timedelta(minutes=10), opened_because="a report", opened_by="reports",
-    )  # fmt: skip
-    with res.store.writing() as tx:
-        tx.incidents.add(made)
+    remember(res, [onset], lasting=timedelta(minutes=10))
     recompute_of(later(res, hours=12))
     evidence = version(res, "THR-2").evidence
     assert "INC-1 after 120 s (not today)" in evidence["catches"]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.delay_score import LabelledSeries
-from benchmarks.made_up_signals import made_up_signal
+from benchmarks.made_up_signals import made_up_signal, recomputed
 from benchmarks.recompute import measure as measure_recompute
-from benchmarks.recompute import run
 from benchmarks.thresholds import Halves, measure
 from quell.incidents.series import FloatArray
 
@@ -64,4 +63,4 @@ def test_recomputing_made_up_signals_tightens_their_limits() -> None:
     figures = measure_recompute(3, 7)
     assert figures["points"] == 3 * 7 * 1440 and figures["incidents"] == 9
     assert figures["caught_new"] >= figures["caught_old"]
-    assert str(run(made_up_signal(5, 7)).new) == str(run(made_up_signal(5, 7)).new)
+    assert str(recomputed(made_up_signal(5, 7)).new) == str(recomputed(made_up_signal(5, 7)).new)

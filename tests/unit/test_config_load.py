@@ -107,6 +107,14 @@ MISTAKES = {
         "quell.toml", "gateway_port = 7460", "gateway_port = 74600",
         "connections.gateway_port: should be less than or equal to 65535 (is 74600)",
     ),
+    "a remote of rules without its branch": (
+        "quell.toml", "[connections]", '[connections]\nprometheus_rules_remote = "origin"',
+        "connections: has prometheus_rules_remote and no prometheus_rules_branch: name the branch, as main",
+    ),
+    "a branch of rules without their folder": (
+        "quell.toml", 'prometheus_rules = ".quell/sandbox/prometheus/rules"', 'prometheus_rules_branch = "main"',
+        "connections: has prometheus_rules_branch and no prometheus_rules: name the folder, with that branch",
+    ),
     "unknown store": (
         "quell.toml", "sqlite:///.quell/sandbox/quell.db", "mysql://db/quell",
         'connections.store: "mysql" is not a store that Quell can use (known: sqlite, postgresql+psycopg)',
@@ -296,6 +304,7 @@ def test_a_mistake_is_told_with_file_line_key_and_nearest_name(folder: Path, cas
 
 # where the key that is named does not stand on the line that was changed
 LINE_OFFSETS = {
+    "a branch of rules without their folder": -5,  # the table is at fault, not the line
     "literal notification address": 1,  # the text begins with the line break before it
     "missing key": -1,  # a key that is not there is reported at the one around it
     "unknown parameter": 1,

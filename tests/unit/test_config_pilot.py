@@ -69,6 +69,13 @@ def test_what_cannot_go_one_by_one_is_told_with_its_line(
     assert message in str(caught.value) and "services.yaml:" in str(caught.value) and key in str(caught.value)
 
 
+def test_the_remote_whose_branch_counts_is_a_name_and_no_address(tmp_path: Path) -> None:
+    shop = read(tmp_path, SHOP + "      remote: origin\n").catalog.services["shop"]
+    assert shop.repository is not None and shop.repository.remote == "origin"
+    with pytest.raises(ConfigError, match=r"remote: \"git@forge:shop.git\" is not the name of a remote"):
+        read(tmp_path / "again", SHOP + "      remote: git@forge:shop.git\n")
+
+
 def test_two_colours_are_not_reloaded_one_by_one_as_well(tmp_path: Path) -> None:
     text = (
         SHOP.replace("be_shop/shop-2", "be_two/shop-2") + "    blue_green: {route: shop, backends: [be_shop, be_two]}\n"

@@ -13,7 +13,7 @@ from typing import Any
 from quell.adapters.actuators.allowed_action import shorten, tightest
 from quell.adapters.actuators.plugins import read_settings
 from quell.adapters.commands import fill_in, run_command
-from quell.adapters.git import GitRepository
+from quell.adapters.git import GitRepository, open_repository
 from quell.config.config import Config
 from quell.config.schema import Model
 from quell.config.value import PositiveDuration
@@ -68,6 +68,7 @@ class ConfigurationActuator:
         place = self._place(step)
         if step.params["commit"] != PREVIOUS:
             return step
+        place.git.catch_up(place.repository.branch)
         versions = self._versions(place)
         if len(versions) < 2:
             raise InvalidInput(f"{place.file} has one version only, there is none to go back to")
@@ -87,6 +88,7 @@ class ConfigurationActuator:
     def read_state(self, step: Step) -> Mapping[str, str]:
         """The blob of the file at the head of the deployed branch."""
         place = self._place(step)
+        place.git.catch_up(place.repository.branch)
         return {"blob": self._blob(place, place.repository.branch)}
 
     def apply(self, step: Step) -> None:
@@ -127,7 +129,7 @@ class ConfigurationActuator:
         for service in self._catalog.services.values():
             repository = service.repository
             if repository is not None and step.target in repository.files:
-                git = GitRepository(Path(repository.path), timeout=tightest(self._settings.timeout, step))
+                git = open_repository(repository, tightest(self._settings.timeout, step))
                 file = repository.files[step.target]
                 is_of_all = repository.one_by_one and step.target == service.name
                 names = tuple(one.name for one in service.readers) if is_of_all else (step.target,)
@@ -160,7 +162,9 @@ class ConfigurationActuator:
         return found.stdout.strip() == blob if found.is_ok else unknown
 
     def _bring(self, place: _Place, blob: str, step: Step, title: str) -> None:
-        """Commit this content where the branch has another, and reload. Raises Unavailable when somebody was faster."""
+        """Commit this content where the branch has another, and reload. Raises Unavailable when somebody was faster, or
+        while a remote cannot be reached."""
+        place.git.catch_up(place.repository.branch)
         if self._blob(place, place.repository.branch) != blob:
             try:
                 self._commit(place, blob, step, title)
