@@ -35,6 +35,9 @@ def review_incident(incident: str) -> State[str]:
     """Writes the post-mortem of a resolved incident from its record: what users saw, the times, the timeline, what
     helped and what did not, the change behind it, the guards it left, action items, and asks the teams to sign it.
     Run it again to rewrite it; what people wrote, signed and finished is kept.
+
+    Args:
+        incident: The incident to review, e.g. INC-7: see the incident's page
     """
     write_review(incident)
     return ended(f"the post-mortem of {incident} is written")
@@ -51,6 +54,9 @@ def recompute_thresholds(incident: str | None = None) -> State[str]:
     factors of burn-rate alerts from the history of error budgets, and standing limits of clients from measured traffic.
     Nothing changes before a person approves a proposal. Each shard of signals is one task, on Dask where a scheduler
     is configured; its progress artifact shows how far it is.
+
+    Args:
+        incident: The incident that gave rise to it, e.g. INC-7; may stay empty
     """
     studied = spread(study_signals, within=STUDIED_WITHIN, signals=plan_studies())
     learn_limits(incident)
@@ -78,5 +84,8 @@ def weekly_report(week: str | None = None) -> State[str]:
     playbooks that nobody exercises, threshold changes, what is overdue, and the health of the runs in Prefect.
 
     Every number in the artifact `weekly-report` links to its incidents and flow runs; what was not measured says so.
+
+    Args:
+        week: Year and ISO week, e.g. 2026-W47; none: the last week that is over
     """
     return ended(publish_weekly(week))

@@ -40,6 +40,9 @@ def respond(incident: str) -> State[str]:
     What is allowed automatically happens in this run, and before anything is asked of Prefect's server. What needs
     approval starts a `mitigate` run that waits in the UI. Where no playbook applies or a guardrail objects, this
     run's artifact and the incident's timeline say why.
+
+    Args:
+        incident: The incident to answer, e.g. INC-7: see the incident's page
     """
     planned = plan_response(incident)
     if planned is None:

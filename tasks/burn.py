@@ -25,6 +25,7 @@ from quell.ports import Transaction
 from quell.prevention.burn_history import BurnHistory
 from quell.prevention.burn_search import BurnSearch, scaled, search_burns
 from quell.prevention.catches import catches_in_words
+from quell.prevention.limits import budget_in_words
 from quell.prevention.rule import THRESHOLD_LABEL
 from tasks.burn_fetch import fetch_burns
 from tasks.burn_proof import prove_burn
@@ -131,7 +132,7 @@ def _version(
         incident=incident,
         replaces=active.id if active else None,
         evidence={
-            "budget": f"{res.config.detection.false_alarms_per_week:g} false alarms per week and series",
+            "budget": budget_in_words(res.config.detection.false_alarms_per_week),
             "basis": "; ".join(found.reasons),
             "old limit": f"{windows_in_words(study.old, study.slo)}: {found.old}",
             "new limit": f"{windows_in_words(found.windows, study.slo)}: {found.new}",

@@ -214,7 +214,8 @@ def close_sweep(
     record_failures(res, report.errors, at=at)
     keep_candidates(res, [candidate for shard in shards for candidate in shard.candidates], at=at)
     _keep_last(res, report)
-    publish("detection-sweep", sweep_markdown(report), "verdicts by signal, and every series in trouble")
+    units = {name: signal.unit for name, signal in res.config.signals.items()}
+    publish("detection-sweep", sweep_markdown(report, units), "verdicts by signal, and every series in trouble")
     if report.errors:
         text = f"{len(report.errors)} of {len(res.config.signals)} signals could not be judged"
         causes = "; ".join(f"{name}: {error}" for name, error in report.errors.items())

@@ -17,7 +17,7 @@ class DrillRequest(BaseModel):
 
     fault: str = Field(default="errors", description="A fault of the sandbox; `quell drill faults` lists them.")
     target: str = Field(default="", description="The instance, client or service to strike; empty: the fault's own.")
-    requested_by: str = Field(default="schedule", description="Your name; it stands on the timeline.")
+    requested_by: str = Field(default="schedule", description="Your name, not `schedule`; it stands on the timeline.")
 
 
 # No retry: a drill that was broken off is scored as what it was.

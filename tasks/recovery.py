@@ -95,7 +95,7 @@ def _look(
         incident = tx.incidents.get(mitigation.incident) if mitigation.incident else None
     onset = incident.onset_at if incident else mitigation.created_at
     limit = limit_of(res, onset, playbook, signal, mitigation.service)
-    verdict = judge(rule, matrix, limit=limit, step=signal.step, applied_at=applied_at, now=now)
+    verdict = judge(rule, matrix, limit=limit, unit=signal.unit, step=signal.step, applied_at=applied_at, now=now)
     times, worst = matrix.timestamps, worst_series(matrix)
     if verdict.recovery is Recovery.EFFECTIVE and limit is not None and not rule.preventive:
         peers = peer_series(res, mitigation, signal, whole, lambda one: _fetch_on(res, one, signal, whole))

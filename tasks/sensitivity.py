@@ -26,6 +26,7 @@ from quell.incidents.timeline import Event, event_of
 from quell.ports import Transaction
 from quell.prevention.backtest import Trouble, share_interval
 from quell.prevention.history import alarm_rate, rows_within
+from quell.prevention.limits import budget_in_words
 from quell.prevention.prediction import Pool, Prediction, pool_alerts, predict_alerts
 from quell.prevention.sensitivity import LabelledScores, Sensitivity, learn_sensitivity, stretches
 from tasks.history import fetch_history, past_troubles
@@ -143,7 +144,7 @@ def _propose(
         prediction = _predict(one, limit, pool)
         id = f"THR-{tx.next_number('THR')}"
         evidence = {
-            "learned": f"{learned.reason}, at most {usual:g} false alarms per week and series",
+            "learned": f"{learned.reason}, at most {budget_in_words(usual)}",
             "old limit": f"score {today:.3f}: {_replay(one, today)}",
             "new limit": f"score {limit:.3f}: {_replay(one, limit)}",
             "prediction": str(prediction),

@@ -163,6 +163,8 @@ def _keep(tx: Transaction, threshold: str, record: WatchRecord, now: datetime) -
 
 def watch_markdown(res: Resources, watched: list[tuple[ThresholdVersion, WatchRecord]]) -> str:
     """What a person reads of a watch."""
+    if not watched:
+        return "# Limits that are watched\n\nNo limit is in shadow or in force: `recompute-thresholds` proposes some.\n"
     rows = [
         (
             version.id, version.state, version.signal,

@@ -7,7 +7,7 @@ from quell.incidents.hours import HourBand, hours_of_week, limit_by_hour
 from quell.incidents.series import FloatArray
 from quell.incidents.threshold import ThresholdState, ThresholdVersion
 from quell.prevention.catches import catches_in_words
-from quell.prevention.limits import Limits, limits_in_words, limits_of
+from quell.prevention.limits import Limits, budget_in_words, limits_in_words, limits_of
 from quell.prevention.rule_file import rule_diff
 from tasks.artifacts import incident_link, table
 from tasks.resources import Resources
@@ -50,7 +50,7 @@ def report_of(res: Resources, studies: list[Study], incident: str | None = None,
 def evidence_of(res: Resources, study: Study) -> dict[str, str]:
     """What the version, its rule and its page say for it."""
     return {
-        "budget": f"{res.config.detection.false_alarms_per_week:g} false alarms per week and series",
+        "budget": budget_in_words(res.config.detection.false_alarms_per_week),
         "history": f"{study.proposal.weeks:.3g} series-weeks without incidents"
         + ("" if study.proposal.is_history_long_enough else f", needs {study.proposal.weeks_needed:.3g}"),
         "basis": "; ".join(study.proposal.reasons),

@@ -1,8 +1,10 @@
 """The report of a sweep: what it found, merged from its shards, and how a person reads it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from quell.incidents.chart import format_value
 from quell.incidents.verdict import Verdict, VerdictKind
 from tasks.artifacts import table
 
@@ -35,8 +37,11 @@ class SweepReport:
         return totals
 
 
-def sweep_markdown(report: SweepReport) -> str:
-    """What a person reads of a sweep: what could not be judged, the series in trouble, and the counts by signal."""
+def sweep_markdown(report: SweepReport, units: Mapping[str, str]) -> str:
+    """What a person reads of a sweep: what could not be judged, the series in trouble, and the counts by signal.
+
+    `units` are those of the signals by name.
+    """
     totals = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.totals.items() if count)
     parts = [f"## Sweep of {report.at:%Y-%m-%d %H:%M:%S} UTC", f"**{sum(report.totals.values())} series: {totals}.**"]
     if report.note:
@@ -50,9 +55,7 @@ def sweep_markdown(report: SweepReport) -> str:
         halves = [[name, said] for name, said in sorted(report.partial.items())]
         parts += ["### Answered in part", table(["signal", "what the server said"], halves)]
     troubles = sorted(report.troubles, key=lambda verdict: (-verdict.score, verdict.id))
-    rows = [
-        [v.signal, _series(v), v.kind.replace("_", " "), _show(v.value), _band(v), v.reason] for v in troubles[:SHOWN]
-    ]
+    rows = [_row(verdict, units.get(verdict.signal, "")) for verdict in troubles[:SHOWN]]
     parts += ["### In trouble", table(["signal", "series", "verdict", "value", "band", "reason"], rows)]
     if len(troubles) > SHOWN:
         parts.append(f"... and {len(troubles) - SHOWN} more.")
@@ -67,16 +70,21 @@ def sweep_markdown(report: SweepReport) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _band(verdict: Verdict) -> str:
+def _row(verdict: Verdict, unit: str) -> list[str]:
+    kind = verdict.kind.replace("_", " ")
+    return [verdict.signal, _series(verdict), kind, _show(verdict.value, unit), _band(verdict, unit), verdict.reason]
+
+
+def _band(verdict: Verdict, unit: str) -> str:
     match verdict.lower, verdict.upper:
         case None, None:
             return ""
         case None, upper:
-            return f"up to {_show(upper)}"
+            return f"up to {_show(upper, unit)}"
         case lower, None:
-            return f"from {_show(lower)}"
+            return f"from {_show(lower, unit)}"
         case lower, upper:
-            return f"{_show(lower)} to {_show(upper)}"
+            return f"{_show(lower, unit)} to {_show(upper, unit)}"
 
 
 def _series(verdict: Verdict) -> str:
@@ -87,5 +95,5 @@ def _series(verdict: Verdict) -> str:
     return f"{instance} ({words})" if instance and words else instance or words or "the whole"
 
 
-def _show(number: float | None) -> str:
-    return "" if number is None else f"{number:.4g}"
+def _show(number: float | None, unit: str) -> str:
+    return "" if number is None else format_value(number, unit, digits=4)

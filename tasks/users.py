@@ -34,7 +34,7 @@ def watch_users(
     while True:
         now = res.clock()
         matrix = _fetch(res, signal, since - timedelta(minutes=1), now)
-        judgement = judge(rule, matrix, limit=rule.below, step=signal.step, applied_at=since, now=now)
+        judgement = judge(rule, matrix, limit=rule.below, unit=signal.unit, step=signal.step, applied_at=since, now=now)
         if judgement.recovery is not None:
             return judgement
         sleep(_POLL_SECONDS)

@@ -2,6 +2,8 @@
 
 import math
 
+from quell.incidents.chart import format_value
+
 _VIEWS = {
     "point": "the value itself, beside the last 30 samples and all before them",
     "jump": "the step from the two samples before",
@@ -31,9 +33,9 @@ def describe_value(value: float, expected: float, lower: float, upper: float, *,
 def with_unit(value: float, unit: str) -> str:
     """
     >>> with_unit(0.123456, "ratio"), with_unit(2.0, "seconds")
-    ('0.1235', '2 seconds')
+    ('12.35 %', '2 s')
     """
-    return f"{value:.4g} {unit}" if unit and unit != "ratio" else f"{value:.4g}"
+    return format_value(value, unit, digits=4)
 
 
 def _against_band(value: float, lower: float, upper: float, unit: str) -> str:

@@ -22,7 +22,8 @@ from quell.gateway.intake import SOURCE_SCHEMES, describe_doors, intake_doors
 from quell.gateway.live import Live
 from quell.gateway.measures import Measures
 from quell.gateway.openapi import record_schemas
-from quell.gateway.pages import page_routes
+from quell.gateway.pages import page_routes, page_templates
+from quell.gateway.problem_page import ProblemPage
 from quell.gateway.quarantine import QuarantineRoom
 from quell.gateway.rate_limit import RateLimit
 from quell.gateway.report_page import report_routes
@@ -76,7 +77,7 @@ def create_app(deps: GatewayDeps) -> Gateway:
     app.include_router(event_routes(door, live))
     app.include_router(anomaly_routes(deps, door))
     app.include_router(weekly_routes(deps, door))
-    problems.install(app)
+    problems.install(app, ProblemPage(page_templates(deps)))
     visitor.install(app)
     app.state.live = live  # whoever stops the process closes it, or open streams would hold it up
     app.middleware("http")(_timed(measures))

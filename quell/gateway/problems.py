@@ -1,14 +1,17 @@
-"""How errors are said over HTTP: {"error": text}, and the status that makes a sender do the right thing."""
+"""How errors are said over HTTP: {"error": text}, or a page to a browser, and the status that makes a sender do the
+right thing."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from quell.gateway.problem_page import ProblemPage
 from quell.gateway.rate_limit import TooMany
 from quell.gateway.senders import NotKnown
 from quell.incidents.attempts import TooManyTries
@@ -61,41 +64,48 @@ _HEADERS = {
 }
 
 
-def answer_problem(_request: Request, error: Exception) -> JSONResponse:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What is answered, before it becomes JSON or a page."""
+
+    text: str
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def say_problem(_request: Request, error: Exception) -> Said:
     if not isinstance(error, QuellError):
-        return JSONResponse({"error": str(error)}, status_code=500)
+        return Said(text=str(error), status=500)
     headers = {name.decode(): value.decode() for name, value in headers_of(error)}
-    return JSONResponse({"error": str(error)}, status_code=status_of(error), headers=headers)
+    return Said(text=str(error), status=status_of(error), headers=headers)
 
 
-def answer_invalid(request: Request, error: Exception) -> JSONResponse:
+def say_invalid(request: Request, error: Exception) -> Said:
     """Field, value and remedy of everything that does not fit; what is secret is not repeated."""
     found: list[Mapping[str, Any]] = list(error.errors()) if isinstance(error, RequestValidationError) else []
     if any(isinstance(fault.get("input"), bytes) for fault in found):  # FastAPI has not even looked into the body
         given = request.headers.get("content-type", "missing")
-        text = f"content-type is {given[:80]!r}: send the body as application/json"
-        return JSONResponse({"error": text}, status_code=415)
+        return Said(text=f"content-type is {given[:80]!r}: send the body as application/json", status=415)
     is_json = not any(fault["type"] == "json_invalid" for fault in found)
-    return JSONResponse({"error": words_of(found)}, status_code=422 if is_json else 400)
+    return Said(text=words_of(found), status=422 if is_json else 400)
 
 
-def answer_http(request: Request, error: Exception) -> JSONResponse:
+def say_http(request: Request, error: Exception) -> Said:
     """What the framework refuses by itself: no such path, no such method, a body that is no text."""
-    status, detail, headers = 500, str(error), None
-    if isinstance(error, HTTPException):
-        status, detail, headers = error.status_code, error.detail, error.headers
-    path = request.url.path[:80]
+    if not isinstance(error, HTTPException):
+        return Said(text=str(error), status=500)
+    headers, path = error.headers or {}, request.url.path[:80]
     words = {
-        400: f"body cannot be read ({detail}): send what its content-type says, in UTF-8",
+        400: f"body cannot be read ({error.detail}): send what its content-type says, in UTF-8",
         404: f"{path} is not here: see /api/v1/openapi.json, or / for the pages",
-        405: f"{path} takes {(headers or {}).get('Allow', 'other methods')} only",
+        405: f"{path} takes {headers.get('Allow', 'other methods')} only",
     }
-    return JSONResponse({"error": words.get(status, detail)}, status_code=status, headers=headers)
+    return Said(text=words.get(error.status_code, error.detail), status=error.status_code, headers=headers)
 
 
-def answer_failure(_request: Request, _error: Exception) -> JSONResponse:
+def say_failure(_request: Request, _error: Exception) -> Said:
     """The last resort; the server logs the traceback."""
-    return JSONResponse({"error": FAILED}, status_code=500)
+    return Said(text=FAILED, status=500)
 
 
 def words_of(faults: Iterable[Mapping[str, Any]]) -> str:
@@ -116,8 +126,19 @@ def _in_words(fault: Mapping[str, Any]) -> str:
     return f"{field}{said}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
 
 
-def install(app: FastAPI) -> None:
-    app.add_exception_handler(QuellError, answer_problem)
-    app.add_exception_handler(RequestValidationError, answer_invalid)
-    app.add_exception_handler(HTTPException, answer_http)
-    app.add_exception_handler(Exception, answer_failure)
+def install(app: FastAPI, page: ProblemPage) -> None:
+    """Browsers get the page, all others JSON."""
+
+    def answer(say: Callable[[Request, Exception], Said]) -> Callable[[Request, Exception], Response]:
+        def answered(request: Request, error: Exception) -> Response:
+            said = say(request, error)
+            if page.is_wanted(request):
+                return page.show(said.text, said.status, said.headers)
+            return JSONResponse({"error": said.text}, status_code=said.status, headers=said.headers)
+
+        return answered
+
+    app.add_exception_handler(QuellError, answer(say_problem))
+    app.add_exception_handler(RequestValidationError, answer(say_invalid))
+    app.add_exception_handler(HTTPException, answer(say_http))
+    app.add_exception_handler(Exception, answer(say_failure))

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from quell.gateway.deps import GatewayDeps
 from quell.gateway.postmortem_html import postmortem_html
+from quell.gateway.problem_page import title_of
 from quell.gateway.safety import SAFE_HEADERS, keep_csrf
 from quell.gateway.view import in_words, since
 from quell.gateway.visitor import Visitor
@@ -42,6 +43,7 @@ def page_templates(deps: GatewayDeps) -> Environment:
         "span": in_words,
         "clock": _clock,
         "day": _day,
+        "date": _date,
         "minute": _minute,
         "iso": datetime.isoformat,
         "labels": format_labels,
@@ -50,6 +52,7 @@ def page_templates(deps: GatewayDeps) -> Environment:
         "postmortem_html": postmortem_html,
         "web_address": _web_address,
         "ticks": _ticks,
+        "diff": _diff,
         "figure_in_words": figure_in_words,
         "aside_in_words": aside_in_words,
         "before_in_words": before_in_words,
@@ -61,7 +64,7 @@ def page_templates(deps: GatewayDeps) -> Environment:
     def run_url(run: str | None) -> str:
         return _run_url(deps, run)
 
-    functions: dict[str, Callable[..., str]] = {"since": since, "run_url": run_url}
+    functions: dict[str, Callable[..., str]] = {"since": since, "run_url": run_url, "problem_title": title_of}
     cast(dict[str, Any], environment.globals).update(functions)  # pyright: ignore[reportUnknownMemberType]
     cast(dict[str, Any], environment.globals)["has_report_form"] = deps.config.report_limits.is_form_open  # pyright: ignore[reportUnknownMemberType]
     return environment
@@ -75,7 +78,9 @@ class Renderer:
         self._templates = page_templates(deps)
 
     def show(self, request: Request, visitor: Visitor, template: str, *, status: int = 200, **values: Any) -> Response:
-        html = self._templates.get_template(template).render(visitor=visitor, now=self._deps.clock(), **values)
+        html = self._templates.get_template(template).render(
+            visitor=visitor, now=self._deps.clock(), status=status, **values
+        )
         response = HTMLResponse(html, status_code=status, headers=SAFE_HEADERS)
         keep_csrf(request, response, visitor.csrf)
         return response
@@ -95,6 +100,10 @@ def _day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d} UTC"
 
 
+def _date(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
 def _minute(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
@@ -102,6 +111,18 @@ def _minute(moment: datetime) -> str:
 def _ticks(text: str) -> Markup:
     """What stands between backticks as code; everything else is text."""
     return Markup(_TICKS.sub(r"<code>\1</code>", str(escape(text))))
+
+
+def _diff(text: str) -> Markup:
+    """What a diff adds and takes away, marked line by line; its signs stay."""
+    return Markup("\n").join(_diff_line(line) for line in text.splitlines())
+
+
+def _diff_line(line: str) -> Markup:
+    if line.startswith(("+++", "---", "@@", "diff ", "index ")):
+        return Markup('<span class="about">{}</span>').format(line)
+    kind = {"+": "ins", "-": "del"}.get(line[:1])
+    return Markup(f"<{kind}>{{}}</{kind}>").format(line) if kind else escape(line)
 
 
 def _percent(share: float) -> str:

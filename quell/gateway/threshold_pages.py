@@ -10,7 +10,9 @@ from quell.gateway.deps import GatewayDeps
 from quell.gateway.rendering import Renderer
 from quell.gateway.safety import PICTURE_HEADERS
 from quell.gateway.visitor import Door
+from quell.incidents.chart import format_value
 from quell.incidents.errors import NotFound
+from quell.incidents.signal import Signal
 from quell.incidents.slo import windows_in_words
 from quell.incidents.standing import NEW, OTHERS, in_words
 from quell.incidents.threshold import ThresholdState, ThresholdVersion, chart_id
@@ -52,6 +54,7 @@ class ThresholdView:
     limit: str
     seen: str
     watch: WatchRecord | None
+    unit: str = ""
     shadow: Refusals | None = None
     in_force: Refusals | None = None
     history: tuple[TimelineEntry, ...] = ()
@@ -74,6 +77,10 @@ class ThresholdView:
             for name in sorted({*limits, *known})
         ]
         return sorted(found, key=lambda row: (-row.worst, -limits.get(row.name, 0)))[:SHOWN]
+
+    def written(self, value: float) -> str:
+        """A value of the signal as people read it; of limits on the score and of burn rates, the bare number."""
+        return format_value(value, self.unit)
 
     @property
     def is_waiting(self) -> bool:
@@ -146,6 +153,7 @@ def _view(
         if version.clients is None
         else refusals_in_words(version.predicted, shadow, in_force),
         watch=watch,
+        unit=_unit(deps, version),
         shadow=shadow,
         in_force=in_force,
         history=_history(tx, version) if with_history else (),
@@ -159,7 +167,7 @@ def _replaced(tx: Transaction, version: ThresholdVersion) -> ThresholdVersion | 
 
 
 def _limit(deps: GatewayDeps, version: ThresholdVersion) -> str:
-    signal = deps.config.signals.get(version.signal.partition(":")[0])
+    signal = _signal(deps, version)
     if version.burn and signal is not None and signal.slo is not None:
         return windows_in_words(version.burn, signal.slo)
     if version.score is not None:
@@ -167,12 +175,22 @@ def _limit(deps: GatewayDeps, version: ThresholdVersion) -> str:
     return limits_in_words(signal.unit if signal else "", limits_of(version))
 
 
+def _unit(deps: GatewayDeps, version: ThresholdVersion) -> str:
+    signal = _signal(deps, version)
+    return "" if signal is None or version.burn or version.score is not None else signal.unit
+
+
+def _signal(deps: GatewayDeps, version: ThresholdVersion) -> Signal | None:
+    return deps.config.signals.get(version.signal.partition(":")[0])
+
+
 def _clients_in_words(version: ThresholdVersion) -> str:
     """Empty for limits of another kind."""
     if version.clients is None or version.window is None:
         return ""
     named = len(set(version.clients) - {NEW, OTHERS})
-    return f"of {named} clients, new ones {in_words(version.clients.get(NEW, 0), version.window)}"
+    new = in_words(version.clients.get(NEW, 0), version.window)
+    return f"of {named} client{'' if named == 1 else 's'}, new ones {new}"
 
 
 def _refusals(tx: Transaction, kind: str, version: str) -> Refusals | None:

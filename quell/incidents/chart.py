@@ -82,8 +82,10 @@ def svg_data_url(svg: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
-def format_value(value: float, unit: str) -> str:
+def format_value(value: float, unit: str, *, digits: int = 3) -> str:
     """A value as people read it: a ratio in percent, seconds below one in milliseconds, others with their unit.
+
+    `digits` are those of ratios and seconds; a value that is told beside its limit needs one more.
 
     >>> format_value(0.125, "ratio"), format_value(0.25, "seconds"), format_value(1500, "req/s")
     ('12.5 %', '250 ms', '1500 req/s')
@@ -91,9 +93,9 @@ def format_value(value: float, unit: str) -> str:
     if not math.isfinite(value):
         return "no data"
     if unit == "ratio":
-        return f"{value * 100:.3g} %"
+        return f"{value * 100:.{digits}g} %"
     if unit in ("seconds", "s"):
-        return f"{value * 1000:.3g} ms" if abs(value) < 1 else f"{value:.3g} s"
+        return f"{value * 1000:.{digits}g} ms" if abs(value) < 1 else f"{value:.{digits}g} s"
     return f"{value:.4g} {unit}".strip()
 
 

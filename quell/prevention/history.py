@@ -51,15 +51,16 @@ class Rate:
 def span_in_words(weeks: float) -> str:
     """A length of history, added up over the series.
 
-    >>> span_in_words(2.5), span_in_words(0.5), span_in_words(0.0005), span_in_words(math.inf)
-    ('2.5 weeks', '3.5 days', '5.04 minutes', 'endless history')
+    >>> span_in_words(2.5), span_in_words(1), span_in_words(0.5), span_in_words(0.0005), span_in_words(math.inf)
+    ('2.5 weeks', '1 week', '3.5 days', '5.04 minutes', 'endless history')
     """
     if math.isinf(weeks):
         return "endless history"
     seconds = weeks * WEEK.total_seconds()
-    for size, unit in ((WEEK.total_seconds(), "weeks"), (86400, "days"), (3600, "hours"), (60, "minutes")):
+    for size, unit in ((WEEK.total_seconds(), "week"), (86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
+            number = f"{seconds / size:.3g}"
+            return f"{number} {unit}{'' if number == '1' else 's'}"
     return f"{seconds:.0f} seconds"
 
 

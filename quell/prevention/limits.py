@@ -45,6 +45,14 @@ def limits_of(version: ThresholdVersion) -> Limits:
     )
 
 
+def budget_in_words(per_week: float) -> str:
+    """
+    >>> budget_in_words(1), budget_in_words(0.5)
+    ('1 false alarm per week and series', '0.5 false alarms per week and series')
+    """
+    return f"{per_week:g} false alarm{'' if per_week == 1 else 's'} per week and series"
+
+
 def limits_in_words(unit: str, limits: Limits) -> str:
     """
     >>> limits_in_words("ratio", Limits(upper=0.05, lower=0.01))

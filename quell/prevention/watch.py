@@ -118,7 +118,8 @@ def compare_in_words(predicted: Mapping[str, float], record: WatchRecord | None)
     said = "nothing was predicted"
     if "per_week" in predicted:
         word = "predicted" if predicted.get("is_told", 1.0) else "from too short a history"
-        said = f"{word} {predicted['per_week']:.3g} alerts per week"
+        told = f"{predicted['per_week']:.3g}"
+        said = f"{word} {told} alert{'' if told == '1' else 's'} per week"
         if "high" in predicted:
             said += f" ({predicted.get('low', 0.0):.2g} to {predicted['high']:.2g})"
     if record is None or not record.weeks:

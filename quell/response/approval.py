@@ -230,7 +230,8 @@ def _code(person: Person, step: int | None, used: Collection[int], failed_codes:
             advice="wait ten minutes or let a colleague decide",
         )
     if step is None:
-        return Refusal(rule="one-time code", value="wrong or expired", limit=f"the code of {person.name} now")
+        advice = f"type the one that {person.name}'s device shows now"
+        return Refusal(rule="one-time code", value="wrong or expired", advice=advice)
     if step in used:
         return Refusal(rule="one-time code", value="already used", limit="once", advice="wait for the next code (30 s)")
     return None

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from quell.incidents.chart import format_value
 from quell.incidents.mitigation import Recovery
 from quell.incidents.series import FloatArray, SeriesMatrix
 from quell.response.playbook import RecoveryRule
@@ -23,6 +24,7 @@ def judge(
     matrix: SeriesMatrix,
     *,
     limit: float | None,
+    unit: str = "",
     step: timedelta,
     applied_at: datetime,
     now: datetime,
@@ -30,6 +32,7 @@ def judge(
     """Effective, ineffective, inconclusive, or too early to tell.
 
     `matrix` holds the user-facing signal from before the effect until now; with several series the worst counts.
+    `unit` is the signal's, for the reason.
     Effective: inside `limit` at every sample of the last `hold`, all of it after the effect, and outside it at some
     time before (a rule marked preventive does not need that). Ineffective: outside at the deadline. Everything else
     at the deadline is inconclusive; missing samples are never healthy.
@@ -42,7 +45,7 @@ def judge(
     needed = max(int(rule.hold / step), 1)
     present = recent[np.isfinite(recent)]
     was_harmed = bool(np.any(worst[np.isfinite(worst)] > limit))
-    figures = _figures(rule, times, worst, applied_at, limit)
+    figures = _figures(rule, times, worst, applied_at, limit, unit)
     is_complete = now - applied_at >= rule.hold and len(recent) >= needed and len(present) == len(recent)
     if is_complete and bool(np.all(present <= limit)):
         return _held(rule, applied_at, now, was_harmed, figures)
@@ -89,9 +92,14 @@ def _at_deadline(rule: RecoveryRule, applied_at: datetime, now: datetime, verdic
     return Judgement(recovery=verdict, reason=reason)
 
 
-def _figures(rule: RecoveryRule, times: FloatArray, worst: FloatArray, applied_at: datetime, limit: float) -> str:
+def _figures(
+    rule: RecoveryRule, times: FloatArray, worst: FloatArray, applied_at: datetime, limit: float, unit: str
+) -> str:
+    def shown(value: float) -> str:
+        return format_value(float(value), unit, digits=4)
+
     known = np.isfinite(worst)
     before, after = worst[known & (times <= applied_at.timestamp())], worst[known & (times > applied_at.timestamp())]
-    was = f"{np.max(before):.4g} at worst before" if len(before) else "no sample before"
-    now = f"{after[-1]:.4g} now" if len(after) else "no sample since"
-    return f"{rule.signal} {was}, {now}, limit {limit:.4g}"
+    was = f"{shown(np.max(before))} at worst before" if len(before) else "no sample before"
+    now = f"{shown(after[-1])} now" if len(after) else "no sample since"
+    return f"{rule.signal} {was}, {now}, limit {shown(limit)}"

@@ -12,11 +12,12 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The first rule that objects. `advice` tells a person what would make it possible."""
+    """The first rule that objects. `limit` is empty where none can be named; `advice` tells a person what would make it
+    possible."""
 
     rule: str
     value: str
-    limit: str
+    limit: str = ""
     advice: str = ""
 
     @property
@@ -24,9 +25,12 @@ class Refusal:
         """
         >>> Refusal(rule="capacity floor", value="33 % left", limit="at least 50 %", advice="add a server").sentence
         'capacity floor: 33 % left, limit at least 50 %; add a server'
+        >>> Refusal(rule="one-time code", value="wrong or expired", advice="read a new one").sentence
+        'one-time code: wrong or expired; read a new one'
         """
+        limit = f", limit {self.limit}" if self.limit else ""
         ending = f"; {self.advice}" if self.advice else ""
-        return f"{self.rule}: {self.value}, limit {self.limit}{ending}"
+        return f"{self.rule}: {self.value}{limit}{ending}"
 
 
 Answer = Allowed | Refusal

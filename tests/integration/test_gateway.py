@@ -307,3 +307,27 @@ def test_a_failure_is_answered_in_words_and_counted(gateway: Running) -> None:
     assert (answer.status_code, answer.json()["error"]) == (500, FAILED)
     with httpx.Client(base_url=gateway.client.base_url) as anew:  # the server hangs up after a failure
         assert 'route="/api/v1/decisions",status="500"} 1.0' in anew.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "title", "text"),
+    [
+        ("GET", "/incident/INC-1", 404, "Not found", "/incident/INC-1 is not here"),
+        ("GET", "/incidents/INC-9/timeline?below=-1", 422, "This does not fit", "below"),
+        ("POST", "/", 405, "Not possible here", "/ takes GET only"),
+    ],
+)
+def test_a_browser_is_told_what_went_wrong_on_a_page_with_a_way_on(
+    gateway: Running, method: str, path: str, status: int, title: str, text: str
+) -> None:
+    """Who mistyped an address got bare JSON, and what does not fit was called not found."""
+    answer = gateway.client.request(method, path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert f"<h1>{title}</h1>" in answer.text and text in unescape(answer.text)
+    assert '<a href="/">All incidents</a>' in answer.text and "default-src 'none'" in str(answer.headers)
+
+
+def test_a_program_is_told_in_json_and_so_is_a_browser_that_asks_the_api(gateway: Running) -> None:
+    for path, accept in (("/incident/INC-1", "*/*"), ("/api/v1/nothing", "text/html")):
+        answer = gateway.client.get(path, headers={"Accept": accept})
+        assert answer.status_code == 404 and answer.json()["error"].startswith(f"{path} is not here")

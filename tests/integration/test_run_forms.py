@@ -11,10 +11,12 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
+from prefect.utilities.callables import parameter_schema
 
 from deployments.run_forms import choices_of, mitigate_form, offer, offer_what_is_there, release_form
+from flows.prevention import recompute_thresholds, review_incident, weekly_report
 from flows.resolution import resolve
-from flows.response import mitigate, release
+from flows.response import mitigate, release, respond
 from quell.config.config import Config, Connections
 from quell.incidents.mitigation import MitigationState
 from tasks.effect import apply_mitigation
@@ -179,3 +181,10 @@ def test_an_empty_configuration_leaves_lines_to_type_in() -> None:
     found = mitigate_form(empty)["definitions"]["MitigationRequest"]["properties"]
     assert "enum" not in found["playbook"] and "anyOf" not in found["target"]
     assert "enum" not in release_form(empty)["definitions"]["ReleaseRequest"]["properties"]["requested_by"]
+
+
+@pytest.mark.parametrize("flow", [respond, review_incident, recompute_thresholds, weekly_report])
+def test_every_field_of_a_form_says_what_is_wanted(flow: Any) -> None:
+    """The forms asked for "incident" and "week" and did not say in which form, or that they may stay empty."""
+    fields = parameter_schema(flow).model_dump()["properties"]
+    assert fields and all("e.g. " in field.get("description", "") for field in fields.values())

@@ -111,7 +111,7 @@ def test_the_sweep_raises_the_burn_and_ends_it_soon_after_the_errors_do(res: Res
     assert verdict.kind is VerdictKind.ANOMALOUS
     assert verdict.value == pytest.approx(0.05 * 20 / 60, rel=0.02)  # every request weighs the same
     assert "the limit is 14.4" in verdict.reason
-    assert "### Error budgets" in sweep_markdown(report)
+    assert "### Error budgets" in sweep_markdown(report, {})
     assert told(res) == ["ErrorBudgetBurn firing"]
 
     for minutes in (6, 7, 8):  # the 5 minutes hold no error any more, the hour still does

@@ -215,7 +215,7 @@ def test_the_last_sweep_is_kept_with_its_figures(res: Resources) -> None:
 def test_the_artifact_shows_the_troubled_series_with_value_band_and_reason(res: Resources) -> None:
     report = sweep(res, BROKEN + timedelta(seconds=30))
     assert report is not None
-    text = sweep_markdown(report)
+    text = sweep_markdown(report, {})
     assert "checkout-2 (service checkout)" in text
     assert "0.6" in text and "is above" in text
     assert "| instance-error-ratio | 2 | 1 |" in text

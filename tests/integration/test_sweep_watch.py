@@ -18,6 +18,7 @@ from quell.incidents.errors import QuellError, Unavailable
 from quell.incidents.inbox import InboxItem
 from quell.incidents.series import SeriesMatrix
 from quell.incidents.signal import Direction, Signal, SignalKind
+from quell.incidents.verdict import Verdict, VerdictKind
 from quell.ports import MetricSource, Store
 from tasks.baselines import load_baseline, refresh_signal
 from tasks.detection import close_sweep, judge_shard, plan_shards
@@ -168,7 +169,7 @@ def test_a_signal_that_vanishes_is_one_alert_in_the_artifact_and_never_forgotten
     assert report.vanished == {"queues": 3}
     assert report.kinds["queues"] == {"no_data": 3}
     assert told(res) == [("SignalVanished", "firing")]
-    assert "### Vanished" in sweep_markdown(report) and "| queues | 3 |" in sweep_markdown(report)
+    assert "### Vanished" in sweep_markdown(report, {}) and "| queues | 3 |" in sweep_markdown(report, {})
 
     source.now = GONE + timedelta(days=2)  # a fit on nothing must not make it unknown
     assert refresh_signal(res, "queues").series == 3
@@ -213,8 +214,8 @@ def test_half_an_answer_is_judged_and_said_to_be_half(res: Resources, source: Qu
     half = replace(res, metrics=cast(MetricSource, Half(now=CALM)))
     report = sweep(half, source, CALM)
     assert report.partial == {"queues": "store eu-1 did not answer"}
-    assert "### Answered in part" in sweep_markdown(report)
-    assert "| queues | store eu-1 did not answer |" in sweep_markdown(report)
+    assert "### Answered in part" in sweep_markdown(report, {})
+    assert "| queues | store eu-1 did not answer |" in sweep_markdown(report, {})
     assert values(res.store, res.clock)["quell_sweep_signals_partial"] == 1
 
 
@@ -244,3 +245,13 @@ def test_metrics_tell_of_the_sweep(res: Resources, source: Queues) -> None:
     assert {name for name in found if name.startswith("quell_sweep_stage")} == {
         f"quell_sweep_stage_seconds/{stage}" for stage in ("query", "load", "judge", "store")
     }
+
+
+def test_the_artifact_tells_values_and_bands_in_the_signals_unit() -> None:
+    """A band "up to 0.05" stood beside an alert that said 27 %."""
+    bad = Verdict(
+        id="v1", signal="errors", labels={"instance": "checkout-2"}, at=CALM, kind=VerdictKind.ANOMALOUS,
+        value=0.2678, expected=0.0, lower=None, upper=0.05, score=1.0, samples=60, reason="it is high",
+    )  # fmt: skip
+    report = SweepReport(at=CALM, seconds=0.1, kinds={"errors": {"anomalous": 1}}, troubles=[bad], errors={})
+    assert "| errors | checkout-2 | anomalous | 26.78 % | up to 5 % |" in sweep_markdown(report, {"errors": "ratio"})

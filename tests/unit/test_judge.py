@@ -70,7 +70,7 @@ def test_an_error_ratio_of_0_6_is_anomalous_at_its_first_sample_after_ninety_cal
     assert verdict.kind is VerdictKind.ANOMALOUS
     assert (verdict.value, verdict.expected, verdict.upper, verdict.lower) == (0.6, 0.0, 0.05, None)
     assert 0.5 <= verdict.score <= 1.0
-    assert verdict.reason.startswith("0.6 is above 0.05 (expected 0); what departs most is the value itself")
+    assert verdict.reason.startswith("60 % is above 5 % (expected 0 %); what departs most is the value itself")
     assert "18 samples, a short history, hence a wide band" in verdict.reason
     assert verdict.baseline == "errors@20261102T115910Z"
 
@@ -231,7 +231,7 @@ def test_without_a_baseline_everything_is_warming_up() -> None:
 def test_a_verdict_is_known_by_signal_and_fingerprint() -> None:
     verdict = only(judged(calm(), [0, 0, 0]))
     assert verdict.id == verdict_id("errors", {"instance": "i-0"}) == f"errors:{fingerprint({'instance': 'i-0'})}"
-    assert verdict.reason == "0 stays below 0.05 (expected 0)"
+    assert verdict.reason == "0 % stays below 5 % (expected 0 %)"
 
 
 def test_a_normal_value_of_a_two_sided_signal_names_both_limits() -> None:

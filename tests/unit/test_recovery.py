@@ -73,3 +73,11 @@ def test_of_several_series_the_worst_counts() -> None:
         labels=({"a": "1"}, {"a": "2"}),
     )
     np.testing.assert_array_equal(worst_series(matrix), [0.2, 0.3, NAN])
+
+
+def test_the_reason_tells_values_in_the_signals_unit() -> None:
+    """A share of requests was told as 0.3352, beside charts and titles in percent."""
+    matrix = SeriesMatrix(timestamps=np.array([0.0]), values=np.array([[0.3352]]), labels=({},))
+    at = APPLIED + RULE.deadline
+    verdict = judge(RULE, matrix, limit=0.02, unit="ratio", step=STEP, applied_at=APPLIED, now=at)
+    assert "33.52 % at worst before" in verdict.reason and "limit 2 %" in verdict.reason
