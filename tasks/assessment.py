@@ -11,8 +11,8 @@ from quell.config.config import Config
 from quell.incidents.alert import Alert
 from quell.incidents.change import Change
 from quell.incidents.fix import Fix, FixState
-from quell.incidents.incident import Incident, IncidentState
-from quell.incidents.timeline import Event
+from quell.incidents.incident import Incident, IncidentState, move_incident
+from quell.incidents.timeline import Event, event_of
 from quell.ports import Document, Transaction
 from quell.triage.effect import Effect, effect_of
 from quell.triage.evidence import Evidence, gather
@@ -43,7 +43,9 @@ class Assessment:
         changes = self.linked_changes(case)
         alerted = rank_suspects(evidence.effects, changes, self._config.catalog)
         suspects = merge_suspects(alerted, read_suspicion(self._tx, before.id).suspects, self._config.catalog)
-        case.incident = replace(before, changes=tuple(change.id for change in changes), suspects=suspects)
+        known = before.changes if before.back_at else ()  # those of the trouble before are still part of its story
+        linked = tuple(dict.fromkeys((*known, *(change.id for change in changes))))
+        case.incident = replace(before, changes=linked, suspects=suspects)
         self._name(case, evidence.effects)
         self._say_what_is_new(case, before, changes)
         self._judge_severity(case, evidence)
@@ -53,11 +55,25 @@ class Assessment:
         known = read_evidence(self._tx, case.incident.id)
         if not case.news:
             return known
-        news = [(alert, self.effect(alert)) for alert in case.news.values()]
+        since = case.incident.back_at
+        news = [(alert, self.effect(alert)) for alert in case.news.values() if not _is_over(alert, since)]
         evidence = gather(known, news, self._config.catalog)
         case.news.clear()
         write_evidence(self._tx, case.incident.id, evidence, self._now)
         return evidence
+
+    def reopen(self, case: Case, alert: Alert, reason: str) -> None:
+        """The trouble is back. Where it began after the end it may be another, elsewhere: who was accused before is not
+        accused of it, and changes are sought before its own beginning. What still fires is felt."""
+        over_at = case.incident.resolved_at or case.incident.updated_at
+        case.incident, move = move_incident(case.incident, IncidentState.OPEN, now=self._now, by=BY, why=reason)
+        self._tx.timeline.append(event_of(move))
+        if alert.starts_at <= over_at:
+            return
+        case.incident = replace(case.incident, calm_at=over_at, back_at=alert.starts_at)
+        known = read_evidence(self._tx, case.incident.id)
+        write_evidence(self._tx, case.incident.id, Evidence(felt=known.felt), self._now)
+        write_suspicion(self._tx, case.incident.id, Suspicion(), self._now)
 
     def _judge_severity(self, case: Case, evidence: Evidence) -> None:
         incident, tally = case.incident, case.tally
@@ -94,7 +110,7 @@ class Assessment:
     def _say_what_is_new(self, case: Case, before: Incident, changes: Iterable[Change]) -> None:
         for change in changes:
             if change.id not in before.changes:
-                text = describe_change(change, case.incident.onset_at)
+                text = describe_change(change, case.incident.trouble_at)
                 self.say(case, "change linked", text, subject=change.id, by=change.author or BY)
         suspects = case.incident.suspects
         if suspects and (not before.suspects or _head(before) != _head(case.incident)):
@@ -104,10 +120,10 @@ class Assessment:
 
     def linked_changes(self, case: Case) -> tuple[Change, ...]:
         window = self._config.grouping.change_window
-        start = case.incident.onset_at - window - timedelta(minutes=1)
-        end = case.incident.onset_at + timedelta(minutes=1)
+        start = case.incident.trouble_at - window - timedelta(minutes=1)
+        end = case.incident.trouble_at + timedelta(minutes=1)
         linked = self.link(self._tx.changes.find(after=("at", start), before=("at", end)), case)
-        return self._still_in_force(linked, start, case.incident.onset_at)
+        return self._still_in_force(linked, start, case.incident.trouble_at)
 
     def _still_in_force(self, linked: tuple[Change, ...], since: datetime, onset_at: datetime) -> tuple[Change, ...]:
         """Without those that a promoted fix had taken back when the trouble began: they cannot be its cause."""
@@ -122,7 +138,7 @@ class Assessment:
     def link(self, changes: Iterable[Change], case: Case) -> tuple[Change, ...]:
         return link_changes(
             changes,
-            onset_at=case.incident.onset_at,
+            onset_at=case.incident.trouble_at,
             services=case.services,
             catalog=self._config.catalog,
             window=self._config.grouping.change_window,
@@ -156,6 +172,11 @@ class Assessment:
 def _has_undone(fix: Fix, change: Change) -> bool:
     """Whether the fix took the change back; the same commit deployed anew after it stands."""
     return bool(change.commit) and fix.undoes.startswith(change.commit or "") and change.at <= fix.updated_at
+
+
+def _is_over(alert: Alert, since: datetime | None) -> bool:
+    """Whether it ended before the present trouble began, and is only told again."""
+    return since is not None and alert.ends_at is not None and alert.ends_at < since
 
 
 def read_evidence(tx: Transaction, incident: str) -> Evidence:

@@ -71,7 +71,7 @@ def _linked(git: GitRepository, branch: str, ranked: Sequence[Candidate]) -> lis
 
 def _at_onset(git: GitRepository, branch: str, incident: Incident, linked: Sequence[str]) -> str:
     """The newest commit that the trouble can come from."""
-    until = (incident.onset_at + _CLOCK_SKEW).isoformat()
+    until = (incident.trouble_at + _CLOCK_SKEW).isoformat()
     bad = git.git("rev-list", "--max-count=1", f"--before={until}", git.head(branch)).strip()
     for commit in linked:  # a pipeline says that it was deployed, whatever the committer's clock says
         if not bad or not git.run("merge-base", "--is-ancestor", commit, bad).is_ok:
@@ -83,7 +83,7 @@ def _at_onset(git: GitRepository, branch: str, incident: Incident, linked: Seque
 
 def _before_all(git: GitRepository, incident: Incident, bad: str, linked: Sequence[str], paths: Sequence[str]) -> str:
     """The commit before the oldest one that is looked at."""
-    since = (incident.onset_at - _LOOKED_BACK).isoformat()
+    since = (incident.trouble_at - _LOOKED_BACK).isoformat()
     listed = git.git("rev-list", f"--max-count={MOST_COMMITS}", f"--since={since}", bad, "--", *paths).split()
     wanted = set(listed) | set(linked) | {bad}
     order = [one for one in git.git("rev-list", "--topo-order", bad).split() if one in wanted]

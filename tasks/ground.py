@@ -206,8 +206,10 @@ class Ground:
     def enter(self, case: Case, alert: Alert) -> None:
         """Count an alert in, whatever its outcome; what it measured is judged later."""
         tally = case.tally.entered(alert, self.kinship.service_of(alert))
-        onset = min(case.incident.onset_at, alert.starts_at)
-        case.incident = replace(case.incident, tally=tally, onset_at=onset)
+        onset, back = min(case.incident.onset_at, alert.starts_at), case.incident.back_at
+        if back and case.incident.calm_at and case.incident.calm_at < alert.starts_at < back:
+            back = alert.starts_at
+        case.incident = replace(case.incident, tally=tally, onset_at=onset, back_at=back)
         case.has_grown = True
         if alert.outcome is not AlertOutcome.DUPLICATE:
             case.news[alert.id] = alert

@@ -38,10 +38,11 @@ def series_for(res: Resources, incident: Incident) -> ChartData | None:
 
 
 def telling_alert(res: Resources, incident: Incident) -> Alert | None:
-    """The first alert of a configured signal about the first suspect, else about anything."""
+    """The first alert of a configured signal about the first suspect, else about anything; now comes before then."""
     with res.store.reading() as tx:
         alerts = tx.alerts.find({"incident": incident.id}, order="starts_at")
     known = [alert for alert in alerts if alert.labels.get(SIGNAL) in res.config.signals]
+    known.sort(key=lambda alert: alert.ends_at is not None and alert.ends_at < incident.trouble_at)
     suspect = incident.suspects[0].node if incident.suspects else incident.service
     for alert in known:
         if suspect in (alert.instance, f"{CLIENT_PREFIX}{alert.labels.get(CLIENT)}"):

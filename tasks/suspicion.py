@@ -85,13 +85,16 @@ def _read_scene(res: Resources, id: str) -> _Scene | None:
 
 def _earlier_troubles(tx: Transaction, incident: Incident, services: Sequence[str]) -> tuple[Period, ...]:
     """Incidents of these services that touch the hour before; none that begins with this one or after it."""
-    start = incident.onset_at - BEFORE
+    start = incident.trouble_at - BEFORE
     found = tx.incidents.find({"service": tuple(services)}, after=("updated_at", start))
-    return tuple(
-        (other.onset_at - SLACK, (other.resolved_at or other.contained_at or incident.onset_at) + SLACK)
+    before = [
+        (other.onset_at, other.resolved_at or other.contained_at or incident.trouble_at)
         for other in found
-        if other.id != incident.id and other.onset_at < incident.onset_at - SLACK
-    )
+        if other.id != incident.id and other.onset_at < incident.trouble_at - SLACK
+    ]
+    if incident.calm_at and incident.calm_at > start:
+        before.append((incident.onset_at, incident.calm_at))  # its own, before it came back
+    return tuple((begun - SLACK, ended + SLACK) for begun, ended in before)
 
 
 def _ask(res: Resources, scene: _Scene) -> tuple[list[tuple[Signal, SeriesMatrix]], str]:
@@ -100,8 +103,8 @@ def _ask(res: Resources, scene: _Scene) -> tuple[list[tuple[Signal, SeriesMatrix
     if not signals:
         return [], "no signals are configured"
     source = res.hasty_metrics or res.metrics
-    end = min(res.clock(), scene.incident.onset_at + LONGEST_DURING)
-    start = scene.incident.onset_at - BEFORE
+    end = min(res.clock(), scene.incident.trouble_at + LONGEST_DURING)
+    start = scene.incident.trouble_at - BEFORE
     step = max(LEAST_STEP, min(signal.step for signal in signals))
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="suspicion")
     try:
@@ -131,7 +134,7 @@ def _judge(res: Resources, scene: _Scene, answers: list[tuple[Signal, SeriesMatr
     if not answers:
         return Suspicion(failure=failure, alerts=alerts)
     catalog = res.config.catalog
-    onset = scene.incident.onset_at
+    onset = scene.incident.trouble_at
     seen = survey(answers, services=scene.services, catalog=catalog, onset=onset, earlier=scene.earlier)
     if seen.lacking:
         is_early = seen.is_early and res.clock() - onset < EARLY
@@ -169,7 +172,7 @@ def _write(res: Resources, scene: _Scene, suspicion: Suspicion) -> None:
     now = res.clock()
     with res.store.writing() as tx:
         incident = tx.incidents.get(scene.incident.id)
-        if incident is None or not incident.is_active or abs(incident.onset_at - scene.incident.onset_at) > SLACK:
+        if incident is None or not incident.is_active or abs(incident.trouble_at - scene.incident.trouble_at) > SLACK:
             return
         known = read_suspicion(tx, incident.id)
         if not suspicion.suspects and suspicion.failure and known.suspects:

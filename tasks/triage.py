@@ -200,7 +200,7 @@ class Triage:
 
     def _settle(self, case: Case, alert: Alert, placement: Placement) -> None:
         if placement.reopens:
-            self._reopen(case, placement.reason)
+            self.assessment.reopen(case, alert, placement.reason)
         case.incident = remember_keywords(case.incident, alert.labels)
         is_told_before = placement.is_flapping and any(a.is_flapping for a in self.ground.episodes(alert))
         if alert.outcome is not AlertOutcome.OPENED and not is_told_before:
@@ -231,10 +231,6 @@ class Triage:
         self.ground.add_case(case)
         self.assessment.say(case, "incident opened", incident.opened_because, subject=incident.id, by=alert.source)
         return case
-
-    def _reopen(self, case: Case, reason: str) -> None:
-        case.incident, move = move_incident(case.incident, IncidentState.OPEN, now=self._now, by=BY, why=reason)
-        self._tx.timeline.append(event_of(move))
 
     # ---- what is held back --------------------------------------------------------------------------------------
 

@@ -79,6 +79,8 @@ class Incident:
     contained_at: datetime | None = None
     resolved_at: datetime | None = None
     reopened: int = 0
+    calm_at: datetime | None = None  # when it was over, of one that came back; None while the first trouble lasts
+    back_at: datetime | None = None  # the earliest evidence of the trouble that came back
     flow_runs: Mapping[str, str] = field(default_factory=dict[str, str])  # "mitigate MIT-1" -> Prefect flow run id
     impact: str = ""  # who is affected, in users' terms, and why the severity is what it is
     worst_severity: Severity | None = None  # the worst it ever was; None where that is the present one
@@ -93,6 +95,11 @@ class Incident:
     def accused_change(self) -> str | None:
         """The change that the first suspect is accused of; a change that is merely near in time is not the cause."""
         return self.suspects[0].change if self.suspects else None
+
+    @property
+    def trouble_at(self) -> datetime:
+        """Since when the present trouble lasts: from here on it is measured, and changes and suspects are sought."""
+        return self.back_at or self.onset_at
 
     @property
     def is_active(self) -> bool:

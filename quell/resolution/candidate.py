@@ -46,7 +46,7 @@ def is_doubtful(ranked: Sequence[Candidate]) -> bool:
 
 
 def _weigh(incident: Incident, change: Change) -> Candidate | None:
-    age = incident.onset_at - change.at
+    age = incident.trouble_at - change.at
     if change.commit is None or age < -_CLOCK_SKEW:
         return None
     score, reasons = 0.0, list[str]()

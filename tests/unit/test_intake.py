@@ -15,6 +15,7 @@ from quell.incidents.fix import Fix, FixState
 from quell.incidents.inbox import InboxKind
 from quell.incidents.incident import IncidentState, move_incident
 from quell.incidents.timeline import verify_chain
+from quell.resolution.candidate import rank_candidates
 from quell.triage.quiet import QUIET_TIME
 from tasks.report_desk import MOST_SHOWN
 from tests.triage_desk import T0, Desk, catalog, service
@@ -245,6 +246,66 @@ def test_trouble_that_comes_back_soon_reopens_its_incident(desk: Desk, minutes: 
     assert desk.drain() == ["INC-1" if reopens else "INC-2"]
     assert desk.incident().reopened == (1 if reopens else 0)
     assert desk.incident().state is (IncidentState.TRIAGED if reopens else IncidentState.RESOLVED)
+
+
+def come_back(desk: Desk, instance: str) -> float:
+    """The trouble of checkout-2, by a change, is over; three minutes later one of `instance` begins, by another."""
+    desk.send(CHANGE, InboxKind.CHANGE, id="change-1")
+    desk.send(alert(**BAD_INSTANCE, value=1.0))
+    desk.drain()
+    desk.send(alert(**BAD_INSTANCE, ends=50, value=1.0))
+    desk.drain()
+    resolve(desk)
+    desk.now += timedelta(minutes=4)
+    began = (desk.now - T0).total_seconds() - 60
+    change = {
+        **CHANGE,
+        "instance": instance,
+        "at": (T0 + timedelta(seconds=began - 20)).isoformat(),
+        "commit": "def5678",
+    }
+    desk.send(change, InboxKind.CHANGE, id="change-2")
+    desk.send(alert(service="checkout", instance=instance, at=began, value=0.4))
+    assert desk.drain() == ["INC-1"]
+    return began
+
+
+def test_what_comes_back_elsewhere_accuses_who_fails_now_and_the_change_before_it(desk: Desk) -> None:
+    """Judged by the old onset, the instance that was well again was isolated, and the one that failed went on."""
+    began = come_back(desk, "checkout-1")
+    incident = desk.incident()
+    assert incident.reopened == 1 and incident.onset_at == T0
+    assert incident.trouble_at == T0 + timedelta(seconds=began)
+    assert [suspect.node for suspect in incident.suspects] == ["checkout-1"]
+    assert incident.accused_change == "change-2" and incident.changes == ("change-1", "change-2")
+    desk.send(alert(**BAD_INSTANCE, ends=50, value=1.0))  # told again, long over
+    desk.drain()
+    assert [suspect.node for suspect in desk.incident().suspects] == ["checkout-1"]
+    with desk.store.reading() as tx:
+        ranked = rank_candidates(desk.incident(), tx.changes.find())
+    assert ranked[0].commit == "def5678", "whose undo is tried first"
+
+
+def test_the_trouble_that_came_back_begins_with_its_earliest_alert(desk: Desk) -> None:
+    began = come_back(desk, "checkout-1")
+    desk.send(alert(service="checkout", instance="checkout-3", at=began - 10, value=0.4))
+    desk.send(alert(name="Other", service="checkout", instance="checkout-2", at=40, ends=55, value=1.0))
+    desk.drain()
+    assert desk.incident().trouble_at == T0 + timedelta(seconds=began - 10), "what was over before does not count"
+    assert {suspect.node for suspect in desk.incident().suspects} == {"checkout-1", "checkout-3"}
+
+
+def test_what_never_ended_is_the_same_trouble_when_its_incident_reopens(desk: Desk) -> None:
+    """Somebody resolved it too early: whoever was accused is accused still."""
+    desk.send(CHANGE, InboxKind.CHANGE, id="change-1")
+    desk.send(alert(**BAD_INSTANCE, value=1.0))
+    desk.drain()
+    resolve(desk)
+    desk.now += timedelta(minutes=1)
+    desk.send(alert(service="checkout", instance="checkout-1", at=30, value=0.4))
+    assert desk.drain() == ["INC-1"]
+    incident = desk.incident()
+    assert incident.reopened == 1 and incident.trouble_at == T0 and incident.accused_change == "change-1"
 
 
 def test_an_incident_whose_alerts_are_all_quiet_is_resolved_by_itself(desk: Desk) -> None:
