@@ -25,14 +25,14 @@ from tasks.resolution import (
 from tasks.resolution_report import show_fix, show_resolution
 from tasks.resources import Resources, resources
 from tasks.runs import current_run_id, has_waited
-from tasks.waking import wake_over
+from tasks.waking import start_left, wake_over
 
 
 @task(name="settle fixes", task_run_name="settle fixes", cache_policy=NO_CACHE)
 def settle_fixes() -> list[str]:
     """Finish or take back the fixes that a dead process left; one sentence for each."""
     res = resources()
-    sentences = reconcile_fixes(res)
+    sentences = [*reconcile_fixes(res), *start_left(res)]
     wake_over(res)
     if sentences:
         text = "\n".join(f"- {sentence}" for sentence in sentences)

@@ -115,7 +115,8 @@ def revert(
 def _ask(config: str, incident: str, request: "FixRequest") -> None:
     """Build it, show it, and start the run that waits for the owner; one whose run cannot be started does not stay."""
     from tasks.resolution import prepare_fix_of, roll_back_of
-    from tasks.runs import run_url, start_run
+    from tasks.runs import run_url
+    from tasks.waking import start_fix_run
 
     with opened(config) as res:
         with out().status("building the fix on a branch of its own"):
@@ -124,13 +125,7 @@ def _ask(config: str, incident: str, request: "FixRequest") -> None:
             raise NotFound(_last_word(res, incident.upper()))
         _print(fix)
         try:
-            run = start_run(
-                "resolve/resolve",
-                {"incident": fix.incident},  # the fix is there already: the run takes it up
-                key=f"resolve {fix.id}",
-                name=f"resolve {fix.incident} {fix.id}",
-                tags=[fix.incident, fix.service, "resolution"],
-            )
+            run = start_fix_run(fix)
         except Exception as error:
             roll_back_of(res, fix.id, f"its run could not be started: {error}")
             raise

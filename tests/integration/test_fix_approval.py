@@ -40,6 +40,10 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 def res(world: World, tmp_path: Path) -> Resources:
+    return resources_of(world, tmp_path)
+
+
+def resources_of(world: World, tmp_path: Path) -> Resources:
     """alice and erin are approvers of the team that owns checkout, bob of another, carol only looks."""
     teams = {"alice": "shop", "bob": "platform", "carol": "shop", "erin": "shop"}
     people = {}
