@@ -26,7 +26,7 @@ _SEVERITIES = frozenset[str](Severity)
 
 @contextmanager
 def _server() -> Generator[SyncPrefectClient]:
-    """The Prefect server. Raises Unavailable when it does not answer."""
+    """The Prefect server. Raises Unavailable when it does not answer, or answers that it cannot now."""
     try:
         with get_client(sync_client=True) as client:
             yield client
@@ -34,6 +34,11 @@ def _server() -> Generator[SyncPrefectClient]:
         raise Unavailable(
             f"the Prefect server does not answer ({error}): start it, or look at PREFECT_API_URL"
         ) from error
+    except httpx.HTTPStatusError as error:
+        code = error.response.status_code
+        if code < 500 and code != 429:
+            raise
+        raise Unavailable(f"the Prefect server is too busy (HTTP {code}), or has failed: look at its log") from error
 
 
 def log() -> logging.Logger | logging.LoggerAdapter[Any]:
