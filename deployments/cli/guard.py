@@ -68,8 +68,10 @@ def check_files(files: Sequence[Path], *, guards: Path | None = None, root: Path
         typer.echo(line, err=True)
     if findings:
         return 1
-    count = len(_expand(files))
-    typer.echo(f"{count} file{'s' if count != 1 else ''} kept to all guards")
+    expanded = _expand(files)
+    said = f"{len(expanded)} file{'s' if len(expanded) != 1 else ''}"
+    is_guarded = guards is not None or any(find_guards(one) for one in {one.parent: one for one in expanded}.values())
+    typer.echo(f"{said} kept to all guards" if is_guarded else f"{said}, no folder `guards` above: nothing was checked")
     return 0
 
 

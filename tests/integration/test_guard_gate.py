@@ -290,3 +290,14 @@ def test_a_large_file_is_compared_whole(shop: Path) -> None:
     guards = load_guards(shop / "guards")
     document = TextDocument(name="large.yaml", text="first: 6\n" + lines)
     assert check_document(guards, document, HeldFiles(texts={}), datetime(2026, 11, 23, tzinfo=UTC))
+
+
+def test_a_gate_that_finds_no_guards_does_not_say_that_they_were_kept(tmp_path: Path) -> None:
+    """A pipeline that looks in the wrong folder would be green for ever."""
+    file = tmp_path / "services" / "shop.yaml"
+    file.parent.mkdir()
+    file.write_text("workers: 4\n")
+    bare = run(app, ["guard", str(file)])
+    assert bare.exit_code == 0 and bare.stdout == "1 file, no folder `guards` above: nothing was checked\n"
+    (tmp_path / "guards").mkdir()
+    assert run(app, ["guard", str(file)]).stdout == "1 file kept to all guards\n"
