@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from quell.adapters.git import GitRepository, Standing, open_repository
-from quell.incidents.errors import NotFound, QuellError, Refused
+from quell.incidents.errors import NotFound, QuellError, Refused, Unavailable
 from quell.incidents.fix import Fix, FixState, move_fix
 from quell.incidents.incident import Incident
 from quell.incidents.service import ConfigRepository
@@ -85,6 +85,9 @@ def find_cause(res: Resources, incident: Incident) -> Cause | str:
     for candidate in ranked[:1] if found and found.commit else ranked:  # what is confirmed leaves nothing to guess
         try:
             return _locate(res, candidate)
+        except Unavailable as error:  # the others would be waited for as long
+            problems.append(str(error))
+            break
         except QuellError as error:
             problems.append(str(error))
     return "; ".join(problems) or "no linked change names a commit from before the onset"
