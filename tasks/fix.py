@@ -1,13 +1,13 @@
 """A fix in the making: which commit, its undo on a branch, guards that are proven, the file validated."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
 from quell.adapters.git import GitRepository, Standing, open_repository
-from quell.incidents.errors import NotFound, QuellError, Refused, Unavailable
+from quell.incidents.errors import NotFound, QuellError, Refused
 from quell.incidents.fix import Fix, FixState, move_fix
 from quell.incidents.incident import Incident
 from quell.incidents.service import ConfigRepository
@@ -81,16 +81,27 @@ def find_cause(res: Resources, incident: Incident) -> Cause | str:
     """The likeliest linked commit that is still in force, or why there is none."""
     with res.store.reading() as tx:
         ranked, found = ranked_candidates(tx, incident), find_bisection(tx, incident)
+    if found and found.commit:  # what is confirmed leaves nothing to guess
+        ranked = ranked[:1]
+    try:
+        _catch_up(res, ranked)
+    except QuellError as error:
+        return str(error)
     problems: list[str] = []
-    for candidate in ranked[:1] if found and found.commit else ranked:  # what is confirmed leaves nothing to guess
+    for candidate in ranked:
         try:
             return _locate(res, candidate)
-        except Unavailable as error:  # the others would be waited for as long
-            problems.append(str(error))
-            break
         except QuellError as error:
             problems.append(str(error))
     return "; ".join(problems) or "no linked change names a commit from before the onset"
+
+
+def _catch_up(res: Resources, ranked: Sequence[Candidate]) -> None:
+    """Each repository once: what a pipeline deployed may be nowhere but at the remote yet. Raises QuellError."""
+    services = [res.config.catalog.service(candidate.change.service) for candidate in ranked]
+    repositories = {one.repository.path: one.repository for one in services if one and one.repository}
+    for repository in repositories.values():
+        open_repository(repository).catch_up(repository.branch)
 
 
 def _locate(res: Resources, candidate: Candidate) -> Cause:
@@ -99,7 +110,6 @@ def _locate(res: Resources, candidate: Candidate) -> Cause:
     if service is None or service.repository is None:
         raise NotFound(f"service {change.service} has no repository in services.yaml")
     repository, git = service.repository, open_repository(service.repository)
-    git.catch_up(repository.branch)
     touched = git.files_of(candidate.commit)
     names = [change.instance] if change.instance else list(repository.files)
     found = [(name, file) for name in names if (file := repository.files.get(name)) in touched and file]

@@ -103,7 +103,7 @@ class GitRepository(GitProgram):
         except NotFound as error:
             has = self.run("for-each-ref", "--format=%(refname:short)", "refs/heads").stdout.split()[:20]
             text = f"branch {branch} is not in {self.path} (it has {', '.join(has) or 'none'})"
-            raise NotFound(f"{text}; mend path or branch of its repository in services.yaml") from error
+            raise NotFound(f"{text}; mend path or branch of the repository in the configuration") from error
 
     def commit(self, commit: str) -> Commit:
         """Who made the commit, when, and its subject. Raises NotFound."""
